@@ -1,0 +1,66 @@
+"""Files that are never half-written: beside the old one, flushed to disk, then renamed."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+
+def _explained(error: OSError, path: Path) -> OSError:
+    """The same kind of error, with one sentence that says what could not be written and why."""
+    if error.errno == errno.ENOSPC:
+        cause = "the disk is full"
+    elif error.errno == errno.EDQUOT:
+        cause = "the disk quota is used up"
+    elif isinstance(error, PermissionError):
+        cause = "permission denied"
+    else:
+        cause = error.strerror or str(error)
+    return type(error)(error.errno, f"could not write {path}: {cause}; what was there is untouched")
+
+
+def sync_directory(path: Path) -> None:
+    """Makes renames inside `path` durable. Where a folder cannot be synced, does nothing."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
+    """Yields a file whose content takes the place of `path` when the block ends without an error.
+
+    Whatever happens inside the block, or to the process, `path` holds the old content or the whole
+    of the new one. Raises OSError, with a sentence that names the path and the cause.
+    """
+    if mode not in ("wb", "w"):
+        raise ValueError(f'atomic_write: mode must be "wb" or "w", got {mode!r}')
+    target = Path(path)
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        encoding = None if "b" in mode else "utf-8"
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, mode, encoding=encoding) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files private; the result gets the permissions any new file would have.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        os.replace(temporary, target)
+        temporary = None
+        sync_directory(target.parent)
+    except OSError as error:
+        raise _explained(error, target) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
