@@ -1,0 +1,1 @@
+"""The operations of the library: argument checks, then `torch.ops.semicon_fast.*`."""

@@ -1,0 +1,1 @@
+"""Every operation in plain PyTorch: the truth, and the path where nothing faster is registered."""
