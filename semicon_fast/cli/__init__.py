@@ -1,0 +1,45 @@
+"""`semicon-fast`: train a hashing network, encode images, search and evaluate.
+
+One file a command. Exit codes: 0 done; 2 bad input, with one sentence on stderr; 130 interrupted.
+"""
+
+from typing import Annotated
+
+import typer
+
+from . import demo, encode, evaluate, index, info, search, train
+
+app = typer.Typer(
+    name="semicon-fast",
+    help="Learning to hash for image retrieval, and exact search over binary codes.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with [bold]semicon-fast demo[/bold]; each command's --help shows an example.",
+)
+
+
+def _version(show: bool) -> None:
+    if show:
+        from .. import __version__
+
+        typer.echo(f"semicon-fast {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+for command in (demo, train, encode, index, search, evaluate, info):
+    command.register(app)
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,90 @@
+"""What every command shares: errors as one sentence, tables, JSON output, where a model lies."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def errors_as_sentences(command: Callable[P, R]) -> Callable[P, R]:
+    """A caller's mistake ends with a sentence and exit code 2, not with a traceback."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        from ..training import Interrupted
+
+        try:
+            return command(*args, **kwargs)
+        except Interrupted as stop:
+            _stderr().print(f"[yellow]stopped:[/yellow] {stop}", highlight=False)
+            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt:
+            _stderr().print("[yellow]stopped[/yellow]")
+            raise typer.Exit(INTERRUPTED) from None
+        except (ValueError, TypeError, OSError) as error:
+            text = Console(stderr=True)
+            text.print("[red]error:[/red]", end=" ")
+            text.print(str(error), markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(BAD_INPUT) from None
+
+    return run
+
+
+def _stderr() -> Console:
+    return Console(stderr=True)
+
+
+def console(as_json: bool) -> Console:
+    """People read stdout; with --json machines do, and words for people go to stderr."""
+    return Console(stderr=as_json)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    json.dump(value, sys.stdout, indent=1)
+    sys.stdout.write("\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """Numbers to the right, four decimals for fractions."""
+    result = Table(title=title, title_justify="left", title_style="bold", show_edge=False)
+    listed = [list(row) for row in rows]
+    for number, name in enumerate(columns):
+        numeric = all(isinstance(row[number], (int, float)) for row in listed)
+        result.add_column(name, justify="right" if numeric and listed else "left")
+    for row in listed:
+        result.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
+    return result
+
+
+def model_file(given: Path) -> Path:
+    """A run's folder or a model file. Raises ValueError where neither is there."""
+    if given.is_dir():
+        given = given / "model.safetensors"
+    if not given.is_file():
+        raise ValueError(
+            f"no model at {given}: give the folder that `semicon-fast train` wrote, or its "
+            "model.safetensors"
+        )
+    return given
+
+
+def choose_device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {name} was asked for, but torch sees no CUDA device here")
+    return str(torch.device(name))

@@ -1,0 +1,71 @@
+"""`semicon-fast info`: versions, devices, and what runs where."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+import typer
+
+from .common import console, errors_as_sentences, print_json, table
+
+PACKAGES = ("torch", "torchvision", "triton", "numpy", "safetensors", "faiss-cpu", "faiss-gpu")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("info", help=__doc__)(info)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def facts() -> dict[str, Any]:
+    """Everything a bug report should hold, as JSON-able values."""
+    import torch
+
+    from .. import __version__, data, methods, models, ops
+    from ..training import presets
+
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "semicon_fast": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": {name: _version(name) for name in PACKAGES},
+        "cpu threads": torch.get_num_threads(),
+        "cpu capability": torch.backends.cpu.get_cpu_capability(),
+        "cuda devices": devices,
+        "operators": ops.backends(),
+        "networks": sorted(models.NETWORKS),
+        "methods": sorted(methods.METHODS),
+        "data sets": sorted(data.DATASETS),
+        "presets": presets.names(),
+    }
+
+
+@errors_as_sentences
+def info(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    found = facts()
+    if as_json:
+        print_json(found)
+        return
+    out = console(False)
+    operators = found.pop("operators")
+    packages = found.pop("packages")
+    rows = [(k, ", ".join(v) if isinstance(v, list) else v) for k, v in found.items()]
+    rows = [(k, v if v != "" else "none") for k, v in rows]
+    rows[3:3] = list(packages.items())
+    out.print(table("semicon_fast", ("what", "found here"), rows))
+    out.print()
+    out.print(
+        table(
+            "operators",
+            ("operator", "cpu", "cuda"),
+            [(name, where["cpu"], where["cuda"]) for name, where in operators.items()],
+        )
+    )

@@ -1,0 +1,91 @@
+"""`semicon-fast train`: train a network from a preset, a configuration file, or both.
+
+Example: semicon-fast train --preset cub-48 --root CUB_200_2011 -o runs/cub-48
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .common import console, errors_as_sentences, print_json, table
+
+if TYPE_CHECKING:
+    from ..training import Config
+
+
+def register(app: typer.Typer) -> None:
+    app.command("train", help=__doc__)(train)
+
+
+def configuration(
+    preset: str | None, config: Path | None, settings: list[str], output: Path, resume: bool
+) -> "Config":
+    """Preset, then file, then single settings; a resumed run brings its own configuration."""
+    from ..training import Config, presets
+
+    stored = output / "config.json"
+    if resume and not preset and not config and stored.is_file():
+        chosen = Config.model_validate_json(stored.read_text("utf-8"))
+    elif config:
+        if preset:
+            raise ValueError("give --preset or --config, not both; single values go in --set")
+        if not config.is_file():
+            raise ValueError(f"--config {config} does not exist")
+        chosen = Config.model_validate_json(config.read_text("utf-8"))
+    elif preset:
+        chosen = presets.preset(preset)
+    else:
+        raise ValueError("say what to train: --preset NAME (see `semicon-fast info`) or --config")
+    return chosen.override(settings)
+
+
+@errors_as_sentences
+def train(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")],
+    preset: Annotated[
+        str | None, typer.Option(help="A published row, such as cub-48; `info` lists them.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A configuration as JSON.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data set, or folder, list, birdlets.")] = None,
+    root: Annotated[str | None, typer.Option(help="Where the data set lies.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="section.key=value, any number of times.", metavar="KEY=VALUE"),
+    ] = None,
+    select: Annotated[
+        str | None,
+        typer.Option(help="Choose the best model on: holdout (default), test (as the papers), last."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
+    show_config: Annotated[
+        bool, typer.Option("--show-config", help="Print the configuration and stop.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    from ..training import Trainer, reporter
+
+    changes = list(settings or [])
+    named = {"data.name": data, "data.root": root, "selection.mode": select}
+    changes += [f"{key}={value}" for key, value in named.items() if value is not None]
+    chosen = configuration(preset, config, changes, output, resume)
+    if show_config:
+        typer.echo(chosen.model_dump_json(indent=1))
+        return
+    out = console(as_json)
+    result = Trainer(
+        chosen, output=output, resume=resume, reporter=reporter.RichReporter(out)
+    ).fit()
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        out.print(result_table(result.to_dict(), str(output)))
+
+
+def result_table(result: dict[str, Any], title: str) -> Any:
+    rows = []
+    for way, figures in result["evaluation"].items():
+        rows += [
+            (way, name, value) for name, value in figures.items() if isinstance(value, (int, float))
+        ]
+    return table(f"{title}: {result['protocol']}", ("database codes", "figure", "value"), rows)

@@ -1,0 +1,147 @@
+"""A folder of encoded images: their codes, their names, and what made the codes."""
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import sync_directory
+from .codes import check_codes
+from .index import HammingIndex
+
+FORMAT = 1
+
+
+@dataclass
+class Gallery:
+    """Codes of N images and what a person needs to make sense of them.
+
+    codes: uint8 (N, ceil(bits/8)), as `pack_codes` makes them. images: N names, by default paths.
+    labels: N class names, "" where none is known. info: what made the codes (JSON values).
+
+    On disk a folder: `codes.npy` (any NumPy reads it), `images.csv` (id, image, label),
+    `gallery.json`, and, once `build_index` was called, `index.hamming`.
+    """
+
+    codes: np.ndarray
+    bits: int
+    images: list[str]
+    labels: list[str] = field(default_factory=list)
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_codes(self.codes, self.bits, "codes")
+        self.labels = self.labels or [""] * len(self.images)
+        if not len(self.codes) == len(self.images) == len(self.labels):
+            raise ValueError(
+                f"Gallery: codes, images and labels must be equally many, got {len(self.codes)}, "
+                f"{len(self.images)} and {len(self.labels)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Writes the folder beside its final place and renames it. Raises FileExistsError."""
+        target = Path(folder)
+        if target.exists() and not overwrite and (target.is_file() or any(target.iterdir())):
+            raise FileExistsError(f"{target} exists already; choose another folder or overwrite it")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            np.save(staging / "codes.npy", np.ascontiguousarray(self.codes))
+            with open(staging / "images.csv", "w", encoding="utf-8", newline="") as file:
+                rows = csv.writer(file)
+                rows.writerow(("id", "image", "label"))
+                rows.writerows(
+                    (i, *row) for i, row in enumerate(zip(self.images, self.labels, strict=True))
+                )
+            about = {"format": FORMAT, "bits": self.bits, "count": len(self), **self.info}
+            (staging / "gallery.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
+            staging.chmod(0o755)
+            self._put(staging, target)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+
+    @staticmethod
+    def _put(staging: Path, target: Path) -> None:
+        old: Path | None = None
+        if target.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+            os.rename(target, old / target.name)
+        os.rename(staging, target)
+        sync_directory(target.parent)
+        if old is not None:
+            shutil.rmtree(old)
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> "Gallery":
+        """Raises ValueError, with a sentence, where the folder holds no readable gallery."""
+        path = Path(folder)
+        about_path = path / "gallery.json"
+        if not about_path.is_file():
+            raise ValueError(f"{path} is no gallery: it holds no gallery.json (see `encode`)")
+        try:
+            about = json.loads(about_path.read_text("utf-8"))
+            if about.get("format", 0) > FORMAT:
+                raise ValueError(f"its format {about['format']} is newer than this version reads")
+            codes = np.load(path / "codes.npy", mmap_mode="r", allow_pickle=False)
+            with open(path / "images.csv", encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+            bits = int(about.pop("bits"))
+            count = int(about.pop("count"))
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise ValueError(f"{path} is no readable gallery: {error}") from error
+        if not len(codes) == len(rows) == count:
+            raise ValueError(
+                f"{path} is damaged: gallery.json counts {count} images, images.csv {len(rows)}, "
+                f"codes.npy {len(codes)}"
+            )
+        about.pop("format", None)
+        return cls(codes, bits, [r["image"] for r in rows], [r["label"] for r in rows], about)
+
+    def build_index(self) -> HammingIndex:
+        index = HammingIndex(self.bits)
+        index.add(np.ascontiguousarray(self.codes))
+        return index
+
+
+def open_index(folder: str | os.PathLike[str], gallery: Gallery) -> HammingIndex:
+    """The folder's saved index if there is one, else one made from the gallery's codes."""
+    path = Path(folder) / "index.hamming"
+    if not path.is_file():
+        return gallery.build_index()
+    index = HammingIndex.load(path)
+    if index.bits != gallery.bits or len(index) != len(gallery):
+        raise ValueError(
+            f"{path} holds {len(index)} codes of {index.bits} bits, its gallery {len(gallery)} of "
+            f"{gallery.bits}; build it again with `semicon-fast index {folder}`"
+        )
+    return index
+
+
+def images_below(paths: Sequence[str | os.PathLike[str]]) -> tuple[list[Path], list[str]]:
+    """Image files named by, or anywhere below, `paths`, sorted; label = the file's folder name.
+
+    Raises ValueError where a path does not exist or nothing is found.
+    """
+    suffixes = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+    found: list[Path] = []
+    for given in map(Path, paths):
+        if given.is_dir():
+            found += sorted(p for p in given.rglob("*") if p.suffix.lower() in suffixes)
+        elif given.is_file():
+            found.append(given)
+        else:
+            raise ValueError(f"{given} does not exist")
+    if not found:
+        raise ValueError(f"no image below {', '.join(map(str, paths))} (looked for {suffixes})")
+    return found, [p.parent.name for p in found]

@@ -1,0 +1,123 @@
+"""Who may import whom, read off the syntax trees."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Each part and the parts it may import; whatever is not named here is forbidden.
+MAY_IMPORT = {
+    "files": set(),
+    "reference": set(),
+    "kernels": set(),
+    "native": {"files"},
+    "ops": {"reference", "native", "kernels"},
+    "layers": {"ops"},
+    "search": {"ops", "files"},
+    "data": {"files"},
+    "models": {"layers", "ops", "search", "files"},
+    "methods": {"models"},
+    "metrics": {"search", "ops"},
+    "viz": {"methods", "models", "data", "metrics", "search", "files"},
+    "training": {"methods", "models", "data", "metrics", "search", "files"},
+    "cli": {"training", "viz", "methods", "models", "data", "metrics", "search", "ops", "files"},
+}
+THIRD_PARTY = {"reference": {"torch"}, "kernels": {"torch", "triton"}}
+
+
+def sources() -> list[tuple[str, Path]]:
+    """(part, file) for every module of the library."""
+    found = []
+    for path in sorted((ROOT / "semicon_fast").rglob("*.py")):
+        part = path.relative_to(ROOT / "semicon_fast").parts[0].removesuffix(".py")
+        if part != "__init__":
+            found.append((part, path))
+    return found + [("kernels", p) for p in sorted((ROOT / "kernels").rglob("*.py"))]
+
+
+def imports(source: str) -> list[tuple[int, str, list[str]]]:
+    """(relative level, module, names) of every import statement, nested ones too."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            found.append((node.level, node.module or "", [a.name for a in node.names]))
+        elif isinstance(node, ast.Import):
+            found += [(0, alias.name, []) for alias in node.names]
+    return found
+
+
+def parts_imported(source: str, package: list[str]) -> set[str]:
+    """The parts of the library that `source`, a file of `package`, imports in any spelling."""
+    found: set[str] = set()
+    for level, module, names in imports(source):
+        dotted = module.split(".") if module else []
+        if level == 0:
+            if dotted[0] != "semicon_fast":
+                continue
+            dotted = dotted[1:]
+        else:
+            dotted = package[: len(package) - (level - 1)] + dotted
+        found |= {dotted[0]} if dotted else set(names)
+    return found - {"__version__"}
+
+
+def package_of(path: Path) -> list[str]:
+    if path.is_relative_to(ROOT / "kernels"):
+        return ["kernels", *path.relative_to(ROOT / "kernels").parts[:-1]]
+    return list(path.relative_to(ROOT / "semicon_fast").parts[:-1])
+
+
+@pytest.mark.parametrize("part, path", sources(), ids=lambda v: str(v).replace(str(ROOT), ""))
+def test_arrows_point_down(part, path):
+    wrong = parts_imported(path.read_text("utf-8"), package_of(path)) - MAY_IMPORT[part] - {part}
+    assert not wrong, f"{path.name} ({part}) must not import {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("part", sorted(THIRD_PARTY))
+def test_truth_and_kernels_need_only_torch(part):
+    standard = {"math", "collections", "typing", "functools", "enum", "dataclasses"}
+    for other, path in sources():
+        if other == part:
+            packages = {m.split(".")[0] for level, m, _ in imports(path.read_text("utf-8")) if level == 0}
+            assert packages <= THIRD_PARTY[part] | standard, path.name
+
+
+def test_torch_library_is_used_by_ops_alone():
+    users = {part for part, path in sources() if "torch.library" in path.read_text("utf-8")}
+    assert users <= {"ops"}
+
+
+def test_environment_is_read_by_native_alone():
+    users = {
+        part
+        for part, path in sources()
+        if any(word in path.read_text("utf-8") for word in ("os.environ", "getenv"))
+    }
+    assert users <= {"native"}
+
+
+def test_nothing_is_unpickled():
+    for _, path in sources():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
+                assert keywords.get("weights_only") == "True", path.name
+        modules = {m.split(".")[0] for _, m, _ in imports(path.read_text("utf-8"))}
+        assert not modules & {"pickle", "dill", "cloudpickle", "joblib"}, path.name
+
+
+@pytest.mark.parametrize(
+    "statement, part",
+    [
+        ("from ..training import Trainer", "training"),
+        ("from .. import training", "training"),
+        ("from ..training.trainer import Trainer", "training"),
+        ("import semicon_fast.training", "training"),
+        ("def f():\n    from semicon_fast.training import Trainer", "training"),
+        ("from .sem import SEM", "layers"),
+    ],
+)
+def test_the_check_sees_every_spelling(statement, part):
+    assert parts_imported(statement, ["layers"]) == {part}

@@ -1,0 +1,58 @@
+"""atomic_write leaves the old content or the whole of the new one, whatever happens."""
+
+import errno
+import os
+import stat
+
+import pytest
+
+from semicon_fast.files import atomic_write
+
+
+def test_content_replaces_the_old_file(tmp_path):
+    path = tmp_path / "deep" / "file.bin"
+    for content in (b"old", b"new"):
+        with atomic_write(path) as file:
+            file.write(content)
+    assert path.read_bytes() == b"new"
+    assert [p.name for p in path.parent.iterdir()] == ["file.bin"]
+
+
+def test_an_error_inside_the_block_keeps_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="stop"), atomic_write(path, "w") as file:
+        file.write("half of the n")
+        raise RuntimeError("stop")
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_is_one_sentence_and_keeps_the_old_file(tmp_path, monkeypatch, call):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match=r"could not write .*file\.txt: the disk is full") as caught:  # noqa: SIM117
+        with atomic_write(path, "w") as file:
+            file.write("new")
+    assert caught.value.errno == errno.ENOSPC
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    with atomic_write(tmp_path / "atomic") as file:
+        file.write(b"x")
+    assert stat.S_IMODE((tmp_path / "atomic").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_reading_modes_are_refused(tmp_path):
+    with pytest.raises(ValueError, match='mode must be "wb" or "w"'), atomic_write(tmp_path, "rb"):
+        pass
