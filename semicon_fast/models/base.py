@@ -1,0 +1,132 @@
+"""What every hashing network shares: bits by name, configuration, images to packed codes."""
+
+from typing import Any, ClassVar, overload
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..search.codes import code_bytes, pack_codes
+from .types import HashOutput
+
+
+class HashModel(nn.Module):
+    """Base of the networks. A subclass sets `network` and defines `forward` and `options`.
+
+    Attributes:
+        network: name in the registry, the "network" entry of `config`.
+        code_length: number of bits k.
+        bit_groups: which columns of the codes belong to which branch, in order.
+        preprocess: the `Transform.config()` the network was trained with, None if unknown.
+    """
+
+    network: ClassVar[str]
+
+    def __init__(self, code_length: int) -> None:
+        super().__init__()
+        self.code_length = check_code_length(code_length)
+        self.bit_groups: dict[str, slice] = {"global": slice(0, code_length)}
+        self.preprocess: dict[str, Any] | None = None
+
+    def forward(self, images: Tensor) -> HashOutput:
+        """images (B, 3, S, S) float -> `HashOutput`."""
+        raise NotImplementedError
+
+    def options(self) -> dict[str, Any]:
+        """The constructor arguments that rebuild this network, JSON-able; no weights."""
+        raise NotImplementedError
+
+    def config(self) -> dict[str, Any]:
+        """{"network": name, **options}; `models.build` is the inverse."""
+        return {"network": self.network, **self.options()}
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Parameter groups for an optimiser: every parameter decays, as in SEMICON's recipe.
+
+        Each group has "params", "weight_decay" and "lr_scale"; the caller multiplies its
+        learning rate by "lr_scale".
+        """
+        return [{"params": list(self.parameters()), "weight_decay": weight_decay, "lr_scale": 1.0}]
+
+    @overload
+    def encode(self, images: Tensor, batch_size: int | None = None) -> Tensor: ...
+
+    @overload
+    def encode(
+        self, images: "np.ndarray[Any, Any]", batch_size: int | None = None
+    ) -> "np.ndarray[Any, Any]": ...
+
+    def encode(self, images: Any, batch_size: int | None = None) -> Any:
+        """Binary codes of preprocessed images, in evaluation mode and without gradients.
+
+        Args:
+            images: (B, 3, H, W) floating, normalised as in training (see `preprocess`); torch or
+                numpy, on any device.
+            batch_size: images in one pass through the network, None for all at once.
+
+        Returns:
+            packed uint8 (B, ceil(k/8)); the kind and the device of `images`.
+
+        Raises:
+            ValueError: wrong shape, or outputs that are not finite.
+            TypeError: not a floating-point array.
+        """
+        batch = _image_tensor(images)
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"encode: batch_size must be at least 1 or None, got {batch_size}")
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            with torch.inference_mode():
+                codes = self._packed(batch, batch_size or max(len(batch), 1))
+        finally:
+            for module, training in modes:
+                module.training = training
+        if isinstance(images, np.ndarray):
+            return codes.cpu().numpy()
+        # A copy made outside inference mode is an ordinary tensor.
+        return codes.to(batch.device).clone()
+
+    def _packed(self, images: Tensor, batch_size: int) -> Tensor:
+        like = next(self.parameters())
+        pieces = []
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size].to(like.device, like.dtype)
+            codes = self(batch).codes
+            if not bool(torch.isfinite(codes).all()):
+                raise ValueError(
+                    "encode: the network's outputs are not finite; its weights or the images "
+                    f"hold NaN or infinity (images {start} to {start + len(batch) - 1})"
+                )
+            pieces.append(pack_codes(codes.float()))
+        if not pieces:
+            return torch.empty(0, code_bytes(self.code_length), dtype=torch.uint8)
+        return torch.cat(pieces)
+
+
+def check_code_length(code_length: int) -> int:
+    """`code_length` if it is an integer of at least 1, else an error naming it."""
+    if not isinstance(code_length, int) or isinstance(code_length, bool):
+        raise TypeError(f"code_length must be an int, got {type(code_length).__name__}")
+    if code_length < 1:
+        raise ValueError(f"code_length must be at least 1, got {code_length}")
+    return code_length
+
+
+def _image_tensor(images: Any) -> Tensor:
+    if not isinstance(images, (Tensor, np.ndarray)):
+        raise TypeError(
+            f"encode: images must be a torch tensor or a numpy array, got {type(images).__name__}"
+        )
+    if isinstance(images, np.ndarray):
+        tensor = torch.from_numpy(np.require(images, requirements=["C", "W"]))
+    else:
+        tensor = images
+    if tensor.ndim != 4 or tensor.shape[1] != 3:
+        raise ValueError(f"encode: images must be (B, 3, H, W), got {tuple(tensor.shape)}")
+    if not tensor.is_floating_point():
+        raise TypeError(
+            "encode: images must be floating point, normalised by the transform the network was "
+            f"trained with, got {tensor.dtype}"
+        )
+    return tensor

@@ -1,0 +1,127 @@
+"""The network of Deep Supervised Hashing (CVPR 2016): three convolutions for 32-pixel images."""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .base import HashModel
+from .types import HashOutput
+
+FEATURES = 500
+
+
+class WithinChannelNorm(nn.Module):
+    """x (B, C, H, W) -> x (1 + alpha mean(x^2))^-beta, the mean over a square around each cell.
+
+    Local response normalisation across space, not channels. Cells outside the map count as
+    zeros and the divisor is always size^2, which is what the published models were trained with.
+    """
+
+    def __init__(self, size: int = 3, alpha: float = 5e-5, beta: float = 0.75) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta = size, alpha, beta
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, H, W) -> the same shape."""
+        energy = F.avg_pool2d(x * x, self.size, stride=1, padding=self.size // 2)
+        return x * (1 + self.alpha * energy).pow(-self.beta)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, alpha={self.alpha}, beta={self.beta}"
+
+
+class DSHNet(HashModel):
+    """Images (B, 3, S, S) -> linear outputs (B, k); `features` are the 500 rectified activations.
+
+    Pooling rounds up (32 -> 16 -> 8 -> 4), so the first linear layer sees 4 x 4 cells of 64
+    channels, not the 3 x 3 of rounding down.
+
+    Args:
+        code_length: bits k.
+        image_size: side of the square input.
+        extended: the network was started from a shorter code (`extend`); its last layer then
+            learns ten times as fast, as in the paper's fine-tuning.
+    """
+
+    network = "dsh"
+
+    def __init__(self, code_length: int, *, image_size: int = 32, extended: bool = False) -> None:
+        super().__init__(code_length)
+        if image_size < 8:
+            raise ValueError(f"DSHNet: image_size must be at least 8, got {image_size}")
+        self.image_size, self.extended = image_size, extended
+        self.conv1 = nn.Conv2d(3, 32, 5, padding=2)
+        self.conv2 = nn.Conv2d(32, 32, 5, padding=2)
+        self.conv3 = nn.Conv2d(32, 64, 5, padding=2)
+        self.norm1, self.norm2 = WithinChannelNorm(), WithinChannelNorm()
+        cells = _pooled(_pooled(_pooled(image_size)))
+        self.fc = nn.Linear(64 * cells * cells, FEATURES)
+        self.hash = nn.Linear(FEATURES, code_length)
+        for layer in (self.conv1, self.conv2, self.conv3, self.fc, self.hash):
+            _xavier(layer)
+
+    def options(self) -> dict[str, Any]:
+        """code_length, image_size, extended."""
+        return {
+            "code_length": self.code_length,
+            "image_size": self.image_size,
+            "extended": self.extended,
+        }
+
+    def forward(self, images: Tensor) -> HashOutput:
+        """images (B, 3, S, S), S = image_size -> codes (B, k) unbounded, features (B, 500)."""
+        if images.shape[-2:] != (self.image_size, self.image_size):
+            raise ValueError(
+                f"DSHNet: images must be {self.image_size} x {self.image_size}, "
+                f"got {tuple(images.shape[-2:])}"
+            )
+        x = self.norm1(F.relu(F.max_pool2d(self.conv1(images), 3, 2, ceil_mode=True)))
+        x = self.norm2(F.relu(F.avg_pool2d(self.conv2(x), 3, 2, ceil_mode=True)))
+        x = F.avg_pool2d(F.relu(self.conv3(x)), 3, 2, ceil_mode=True)
+        features = F.relu(self.fc(x.flatten(1)))
+        return HashOutput(self.hash(features), features)
+
+    def extend(self, code_length: int) -> "DSHNet":
+        """A network for longer codes that starts from this one: new last layer, the rest copied.
+
+        code_length must be greater than this network's; this network is not changed.
+        """
+        if code_length <= self.code_length:
+            raise ValueError(
+                f"DSHNet.extend: code_length must be greater than {self.code_length}, "
+                f"got {code_length}"
+            )
+        longer = DSHNet(code_length, image_size=self.image_size, extended=True)
+        kept = {k: v for k, v in self.state_dict().items() if not k.startswith("hash.")}
+        longer.load_state_dict(kept, strict=False)
+        longer.preprocess = self.preprocess
+        return longer.to(self.hash.weight.device, self.hash.weight.dtype)
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Biases learn twice as fast and do not decay; after `extend` the last layer ten times."""
+        last = 10.0 if self.extended else 1.0
+        groups: list[dict[str, Any]] = []
+        for scale, layers in (
+            (1.0, (self.conv1, self.conv2, self.conv3, self.fc)),
+            (last, (self.hash,)),
+        ):
+            weights = [layer.weight for layer in layers]
+            biases = [layer.bias for layer in layers]
+            groups.append({"params": weights, "weight_decay": weight_decay, "lr_scale": scale})
+            groups.append({"params": biases, "weight_decay": 0.0, "lr_scale": 2 * scale})
+        return groups
+
+
+def _pooled(side: int) -> int:
+    return math.ceil((side - 3) / 2) + 1
+
+
+@torch.no_grad()
+def _xavier(layer: nn.Conv2d | nn.Linear) -> None:
+    # Xavier by fan-in alone, U(+-sqrt(3 / fan_in)), as the framework of the paper defines it.
+    nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")
+    assert layer.bias is not None
+    layer.bias.zero_()
