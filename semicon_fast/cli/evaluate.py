@@ -1,0 +1,91 @@
+"""`semicon-fast evaluate`: mean average precision and its relatives, of a run or of two galleries.
+
+Examples: semicon-fast evaluate --run runs/cub-48
+          semicon-fast evaluate --queries test_gallery --database train_gallery
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from .common import console, errors_as_sentences, print_json, table
+
+
+def register(app: typer.Typer) -> None:
+    app.command("evaluate", help=__doc__)(evaluate)
+
+
+@errors_as_sentences
+def evaluate(
+    run: Annotated[Path | None, typer.Option(help="Folder that `train` wrote.")] = None,
+    queries: Annotated[Path | None, typer.Option(help="Gallery of the queries.")] = None,
+    database: Annotated[Path | None, typer.Option(help="Gallery that is searched.")] = None,
+    root: Annotated[
+        str | None, typer.Option(help="Where the run's data set lies now, if it moved.")
+    ] = None,
+    topk: Annotated[int | None, typer.Option(min=1, help="mAP over the first K hits.")] = None,
+    denominator: Annotated[
+        str, typer.Option(help="With --topk: retrieved, capped, or relevant.")
+    ] = "retrieved",
+    curve: Annotated[
+        Path | None, typer.Option(help="Draw the precision-recall curve (.png, .svg, .pdf).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    if run is not None and (queries or database):
+        raise ValueError("give --run, or --queries and --database, not both")
+    options = {"topk": topk, "denominator": denominator}
+    if run is not None:
+        from ..training import evaluate_run
+
+        result = evaluate_run(run, root=root, **options)
+    elif queries is not None and database is not None:
+        result = _galleries(queries, database, options)
+    else:
+        raise ValueError("say what to evaluate: --run, or --queries and --database")
+    if curve is not None:
+        _draw(curve, result)
+    if as_json:
+        print_json(result)
+        return
+    out = console(False)
+    for way, figures in result["evaluation"].items():
+        rows = [(k, v) for k, v in figures.items() if isinstance(v, (int, float))]
+        out.print(table(f"{way} ({result['protocol']})", ("figure", "value"), rows))
+        parts = figures.get("parts")
+        if parts:
+            rows = [(name, *values.values()) for name, values in parts.items()]
+            columns = ("bits of", *next(iter(parts.values())))
+            out.print(table("mAP by part", columns, rows))
+        out.print()
+
+
+def _galleries(queries: Path, database: Path, options: dict[str, Any]) -> dict[str, Any]:
+    from .. import metrics
+    from ..search.gallery import Gallery
+
+    asked, searched = Gallery.open(queries), Gallery.open(database)
+    if asked.bits != searched.bits:
+        raise ValueError(f"{queries} has {asked.bits} bits, {database} has {searched.bits}")
+    names = sorted(set(asked.labels) | set(searched.labels))
+    if "" in names:
+        raise ValueError("both galleries need labels: encode folders named by class")
+    number = {name: i for i, name in enumerate(names)}
+    labels = [np.array([number[n] for n in g.labels], np.int64) for g in (asked, searched)]
+    figures = metrics.evaluate(
+        np.asarray(asked.codes), np.asarray(searched.codes), *labels, bits=asked.bits, **options
+    )
+    protocol = f"query = {queries} ({len(asked):,}), database = {database} ({len(searched):,})"
+    return {"protocol": protocol, "evaluation": {"symmetric (encoded database)": figures}}
+
+
+def _draw(path: Path, result: dict[str, Any]) -> None:
+    from ..viz import precision_recall_figure, save_figure
+
+    curves = {
+        way: (figures["curve"]["recall"], figures["curve"]["precision"])
+        for way, figures in result["evaluation"].items()
+    }
+    save_figure(precision_recall_figure(curves), path)
