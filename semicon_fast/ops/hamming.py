@@ -1,0 +1,132 @@
+"""Exact Hamming search over packed codes: distances, the k nearest, a ball, histograms.
+
+The implementation for every device is `reference.hamming`; native kernels take over by device.
+"""
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..reference import hamming as reference
+from ._library import define
+
+MAX_BYTES = 512
+
+
+def _fake_distance(queries: Tensor, database: Tensor) -> Tensor:
+    return queries.new_empty(queries.shape[0], database.shape[0], dtype=torch.int32)
+
+
+def _fake_topk(queries: Tensor, database: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    shape = (queries.shape[0], k)
+    return queries.new_empty(shape, dtype=torch.int32), queries.new_empty(shape, dtype=torch.int64)
+
+
+def _fake_range(queries: Tensor, database: Tensor, radius: int) -> tuple[Tensor, Tensor, Tensor]:
+    found = torch.library.get_ctx().new_dynamic_size()
+    return (
+        queries.new_empty(queries.shape[0] + 1, dtype=torch.int64),
+        queries.new_empty(found, dtype=torch.int32),
+        queries.new_empty(found, dtype=torch.int64),
+    )
+
+
+def _fake_histogram(queries: Tensor, database: Tensor) -> Tensor:
+    return queries.new_empty(queries.shape[0], 8 * queries.shape[1] + 1, dtype=torch.int64)
+
+
+DISTANCE = define(
+    "hamming_distance(Tensor queries, Tensor database) -> Tensor",
+    reference.hamming_distance,
+    _fake_distance,
+)
+TOPK = define(
+    "hamming_topk(Tensor queries, Tensor database, int k) -> (Tensor, Tensor)",
+    reference.hamming_topk,
+    _fake_topk,
+)
+RANGE = define(
+    "hamming_range(Tensor queries, Tensor database, int radius) -> (Tensor, Tensor, Tensor)",
+    reference.hamming_range,
+    _fake_range,
+)
+HISTOGRAM = define(
+    "hamming_histogram(Tensor queries, Tensor database) -> Tensor",
+    reference.hamming_histogram,
+    _fake_histogram,
+)
+
+
+def _check(op: str, queries: Tensor, database: Tensor) -> None:
+    for name, codes in (("queries", queries), ("database", database)):
+        if not isinstance(codes, Tensor):
+            raise TypeError(f"{op}: {name} must be a tensor, got {type(codes).__name__}")
+        if codes.dtype is not torch.uint8:
+            raise TypeError(f"{op}: {name} must be packed uint8, got {codes.dtype}")
+        if codes.ndim != 2 or not 1 <= codes.shape[1] <= MAX_BYTES:
+            raise ValueError(
+                f"{op}: {name} must be (rows, bytes) with 1 to {MAX_BYTES} bytes, "
+                f"got {tuple(codes.shape)}"
+            )
+    if queries.shape[1] != database.shape[1]:
+        raise ValueError(
+            f"{op}: queries and database must have equally many bytes a code, "
+            f"got {queries.shape[1]} and {database.shape[1]}"
+        )
+    if queries.device != database.device:
+        raise ValueError(
+            f"{op}: queries and database must be on one device, "
+            f"got {queries.device} and {database.device}"
+        )
+
+
+def _check_integer(op: str, name: str, value: Any, high: int | None) -> None:
+    limit = "" if high is None else f" and <= {high}, the size of the database"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{op}: {name} must be an integer, got {value!r}") from None
+    if number < 0 or (high is not None and number > high):
+        raise ValueError(f"{op}: {name} must be >= 0{limit}, got {number}")
+
+
+def hamming_distance(queries: Tensor, database: Tensor) -> Tensor:
+    """queries uint8 (Q, bytes), database uint8 (N, bytes) -> differing bits, int32 (Q, N)."""
+    _check("hamming_distance", queries, database)
+    result: Tensor = DISTANCE(queries, database)
+    return result
+
+
+def hamming_topk(queries: Tensor, database: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k nearest codes, ascending by (distance, position): int32 (Q, k), int64 (Q, k).
+
+    queries uint8 (Q, bytes), database uint8 (N, bytes), 0 <= k <= N.
+    """
+    _check("hamming_topk", queries, database)
+    _check_integer("hamming_topk", "k", k, database.shape[0])
+    distances, positions = TOPK(queries, database, k)
+    return distances, positions
+
+
+def hamming_range(queries: Tensor, database: Tensor, radius: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Every code at distance <= radius, ascending by (distance, position) within a query.
+
+    queries uint8 (Q, bytes), database uint8 (N, bytes) -> lims int64 (Q + 1,), distances int32
+    (T,), positions int64 (T,); query q's results are the entries lims[q] to lims[q + 1].
+    """
+    _check("hamming_range", queries, database)
+    _check_integer("hamming_range", "radius", radius, None)
+    lims, distances, positions = RANGE(queries, database, radius)
+    return lims, distances, positions
+
+
+def hamming_histogram(queries: Tensor, database: Tensor) -> Tensor:
+    """How many codes lie at each distance: int64 (Q, 8 * bytes + 1).
+
+    queries uint8 (Q, bytes), database uint8 (N, bytes).
+    """
+    _check("hamming_histogram", queries, database)
+    result: Tensor = HISTOGRAM(queries, database)
+    return result

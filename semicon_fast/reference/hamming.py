@@ -1,0 +1,150 @@
+"""Exact Hamming distances, rankings and histograms over packed codes, in plain PyTorch.
+
+A code is a row of bytes whose unused last bits are 0, so two codes agree in them. With the bits as
++-1, a . b = (agreeing bits) - (differing bits), and the distance is (8 * bytes - a . b) / 2. Sums of
++-1 are exact in float32 up to 2**24 terms, in any order of addition.
+
+Every function takes queries uint8 (Q, bytes) and database uint8 (N, bytes) on one device, with any
+strides, and works in blocks, so that beside its result it holds a bounded number of pairs.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+# 16 MiB of int32 distances a block: near a last-level cache, and large enough for a good product.
+_PAIRS = 1 << 22
+
+
+def unpack_bits(codes: Tensor) -> Tensor:
+    """codes uint8 (N, bytes) -> uint8 (N, 8 * bytes) of 0 and 1, least significant bit first."""
+    shifts = torch.arange(8, dtype=torch.uint8, device=codes.device)
+    return ((codes.unsqueeze(-1) >> shifts) & 1).reshape(codes.shape[0], 8 * codes.shape[1])
+
+
+def _signs(codes: Tensor) -> Tensor:
+    return unpack_bits(codes).float().mul_(2).sub_(1)
+
+
+def _distances(query_signs: Tensor, database_signs: Tensor) -> Tensor:
+    """int32 (q, n). Autocast would round the sums, which must stay exact."""
+    width = query_signs.shape[1]
+    half = torch.tensor(width / 2, device=query_signs.device)
+    with torch.autocast(query_signs.device.type, enabled=False):
+        return torch.addmm(half, query_signs, database_signs.T, alpha=-0.5).to(torch.int32)
+
+
+def _blocks(rows: int, size: int) -> Iterator[slice]:
+    for start in range(0, rows, size):
+        yield slice(start, min(rows, start + size))
+
+
+def _database_step(queries: int, width: int) -> int:
+    """Database rows a block: neither its pairs nor its `width` unpacked bits exceed the budget."""
+    return max(1, _PAIRS // max(1, queries, width))
+
+
+def _query_step(database: int, bytes_: int) -> int:
+    """Queries a block, so that as much as possible of the database fits beside them."""
+    return max(16, _PAIRS // max(1, database, 8 * bytes_))
+
+
+def hamming_distance(queries: Tensor, database: Tensor) -> Tensor:
+    """Number of differing bits, int32 (Q, N)."""
+    result = torch.empty(
+        queries.shape[0], database.shape[0], dtype=torch.int32, device=queries.device
+    )
+    for rows in _blocks(queries.shape[0], _query_step(*database.shape)):
+        signs = _signs(queries[rows])
+        for columns in _blocks(database.shape[0], _database_step(*signs.shape)):
+            result[rows, columns] = _distances(signs, _signs(database[columns]))
+    return result
+
+
+def hamming_topk(queries: Tensor, database: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k nearest codes, ascending by (distance, position): int32 (Q, k), int64 (Q, k).
+
+    0 <= k <= N. Equal distances come in the order of the database, so that the result for k is the
+    beginning of the result for k + 1 on every device.
+    """
+    count = queries.shape[0]
+    distances = torch.empty(count, k, dtype=torch.int32, device=queries.device)
+    positions = torch.empty(count, k, dtype=torch.int64, device=queries.device)
+    if k == 0:
+        return distances, positions
+    # A stable sort of a row's small integers costs about as much as selecting a tenth of it.
+    select = _select if k * 16 <= database.shape[0] else _sort
+    for rows in _blocks(count, _query_step(*database.shape)):
+        select(queries[rows], database, distances[rows], positions[rows])
+    return distances, positions
+
+
+def _select(queries: Tensor, database: Tensor, distances: Tensor, positions: Tensor) -> None:
+    """Keeps the k smallest keys distance * N + position while it passes over the database."""
+    total, k = database.shape[0], distances.shape[1]
+    best = torch.empty(queries.shape[0], 0, dtype=torch.int64, device=queries.device)
+    # Blocks of at least 4 k rows: what is carried along then costs less than what is read.
+    for columns in _blocks(total, max(_database_step(queries.shape[0], 8 * queries.shape[1]), 4 * k)):
+        keys = hamming_distance(queries, database[columns]).to(torch.int64).mul_(total)
+        keys += torch.arange(columns.start, columns.stop, device=keys.device)
+        best = torch.cat([best, keys], dim=1)
+        best = best.topk(min(k, best.shape[1]), dim=1, largest=False, sorted=True).values
+    distances.copy_(best.div(total, rounding_mode="floor"))
+    positions.copy_(best.remainder(total))
+
+
+def _sort(queries: Tensor, database: Tensor, distances: Tensor, positions: Tensor) -> None:
+    """Sorts each row on its own: PyTorch has a radix sort for one row of integers on the CPU."""
+    k = distances.shape[1]
+    small = torch.uint8 if 8 * queries.shape[1] < 256 else torch.int16
+    for rows in _blocks(queries.shape[0], max(1, _PAIRS // database.shape[0])):
+        for row, found in enumerate(hamming_distance(queries[rows], database), rows.start):
+            order = found.to(small).sort(stable=True).indices[:k]
+            positions[row] = order
+            distances[row] = found[order]
+
+
+def hamming_range(queries: Tensor, database: Tensor, radius: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Every code at distance <= radius, ascending by (distance, position) within a query.
+
+    Returns lims int64 (Q + 1,), distances int32 (T,), positions int64 (T,): query q's results are
+    the entries lims[q] to lims[q + 1].
+    """
+    count, total = queries.shape[0], database.shape[0]
+    lims = torch.zeros(count + 1, dtype=torch.int64, device=queries.device)
+    distances = [torch.empty(0, dtype=torch.int32, device=queries.device)]
+    positions = [torch.empty(0, dtype=torch.int64, device=queries.device)]
+    for rows in _blocks(count, _query_step(total, queries.shape[1])):
+        signs = _signs(queries[rows])
+        found, near, where = [], [], []
+        for columns in _blocks(total, _database_step(queries.shape[0], 8 * queries.shape[1])):
+            block = _distances(signs, _signs(database[columns]))
+            row, column = (block <= radius).nonzero(as_tuple=True)
+            found.append(row)
+            near.append(block[row, column])
+            where.append(column + columns.start)
+        if not found:
+            continue
+        query, distance, position = torch.cat(found), torch.cat(near), torch.cat(where)
+        # Blocks are in order of position and so is each block: two stable sorts do the rest.
+        order = distance.sort(stable=True).indices
+        order = order[query[order].sort(stable=True).indices]
+        distances.append(distance[order])
+        positions.append(position[order])
+        lims[rows.start + 1 : rows.stop + 1] = torch.bincount(query, minlength=len(signs))
+    return lims.cumsum(0), torch.cat(distances), torch.cat(positions)
+
+
+def hamming_histogram(queries: Tensor, database: Tensor) -> Tensor:
+    """How many codes lie at each distance 0..8 * bytes: int64 (Q, 8 * bytes + 1)."""
+    count, width = queries.shape[0], 8 * queries.shape[1] + 1
+    result = torch.zeros(count, width, dtype=torch.int64, device=queries.device)
+    for rows in _blocks(count, _query_step(*database.shape)):
+        signs = _signs(queries[rows])
+        first = torch.arange(len(signs), device=queries.device).mul_(width).unsqueeze(1)
+        for columns in _blocks(database.shape[0], _database_step(queries.shape[0], 8 * queries.shape[1])):
+            bins = _distances(signs, _signs(database[columns])) + first
+            counts = torch.bincount(bins.flatten(), minlength=len(signs) * width)
+            result[rows] += counts.view(len(signs), width)
+    return result

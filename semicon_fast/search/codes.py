@@ -1,0 +1,158 @@
+"""Packed binary codes: ceil(bits / 8) bytes a code, least significant bit first.
+
+Bit i of a code is bit i % 8 of byte i // 8, as `np.packbits(..., bitorder="little")` and faiss have
+it. A value x becomes the bit x >= 0, so sign(0) is +1. Unused bits of the last byte are 0.
+"""
+
+import operator
+import warnings
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..reference import hamming as reference
+
+MAX_BITS = 4096
+BIT_ORDER = "little"
+SIGN_RULE = "x >= 0"
+
+# Rows unpacked at a time where the result is packed again: bounds memory, not a result.
+_ROWS = 1 << 16
+_UNSIGNED = {torch.uint8, torch.uint16, torch.uint32, torch.uint64}
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+
+
+def check_integer(value: Any, name: str, low: int, high: int | None = None) -> int:
+    """`value` as an int within low..high. Raises TypeError or ValueError naming `name`."""
+    wanted = f"an integer from {low} to {high}" if high is not None else f"an integer >= {low}"
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be {wanted}, got {value!r}") from None
+    if number < low or (high is not None and number > high):
+        raise ValueError(f"{name} must be {wanted}, got {number}")
+    return number
+
+
+def check_bits(bits: int) -> int:
+    """`bits` as an int. Raises TypeError or ValueError unless it is one of 1..4096."""
+    return check_integer(bits, "bits", 1, MAX_BITS)
+
+
+def code_bytes(bits: int) -> int:
+    """Bytes a code of `bits` bits (1..4096) takes: ceil(bits / 8)."""
+    return (check_bits(bits) + 7) // 8
+
+
+def as_tensor(values: Any, name: str) -> Tensor:
+    """A tensor that shares memory with `values`, a NumPy array or a tensor. Never written to.
+
+    Raises TypeError for anything else, and for arrays whose dtype PyTorch does not have.
+    """
+    if isinstance(values, Tensor):
+        return values.detach()
+    if not isinstance(values, np.ndarray):
+        raise TypeError(
+            f"{name} must be a NumPy array or a torch tensor, got {type(values).__name__}"
+        )
+    if any(step < 0 for step in values.strides) or not values.dtype.isnative:
+        values = np.array(values, dtype=values.dtype.newbyteorder("="))
+    try:
+        with warnings.catch_warnings():
+            # Arrays mapped read-only from a file are fine here: they are only read.
+            warnings.filterwarnings("ignore", message=".*not writable.*")
+            return torch.from_numpy(values)
+    except TypeError as error:
+        raise TypeError(f"{name} has a dtype torch does not have: {values.dtype}") from error
+
+
+def like(result: Tensor, example: Any) -> Any:
+    """`result` as the kind `example` is: a tensor on its device, or else a NumPy array."""
+    if isinstance(example, Tensor):
+        return result.to(example.device)
+    return result.cpu().numpy()
+
+
+def pack_codes(x: Array) -> Array:
+    """x (N, bits) real, +-1 or bool -> uint8 (N, ceil(bits / 8)); bit = x >= 0, or x itself if bool.
+
+    NumPy in, NumPy out; tensor in, tensor out on its device. Raises ValueError for NaN and for
+    shapes other than (N, 1..4096), TypeError for complex and unsigned values.
+    """
+    values = as_tensor(x, "pack_codes: x")
+    if values.ndim != 2 or not 1 <= values.shape[1] <= MAX_BITS:
+        raise ValueError(
+            f"pack_codes: x must be (N, bits) with 1 to {MAX_BITS} bits, got {tuple(values.shape)}"
+        )
+    if values.is_complex() or values.dtype in _UNSIGNED:
+        raise TypeError(
+            f"pack_codes: x must be bool, float or signed integer, got {values.dtype}; "
+            "convert zeros and ones to bool first"
+        )
+    if values.is_floating_point() and values.isnan().any():
+        raise ValueError("pack_codes: x must hold numbers, got NaN")
+    return like(_pack(values if values.dtype is torch.bool else values >= 0), x)
+
+
+def _pack(bits: Tensor) -> Tensor:
+    """bits bool (N, bits) -> uint8 (N, ceil(bits / 8))."""
+    rows, width = bits.shape
+    size = (width + 7) // 8
+    padded = torch.zeros(rows, size * 8, dtype=torch.uint8, device=bits.device)
+    padded[:, :width] = bits
+    shifts = torch.arange(8, dtype=torch.uint8, device=bits.device)
+    return (padded.view(rows, size, 8) << shifts).sum(-1, dtype=torch.uint8)
+
+
+def unpack_codes(codes: Array, bits: int) -> Array:
+    """codes uint8 (N, ceil(bits / 8)) -> int8 (N, bits) of -1 and +1; the inverse of `pack_codes`.
+
+    NumPy in, NumPy out; tensor in, tensor out on its device. Raises as `check_codes`.
+    """
+    packed = check_codes(codes, bits, "unpack_codes: codes")
+    ones = reference.unpack_bits(packed)[:, :bits].to(torch.int8)
+    return like(ones.mul_(2).sub_(1), codes)
+
+
+def check_codes(codes: Any, bits: int, name: str = "codes") -> Tensor:
+    """`codes` as a tensor, if they are packed codes of `bits` bits. Shares memory with `codes`.
+
+    Raises TypeError unless they are a NumPy array or a tensor of uint8, ValueError unless their
+    shape is (N, ceil(bits / 8)) and the unused bits of every last byte are 0.
+    """
+    size = code_bytes(bits)
+    packed = as_tensor(codes, name)
+    if packed.dtype is not torch.uint8:
+        raise TypeError(f"{name} must be packed uint8 (see pack_codes), got {packed.dtype}")
+    if packed.ndim != 2 or packed.shape[1] != size:
+        raise ValueError(f"{name} must be (N, {size}) for {bits} bits, got {tuple(packed.shape)}")
+    if bits % 8 and (packed[:, -1] >> (bits % 8)).any():
+        raise ValueError(
+            f"{name} must have 0 in the {8 - bits % 8} unused bits of the last byte ({bits} bits, "
+            "least significant first), got ones there"
+        )
+    return packed
+
+
+def select_bits(codes: Array, bits: int, positions: Sequence[int]) -> Array:
+    """The codes made of some bits only: uint8 (N, ceil(bits / 8)) -> (N, ceil(len(positions) / 8)).
+
+    positions: bits to keep, in their new order, each 0..bits - 1. Raises as `check_codes`, and
+    ValueError for positions outside the code or none at all.
+    """
+    packed = check_codes(codes, bits, "select_bits: codes")
+    kept = [check_integer(p, "select_bits: positions", 0, bits - 1) for p in positions]
+    if not kept:
+        raise ValueError("select_bits: positions must name at least one bit, got none")
+    index = torch.tensor(kept, device=packed.device)
+    parts = [
+        _pack(reference.unpack_bits(packed[start : start + _ROWS])[:, index])
+        for start in range(0, max(1, packed.shape[0]), _ROWS)
+    ]
+    return like(torch.cat(parts), codes)
