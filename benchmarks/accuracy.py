@@ -1,0 +1,55 @@
+"""How well do the presets retrieve? Collects finished runs into results/accuracy.csv.
+
+    semicon-fast train --preset cifar10-dsh-12 --root DATA -o runs/cifar10-dsh-12
+    python benchmarks/accuracy.py runs/*
+
+Every figure comes from a run's result.json, with the command that made it; nothing is typed in.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from harness import RESULTS, environment, merge_rows
+
+FIGURES = ("mAP", "precision within radius 2")
+
+
+def rows_of(run: Path) -> list[dict[str, Any]]:
+    """One row for each way of making the database's codes."""
+    result = json.loads((run / "result.json").read_text("utf-8"))
+    config = result["config"]
+    rows = []
+    for way, figures in result["evaluation"].items():
+        rows.append(
+            {
+                "run": run.name,
+                "data": config["data"]["name"],
+                "network": config["model"]["network"],
+                "method": config["method"]["name"],
+                "bits": config["model"]["code_length"],
+                "database codes": way,
+                **{name: figures[name] for name in FIGURES},
+                "selection": config["selection"]["mode"],
+                "protocol": result["protocol"],
+                "seconds": round(result["seconds"]),
+                **environment(),
+                "command": result["command"],
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path)
+    arguments = parser.parse_args()
+    rows = [row for run in arguments.runs for row in rows_of(run)]
+    merge_rows(RESULTS / "accuracy.csv", rows, ("run", "database codes"))
+    for row in rows:
+        print(f"{row['run']:32} {row['database codes']:36} mAP {row['mAP']:.4f}")
+
+
+if __name__ == "__main__":
+    main()
