@@ -1,1 +1,14 @@
 """The operations of the library: argument checks, then `torch.ops.semicon_fast.*`."""
+
+from .hamming import hamming_distance, hamming_histogram, hamming_range, hamming_topk
+from .icon_attention import icon_attention
+from .sem_mask import sem_mask
+
+__all__ = [
+    "hamming_distance",
+    "hamming_histogram",
+    "hamming_range",
+    "hamming_topk",
+    "icon_attention",
+    "sem_mask",
+]

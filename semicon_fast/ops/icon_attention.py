@@ -1,0 +1,105 @@
+"""`semicon_fast::icon_attention` and its gradient; the mathematics is in the reference."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import reference
+from ._checks import check_maps, check_same_device, check_same_dtype
+from ._library import autocast, cast_floating, define, differentiable, once_differentiable
+
+_ARGUMENTS = (
+    "Tensor x, Tensor weight, Tensor? bias, int num_heads, float delta, bool stacked, "
+    "bool residual_last"
+)
+
+
+def icon_attention(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    num_heads: int,
+    delta: float = 1e-5,
+    stacked: bool = False,
+    residual_last: bool = False,
+) -> Tensor:
+    """One step of ICON on x (B, C, H, W) -> (B, C, H, W) (paper Eq. 11, 12).
+
+    Channels attend to the channels of their group; the output's channels are transposed from
+    (num_heads, d) to (d, num_heads). See `reference.icon_attention` for the arguments; the
+    defaults are the paper's first step.
+
+    Under autocast x, weight and bias are cast to the autocast dtype for the products, and the
+    result has that dtype; the signed square root and the softmax are in float32 whatever the
+    inputs (float64 stays float64). The result has x's layout. First derivatives only.
+
+    Raises:
+        ValueError: channels that num_heads does not divide, weight or bias of another shape,
+            integers, two dtypes outside autocast, two devices, a negative delta.
+    """
+    check_maps("icon_attention", "x", x)
+    channels = x.shape[1]
+    if num_heads < 1 or channels % num_heads:
+        raise ValueError(
+            f"icon_attention: num_heads must be positive and divide the {channels} channels, "
+            f"got {num_heads}"
+        )
+    expected = (3 * channels, channels // num_heads, 1, 1)
+    if tuple(weight.shape) != expected:
+        raise ValueError(
+            f"icon_attention: weight must be {expected} for {channels} channels and {num_heads} "
+            f"heads, got {tuple(weight.shape)}"
+        )
+    if not 0 <= delta < math.inf:
+        raise ValueError(f"icon_attention: delta must be finite and at least 0, got {delta}")
+    check_same_device("icon_attention", "x", x, "weight", weight)
+    check_same_dtype("icon_attention", "x", x, "weight", weight)
+    if bias is not None:
+        if tuple(bias.shape) != (3 * channels,):
+            raise ValueError(
+                f"icon_attention: bias must be ({3 * channels},), got {tuple(bias.shape)}"
+            )
+        check_same_device("icon_attention", "x", x, "bias", bias)
+        check_same_dtype("icon_attention", "x", x, "bias", bias)
+    result: Tensor = _forward(x, weight, bias, num_heads, float(delta), stacked, residual_last)
+    return result
+
+
+def _fake(x: Tensor, *rest: Any) -> Tensor:
+    return torch.empty_like(x, memory_format=reference.memory_format_of(x))
+
+
+def _fake_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _fake(x), weight.new_empty(weight.shape), weight.new_empty(weight.shape[0])
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, weight, bias, *options = inputs
+    ctx.save_for_backward(x, weight, bias)
+    ctx.options = options
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    x, weight, bias = ctx.saved_tensors
+    d_x, d_weight, d_bias = _backward(grad, x, weight, bias, *ctx.options)
+    return d_x, d_weight, None if bias is None else d_bias, None, None, None, None
+
+
+def _cast(dtype: torch.dtype, x: Tensor, weight: Tensor, bias: Any, *rest: Any) -> tuple[Any, ...]:
+    return *(cast_floating(value, dtype) for value in (x, weight, bias)), *rest
+
+
+_forward = define(f"icon_attention({_ARGUMENTS}) -> Tensor", reference.icon_attention, _fake)
+_backward = define(
+    f"icon_attention_backward(Tensor grad, {_ARGUMENTS}) -> (Tensor, Tensor, Tensor)",
+    reference.icon_attention_backward,
+    _fake_backward,
+)
+differentiable(_forward, _gradients, _setup)
+once_differentiable(_backward)
+autocast(_forward, _cast)
+autocast(_backward)
