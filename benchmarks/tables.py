@@ -1,0 +1,79 @@
+"""README's tables, made from results/*.csv: each block between markers is replaced by its table.
+
+    python benchmarks/tables.py            # rewrite README.md
+    python benchmarks/tables.py --check    # exit 1 if README.md is not what the files say
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+
+from harness import README, RESULTS, markdown_table, read_rows
+
+from semicon_fast.files import atomic_write
+
+# The DSH supplement, Tables 2 and 3: mAP of model M1, and precision within radius 2 from scratch.
+DSH_PAPER = {
+    "12": ("0.6157", "0.5671"),
+    "24": ("", "0.6774"),
+    "36": ("", "0.6321"),
+    "48": ("0.6755", "0.5690"),
+}
+
+
+def _minutes(row: dict[str, str]) -> str:
+    return f"{float(row['seconds']) / 60:.0f} min"
+
+
+def cifar10() -> str:
+    rows = [r for r in read_rows(RESULTS / "accuracy.csv") if r["run"].startswith("cifar10-dsh")]
+    rows.sort(key=lambda r: ("paper" not in r["run"], int(r["bits"])))
+    body = []
+    for r in rows:
+        published = DSH_PAPER.get(r["bits"], ("", ""))
+        body.append(
+            [f"`{r['run']}`", r["bits"], r["mAP"], published[0] or "-"]
+            + [r["precision within radius 2"], published[1] or "-", _minutes(r)]
+        )
+    columns = ["preset", "bits", "mAP", "paper", "precision within radius 2", "paper", "training"]
+    return markdown_table(columns, body)
+
+
+def clothing() -> str:
+    rows = [r for r in read_rows(RESULTS / "accuracy.csv") if r["run"].startswith("clothing-")]
+    rows.sort(key=lambda r: (int(r["bits"]), r["method"], r["run"], r["database codes"]))
+    body = [
+        [f"`{r['run']}`", r["bits"], r["database codes"], r["mAP"], _minutes(r)] for r in rows
+    ]
+    return markdown_table(["run", "bits", "database codes", "mAP", "training"], body)
+
+
+TABLES: dict[str, Callable[[], str]] = {"cifar10": cifar10, "clothing": clothing}
+
+
+def filled(text: str) -> str:
+    """`text` with each marked block made anew. Raises ValueError for a marker nobody fills."""
+    for name in re.findall(r"<!-- table: (\S+) -->", text):
+        if name not in TABLES:
+            raise ValueError(f"README.md marks a table {name!r}; known are {sorted(TABLES)}")
+    for name, make in TABLES.items():
+        block = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
+        text = re.sub(block, lambda m, make=make: f"{m[1]}{make()}\n{m[2]}", text, flags=re.S)
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    old = README.read_text("utf-8")
+    new = filled(old)
+    if check:
+        sys.exit(0 if old == new else "README.md's tables differ from benchmarks/results")
+    with atomic_write(README, "w") as file:
+        file.write(new)
+
+
+if __name__ == "__main__":
+    main()
