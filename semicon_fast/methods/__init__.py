@@ -1,0 +1,30 @@
+"""Learning methods: one file a method, built by name."""
+
+import difflib
+import inspect
+from typing import Any
+
+from .adsh import ADSH
+from .base import Method
+from .dsh import DSH
+from .semicon import SEMICONObjective
+
+METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (SEMICONObjective, ADSH, DSH)}
+
+
+def build(name: str, **options: Any) -> Method:
+    """The method called `name`. Raises ValueError for an unknown name or option."""
+    if name not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}")
+    known = list(inspect.signature(METHODS[name].__init__).parameters)[1:]
+    for option in options:
+        if option not in known:
+            near = difflib.get_close_matches(option, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(
+                f"method {name} has no option {option!r}, it has {', '.join(known)}{hint}"
+            )
+    return METHODS[name](**options)
+
+
+__all__ = ["ADSH", "DSH", "METHODS", "Method", "SEMICONObjective", "build"]

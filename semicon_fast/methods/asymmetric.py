@@ -1,0 +1,200 @@
+"""The asymmetric objective of SEMICON (paper Eq. 16) and ADSH, and its discrete code update.
+
+The network sees n sampled images an outer iteration, the codes of all N images are learned::
+
+    beta * sum_ij (k S_ij - f_i . b_j)^2  +  gamma * sum_i |f_i - b_i|^2
+
+S is the soft similarity: +1 for similar pairs and -rho for the others, rho = n_pos / n_neg counted
+over the n x N pairs, so that S sums to 0 (the same matrix comes out of {0, 1} and of -1, +1). With
+the groups of `similarity.py`, S X = (1 + rho) R-sums of X - rho * (sum of X), so a batch's loss
+costs O(batch * k^2) once an iteration has its sums, and the n x N matrix is never there.
+"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from .base import Method, check_labels, check_number
+from .similarity import CHUNK_ROWS, Groups, gram, group_sums
+
+if TYPE_CHECKING:
+    from ..models.types import HashOutput
+
+
+class AsymmetricMethod(Method):
+    """State: codes float32 (N, k), outputs float32 (n, k), rows int64 (n,), and the sums of an
+    iteration in float64."""
+
+    asymmetric: ClassVar[bool] = True
+
+    codes: Tensor
+    position: Tensor
+    outputs: Tensor
+    rows: Tensor
+    targets: Tensor
+    target_norms: Tensor
+    code_gram: Tensor
+    ratio: Tensor
+    updates: Tensor
+
+    def __init__(
+        self,
+        *,
+        gamma: float = 200.0,
+        beta: float = 1.0,
+        normalise: bool = True,
+        reference_length: float | None = 12.0,
+        start: str = "normal",
+    ) -> None:
+        """gamma, beta as in Eq. 16.
+
+        normalise: divide by (images in the batch * N) and multiply by reference_length / k, as the
+        released code does; that makes the learning rate independent of k and N. False is Eq. 16 as
+        printed. reference_length None leaves the second factor out (ADSH's code).
+        start: codes before the first update, "normal" (standard normal reals) or "zeros".
+        """
+        super().__init__()
+        self.gamma = check_number("gamma", gamma, 0)
+        self.beta = check_number("beta", beta, 0)
+        if reference_length is not None:
+            check_number("reference_length", reference_length, 0, above=True)
+        if start not in ("normal", "zeros"):
+            raise ValueError(f'start must be "normal" or "zeros", got {start!r}')
+        self.normalise = bool(normalise)
+        self.reference_length = reference_length
+        self.start = start
+        self.groups: Groups | None = None
+
+    def begin(self, labels: Tensor, code_length: int, generator: torch.Generator) -> None:
+        check_labels(labels)
+        if code_length < 1:
+            raise ValueError(f"code_length must be 1 or more, got {code_length}")
+        device = labels.device
+        self.groups = Groups(labels)
+        shape = (len(labels), code_length)
+        if self.start == "normal":
+            codes = torch.randn(shape, generator=generator, device=generator.device).to(device)
+        else:
+            codes = torch.zeros(shape, device=device)
+        self.register_buffer("codes", codes)
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64, device=device))
+        self.register_buffer(
+            "position", torch.full((len(labels),), -1, device=device), persistent=False
+        )
+
+    def start_iteration(self, iteration: int, rows: Tensor) -> None:
+        """Takes the sums over the database that the losses of this iteration need: O(N k^2)."""
+        groups, rows = self._groups(), self._checked(rows)
+        number = len(self.codes)
+        sizes = groups.spread(groups.counts)
+        positive = float(sizes[groups.index[rows]].sum())
+        negative = float(len(rows)) * number - positive
+        # Without a negative pair S is 1 everywhere, whatever the ratio.
+        ratio = positive / negative if negative else 0.0
+        sums = group_sums(self.codes, groups.index, len(groups))
+        self.register_buffer("rows", rows)
+        self.register_buffer("outputs", self.codes.new_zeros(len(rows), self.codes.shape[1]))
+        self.register_buffer("ratio", sums.new_tensor(ratio))
+        # S B by group, and the sum of the squares of a row of S.
+        self.register_buffer("targets", (1 + ratio) * groups.spread(sums) - ratio * sums.sum(0))
+        self.register_buffer("target_norms", sizes + ratio**2 * (number - sizes))
+        self.register_buffer("code_gram", gram(self.codes))
+        self.position.fill_(-1)
+        self.position[rows] = torch.arange(len(rows), device=rows.device)
+
+    def loss(self, output: "HashOutput", labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        """{"hash", "quantisation"}; remembers the outputs as U for the code update.
+
+        In float64: the three terms of the square are each about N times larger than their sum.
+        """
+        groups = self._groups()
+        self._remember(output.codes.detach(), rows)
+        length = self.codes.shape[1]
+        group = groups.index[rows]
+        codes = output.codes.double()
+        square = (
+            length**2 * self.target_norms[group].sum()
+            - 2 * length * (codes * self.targets[group]).sum()
+            + ((codes @ self.code_gram) * codes).sum()
+        )
+        distance = (codes - self.codes[rows].double()).square().sum()
+        scale = self._scale(len(rows))
+        return {
+            "hash": scale * self.beta * square,
+            "quantisation": scale * self.gamma * distance,
+        }
+
+    @torch.no_grad()
+    def end_iteration(self) -> None:
+        """One sweep of discrete cyclic coordinate descent over the bits, exact, O(N k^2).
+
+        Q = beta k S^T U + gamma Ubar; B[:, b] = sign(Q[:, b] - beta B_-b (U^T U)_-b,b), with the
+        bits already updated, sign(0) = +1. Each image's row is on its own, so rows go in chunks.
+        """
+        groups = self._groups()
+        length = self.codes.shape[1]
+        sums = group_sums(self.outputs, groups.index[self.rows], len(groups))
+        ratio = float(self.ratio)
+        wanted = (1 + ratio) * groups.spread(sums) - ratio * sums.sum(0)
+        wanted *= self.beta * length
+        mixing = self.beta * gram(self.outputs)
+        mixing.fill_diagonal_(0)
+        for start in range(0, len(self.codes), CHUNK_ROWS):
+            chunk = slice(start, start + CHUNK_ROWS)
+            target = wanted[groups.index[chunk]]
+            position = self.position[chunk]
+            sampled = (position >= 0).nonzero()[:, 0]
+            target[sampled] += self.gamma * self.outputs[position[sampled]].double()
+            self.codes[chunk] = _sweep(target, mixing, self.codes[chunk]).to(self.codes.dtype)
+        self.updates += 1
+
+    @property
+    def learned_codes(self) -> Tensor | None:
+        return self.codes if self.groups is not None and int(self.updates) > 0 else None
+
+    def _scale(self, batch: int) -> float:
+        if not self.normalise:
+            return 1.0
+        number, length = self.codes.shape
+        factor = 1.0 if self.reference_length is None else self.reference_length / length
+        return factor / (batch * number)
+
+    def _remember(self, codes: Tensor, rows: Tensor) -> None:
+        position = self.position[rows]
+        # Asking a GPU would stop it at every batch.
+        if not position.is_cuda and bool((position < 0).any()):
+            raise ValueError("rows must be among those given to start_iteration")
+        self.outputs[position] = codes.to(self.outputs.dtype)
+
+    def _groups(self) -> Groups:
+        if self.groups is None:
+            raise RuntimeError(f"{type(self).__name__}: call begin(labels, ...) first")
+        if self.groups.index.device != self.codes.device:
+            self.groups.to(self.codes.device)
+        return self.groups
+
+    def _checked(self, rows: Tensor) -> Tensor:
+        rows = rows.to(self.codes.device)
+        number = len(self.codes)
+        if rows.ndim != 1 or rows.dtype != torch.int64 or len(rows) == 0:
+            raise ValueError(
+                f"rows must be int64 (n,) with n >= 1, got {rows.dtype} {tuple(rows.shape)}"
+            )
+        if int(rows.min()) < 0 or int(rows.max()) >= number:
+            raise ValueError(f"rows must lie in 0..{number - 1}, the images given to begin")
+        if len(torch.unique(rows)) != len(rows):
+            raise ValueError("rows must be distinct")
+        return rows
+
+
+def _sweep(target: Tensor, mixing: Tensor, codes: Tensor) -> Tensor:
+    """target (M, k), mixing (k, k) with a zero diagonal, codes (M, k) -> float64 (M, k) of -1, +1.
+
+    Works on the transpose, where a bit of all rows lies together.
+    """
+    wanted, bits = target.T.contiguous(), codes.T.double().contiguous()
+    for bit in range(len(bits)):
+        value = wanted[bit] - mixing[bit] @ bits
+        bits[bit] = torch.where(value >= 0, 1.0, -1.0)
+    return bits.T

@@ -1,0 +1,64 @@
+"""Deep supervised hashing (CVPR 2016): a contrastive loss on all pairs of a batch."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from .base import Method, check_labels, check_number
+
+if TYPE_CHECKING:
+    from ..models.types import HashOutput
+
+
+def distance_to_codes(outputs: Tensor) -> Tensor:
+    """| |b| - 1 | elementwise, with the subgradient of the paper: +1 where b >= 1 or -1 <= b <= 0,
+    else -1."""
+    inner = torch.where(outputs > 0, 1 - outputs, 1 + outputs)
+    outer = torch.where(outputs > 0, outputs - 1, -1 - outputs)
+    return torch.where((outputs >= 1) | (outputs < -1), outer, inner)
+
+
+def pair_terms(outputs: Tensor, similar: Tensor, margin: float) -> Tensor:
+    """(B, k), bool (B, B) -> (B, B): squared distance of similar pairs, margin minus it, cut off at
+    0, of the others."""
+    squares = outputs.square().sum(1)
+    distances = (squares[:, None] + squares[None] - 2 * outputs @ outputs.T).clamp(min=0)
+    return torch.where(similar, distances, (margin - distances).clamp(min=0))
+
+
+class DSH(Method):
+    """Pair loss of the official layer: sum_{i<j} / (B (B - 1)) + alpha * mean_i sum |  |b_i| - 1 |.
+
+    The network's outputs are linear (no tanh). Two images are similar when they have a label in
+    common. margin None is 2 k: +-1 codes have |b - b'|^2 = 4 d_H, so the hinge ends at d_H = k / 2.
+    """
+
+    name: ClassVar[str] = "dsh"
+
+    def __init__(self, *, margin: float | None = None, alpha: float = 0.01) -> None:
+        super().__init__()
+        self.given_margin = (
+            None if margin is None else check_number("margin", margin, 0, above=True)
+        )
+        self.alpha = check_number("alpha", alpha, 0)
+        self.margin = self.given_margin
+
+    def begin(self, labels: Tensor, code_length: int, generator: torch.Generator) -> None:
+        check_labels(labels)
+        self.margin = 2.0 * code_length if self.given_margin is None else self.given_margin
+
+    def loss(self, output: "HashOutput", labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        """{"pair", "regulariser"}. A batch of one image has no pair: its pair term is 0."""
+        outputs = output.codes.float()
+        number = len(outputs)
+        margin = 2.0 * outputs.shape[1] if self.margin is None else self.margin
+        if labels.ndim == 1:
+            similar = labels[:, None] == labels[None]
+        else:
+            similar = (labels.float() @ labels.float().T) > 0
+        pairs = pair_terms(outputs, similar, margin).triu(1).sum()
+        return {
+            "pair": pairs / max(1, number * (number - 1)),
+            "regulariser": self.alpha * distance_to_codes(outputs).sum() / number,
+        }
