@@ -1,0 +1,186 @@
+"""Birdlets: a generated fine-grained data set whose classes differ in one small part.
+
+Every bird has the same body; each of its P parts (crown, wing bar, tail tip, beak, ...) has one of
+v colours, and a class is the tuple of its part colours, so that neighbouring classes differ in one
+part of 1-3 % of the pixels. Pose, light, hue, background and distractors vary freely. Nothing is
+read or written: picture i depends on the options, the seed and i alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .birdlet_drawing import COLOURS, PARTS, Look, colour_names, draw
+from .hashing_data import HashingData, split
+from .image_set import ImageSet
+from .seeds import generator, seed_of
+
+
+class Birdlets:
+    """Source of pictures; values (N, P) are the part colours of each."""
+
+    def __init__(self, look: Look, values: Tensor, seed: int) -> None:
+        self.look, self.values, self.seed = look, values, seed
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def image(self, row: int) -> Tensor:
+        return self._drawn(row)[0]
+
+    def masks(self, row: int) -> Tensor:
+        return self._drawn(row)[1]
+
+    def identifier(self, row: int) -> str:
+        return f"birdlet {row:06d}"
+
+    def _drawn(self, row: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng(seed_of("birdlet", self.seed, row))
+        return draw(self.look, tuple(self.values[row].tolist()), rng)
+
+
+def load(
+    root: object = None,
+    *,
+    classes: int = 16,
+    train_per_class: int | Sequence[int] = 60,
+    query_per_class: int | Sequence[int] = 15,
+    size: int = 64,
+    parts: int = 4,
+    values: int | None = None,
+    label_noise: float = 0.0,
+    multi_label: bool = False,
+    remove_parts: bool | Sequence[str] = False,
+    shuffle_labels: bool = False,
+    nuisance: float = 1.0,
+    distractors: int = 3,
+    part_size: float = 1.0,
+    seed: int = 0,
+) -> HashingData:
+    """Birdlets as hashing data; the database is the training set, root must be None.
+
+    train_per_class, query_per_class: a number, or (least, most) drawn for each class. parts: 1-6
+    of head, wing, tail, beak, breast, collar; values: colours a part can take, 2-6, None for the
+    fewest that give enough classes. label_noise: share of the training labels replaced by another
+    class. multi_label: labels are the part values, bool (N, parts * values). remove_parts: parts
+    drawn without colour (True: all), a control that merges classes. shuffle_labels: all labels
+    permuted, a control that leaves nothing to learn. nuisance, distractors, part_size: how hard
+    it is, see `Look`; part_size scales the area of the parts.
+    """
+    if root is not None:
+        raise ValueError(f"birdlets are generated, root must be None, got {root!r}")
+    values = _fewest_values(classes, parts) if values is None else values
+    _check_numbers(classes, parts, values, label_noise)
+    look = _look(size, parts, nuisance, distractors, part_size, remove_parts)
+    table = class_table(classes, parts, values, seed)
+    train = _classes_drawn(classes, train_per_class, "train_per_class", 2, seed)
+    query = _classes_drawn(classes, query_per_class, "query_per_class", 1, seed)
+    member = torch.cat([train, query])
+    source = Birdlets(look, table[member], seed)
+    names = [_class_name(row, values) for row in table.tolist()]
+    labelled = member.clone()
+    if label_noise:
+        draws = generator("birdlets label noise", seed)
+        noisy = torch.rand(len(train), generator=draws) < label_noise
+        other = torch.randint(1, classes, (len(train),), generator=draws)
+        labelled[: len(train)] = torch.where(noisy, (train + other) % classes, train)
+    if shuffle_labels:
+        draws = generator("birdlets shuffled labels", seed)
+        for part in (slice(0, len(train)), slice(len(train), None)):
+            labels = labelled[part]
+            labelled[part] = labels[torch.randperm(len(labels), generator=draws)]
+    pool = ImageSet("birdlets", source, labelled, names)
+    if multi_label:
+        pool = _part_labels(source, table[labelled], values)
+    rows = range(len(member))
+    how = f"birdlets, {parts} parts of {values} colours, seed {seed}"
+    return split("birdlets", pool, rows[: len(train)], rows[len(train) :], how=how)
+
+
+def class_table(classes: int, parts: int, values: int, seed: int) -> Tensor:
+    """Part values of each class, int64 (classes, parts), sorted; each class but the first drawn
+    differs from another one in a single part."""
+    draws = generator("birdlets classes", seed)
+    table = [(0,) * parts]
+    while len(table) < classes:
+        parent, part, step = (
+            int(torch.randint(bound, (), generator=draws)) for bound in (len(table), parts, values)
+        )
+        child = list(table[parent])
+        child[part] = (child[part] + step) % values
+        if tuple(child) not in table:
+            table.append(tuple(child))
+    return torch.tensor(sorted(table))
+
+
+def _part_labels(source: Birdlets, shown: Tensor, values: int) -> ImageSet:
+    parts = shown.shape[1]
+    labels = torch.nn.functional.one_hot(shown, values).flatten(1).bool()
+    names = [
+        f"{PARTS[part]}={name}" for part in range(parts) for name in colour_names(part, values)
+    ]
+    return ImageSet("birdlets", source, labels, names)
+
+
+def _class_name(row: Sequence[int], values: int) -> str:
+    return " ".join(
+        f"{colour_names(part, values)[value]}-{PARTS[part]}" for part, value in enumerate(row)
+    )
+
+
+def _classes_drawn(
+    classes: int, per_class: int | Sequence[int], name: str, least: int, seed: int
+) -> Tensor:
+    """The class of each picture, sorted; int64 (N,)."""
+    low, high = (per_class, per_class) if isinstance(per_class, int) else tuple(per_class)
+    if not least <= low <= high:
+        raise ValueError(f"{name} must be at least {least}, or (least, most), got {per_class}")
+    counts = torch.randint(low, high + 1, (classes,), generator=generator(name, seed))
+    return torch.arange(classes).repeat_interleave(counts)
+
+
+def _fewest_values(classes: int, parts: int) -> int:
+    return next((v for v in range(2, len(COLOURS)) if v**parts >= classes), len(COLOURS))
+
+
+def _check_numbers(classes: int, parts: int, values: int, label_noise: float) -> None:
+    if not 1 <= parts <= len(PARTS):
+        raise ValueError(f"parts must lie in 1..{len(PARTS)}, got {parts}")
+    if not 2 <= values <= len(COLOURS):
+        raise ValueError(f"values must lie in 2..{len(COLOURS)}, got {values}")
+    if not 2 <= classes <= values**parts:
+        raise ValueError(
+            f"classes must lie in 2..{values**parts} with {parts} parts of {values} colours, "
+            f"got {classes}"
+        )
+    if not 0 <= label_noise <= 1:
+        raise ValueError(f"label_noise must lie in 0..1, got {label_noise}")
+
+
+def _look(
+    size: int,
+    parts: int,
+    nuisance: float,
+    distractors: int,
+    part_size: float,
+    remove_parts: bool | Sequence[str],
+) -> Look:
+    if size < 16:
+        raise ValueError(f"size must be at least 16 pixels, got {size}")
+    if nuisance < 0 or distractors < 0 or part_size <= 0:
+        raise ValueError(
+            "nuisance and distractors must be 0 or more and part_size positive, "
+            f"got {nuisance}, {distractors}, {part_size}"
+        )
+    present = PARTS[:parts]
+    if isinstance(remove_parts, bool):
+        removed = present if remove_parts else ()
+    else:
+        removed = tuple(remove_parts)
+        if unknown := [name for name in removed if name not in present]:
+            raise ValueError(f"remove_parts must be among {present}, got {unknown}")
+    return Look(size, parts, nuisance, distractors, part_size, removed)

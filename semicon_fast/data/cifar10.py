@@ -1,0 +1,164 @@
+"""CIFAR-10: the official binary version or an image folder, and the four protocols in use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .folder import class_folders, image_files
+from .hashing_data import HashingData
+from .hashing_data import split as split_pool
+from .image_set import Files, ImageSet, Memory
+from .seeds import generator
+from .trees import check_counts as check
+from .trees import existing_root
+
+CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+PROTOCOLS = ("paper", "cifar10", "cifar10-1", "cifar10-2")
+OFFICIAL = {"training images": 50_000, "test images": 10_000}
+TRAIN_FILES = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
+TEST_FILE = "test_batch.bin"
+RECORD = 1 + 3 * 32 * 32
+
+
+class Split(NamedTuple):
+    """Positions in the 60,000 images, official training images first; int64."""
+
+    train: Tensor
+    query: Tensor
+    database: Tensor
+
+
+def load(
+    root: str | os.PathLike[str],
+    *,
+    protocol: str = "paper",
+    seed: int = 0,
+    check_counts: bool = True,
+) -> HashingData:
+    """CIFAR-10 from root/data_batch_*.bin (binary version) or root/{train,test}/<class>/*.
+
+    protocol and seed: see `split`. The binary version is read into memory (184 MB), image files
+    are decoded at each access; `HashingData.cached` keeps them.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
+    base = existing_root(root)
+    nested = base / "cifar-10-batches-bin"
+    if (nested / TEST_FILE).exists() or (base / TEST_FILE).exists():
+        pool, official = _read_binary(nested if (nested / TEST_FILE).exists() else base)
+    elif (base / "train").is_dir() and (base / "test").is_dir():
+        pool, official = _read_folders(base)
+    elif any((base / name).exists() for name in ("cifar-10-batches-py", "data_batch_1")):
+        raise ValueError(
+            f"{base} holds the python version of CIFAR-10, whose pickles are never opened; "
+            "use the binary version (cifar-10-batches-bin)"
+        )
+    else:
+        raise ValueError(
+            f"{base} has neither {TEST_FILE} of the binary version of CIFAR-10 "
+            "nor image folders train/ and test/"
+        )
+    if check_counts:
+        found = {"training images": official, "test images": len(pool) - official}
+        check("CIFAR-10", OFFICIAL, found)
+    rows = split(pool.labels, official, protocol, seed)
+    how = f"CIFAR-10, protocol {protocol}"
+    if protocol in ("cifar10", "cifar10-1"):
+        how += f" drawn by seed {seed}"
+    together = rows.train is rows.database
+    return split_pool(
+        "cifar10", pool, rows.train, rows.query, None if together else rows.database, how=how
+    )
+
+
+def split(
+    labels: Tensor,
+    official: int,
+    protocol: str,
+    seed: int,
+    query_per_class: int = 100,
+    train_per_class: int = 500,
+) -> Split:
+    """The rows of one protocol; labels int64 (N,), the first `official` are the training images.
+
+    "paper" (DSH) and "cifar10-2": the official training images are training set and database,
+    the official test images the queries. "cifar10" and "cifar10-1": of each class, among all N
+    images in an order drawn by (seed, class), the first 100 are queries and the next 500 training
+    images; the database is the rest ("cifar10", 54,000) or the rest and the training images
+    ("cifar10-1", 59,000). Every part is in ascending order.
+    """
+    if protocol in ("paper", "cifar10-2"):
+        train = torch.arange(official)
+        return Split(train, torch.arange(official, len(labels)), train)
+    query = torch.zeros(len(labels), dtype=torch.bool)
+    train = torch.zeros(len(labels), dtype=torch.bool)
+    for label in range(int(labels.max()) + 1):
+        rows = (labels == label).nonzero()[:, 0]
+        if len(rows) <= query_per_class + train_per_class:
+            raise ValueError(
+                f"protocol {protocol} needs more than {query_per_class + train_per_class} images "
+                f"of each class, class {label} has {len(rows)}"
+            )
+        order = torch.randperm(len(rows), generator=generator("cifar10", seed, label))
+        query[rows[order[:query_per_class]]] = True
+        train[rows[order[query_per_class : query_per_class + train_per_class]]] = True
+    database = ~query if protocol == "cifar10-1" else ~(query | train)
+    return Split(*(mask.nonzero()[:, 0] for mask in (train, query, database)))
+
+
+def _read_binary(base: Path) -> tuple[ImageSet, int]:
+    """The pool of all images, and how many of them are training images."""
+    pixels: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    names: list[str] = []
+    official = 0
+    for file in (*TRAIN_FILES, TEST_FILE):
+        if not (base / file).exists():
+            raise ValueError(f"there is no file {base / file}")
+        size = (base / file).stat().st_size
+        if size == 0 or size % RECORD:
+            raise ValueError(
+                f"{base / file} must be records of {RECORD} bytes, its size is {size} bytes"
+            )
+        records = np.fromfile(base / file, dtype=np.uint8).reshape(-1, RECORD)
+        if records[:, 0].max() >= len(CLASSES):
+            raise ValueError(
+                f"{base / file} has a label {records[:, 0].max()}, labels must lie in 0..9"
+            )
+        labels.append(records[:, 0].astype(np.int64))
+        pixels.append(records[:, 1:])
+        names += [f"{file}#{row}" for row in range(len(records))]
+        if file != TEST_FILE:
+            official += len(records)
+    images = torch.from_numpy(np.concatenate(pixels)).reshape(-1, 3, 32, 32)
+    targets = torch.from_numpy(np.concatenate(labels))
+    return ImageSet("cifar10", Memory(images, names, None), targets, CLASSES), official
+
+
+def _read_folders(base: Path) -> tuple[ImageSet, int]:
+    paths: list[str] = []
+    labels: list[int] = []
+    official = 0
+    for part in ("train", "test"):
+        found = set(class_folders(base / part))
+        if found != set(CLASSES):
+            raise ValueError(
+                f"{base / part} must have the class folders {', '.join(CLASSES)}, "
+                f"found {', '.join(sorted(found))}"
+            )
+        for label, name in enumerate(CLASSES):
+            files = image_files(base / part / name)
+            paths += [file.relative_to(base).as_posix() for file in files]
+            labels += [label] * len(files)
+        if part == "train":
+            official = len(paths)
+    return ImageSet("cifar10", Files(base, paths), torch.tensor(labels), CLASSES), official

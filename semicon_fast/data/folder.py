@@ -1,0 +1,147 @@
+"""Image folders: one sub-folder a class, with or without a train/test split."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from .hashing_data import HashingData, split
+from .image_set import Files, ImageSet
+from .seeds import generator
+from .trees import existing_root
+
+SUFFIXES = {
+    *(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"),
+}
+VALIDATION_NAMES = ("validation", "val", "valid")
+
+
+def load(
+    root: str | os.PathLike[str],
+    *,
+    validation: str = "unused",
+    query_fraction: float = 0.2,
+    seed: int = 0,
+    name: str | None = None,
+) -> HashingData:
+    """An image folder as hashing data; the database is the training set.
+
+    root/train/<class>/* and root/test/<class>/*; a folder validation/ or val/ is "unused", joins
+    the training images ("train"), or gives the queries instead of test/ ("query"). Without
+    root/train, root/<class>/* is one flat folder: of each class round(query_fraction * n) images,
+    at least one and not all, drawn by `seed`, become queries. Classes are the sorted folder names
+    of the training images. Files without an image suffix and hidden ones are passed over.
+    """
+    if validation not in ("unused", "train", "query"):
+        raise ValueError(f'validation must be "unused", "train" or "query", got {validation!r}')
+    base = existing_root(root)
+    label = name or base.name
+    if (base / "train").is_dir():
+        return _from_split(base, label, validation)
+    if validation != "unused":
+        raise ValueError(f"validation={validation!r} needs a folder train/ in {base}")
+    if (base / "test").is_dir():
+        raise ValueError(f"{base} has a folder test/ but no folder train/ beside it")
+    return _from_flat(base, label, query_fraction, seed)
+
+
+def _from_split(base: Path, name: str, validation: str) -> HashingData:
+    train_parts, query_part = ["train"], "test"
+    if validation != "unused":
+        held_out = next((part for part in VALIDATION_NAMES if (base / part).is_dir()), None)
+        if held_out is None:
+            raise ValueError(
+                f"validation={validation!r} needs a folder validation/ or val/ in {base}"
+            )
+        if validation == "train":
+            train_parts.append(held_out)
+        else:
+            query_part = held_out
+    if not (base / query_part).is_dir():
+        raise ValueError(
+            f"{base} has no folder {query_part}/ with the queries; "
+            'validation="query" takes them from validation/ or val/'
+        )
+    classes = class_folders(base / "train")
+    paths: list[str] = []
+    labels: list[int] = []
+    for part in train_parts:
+        _collect(base, part, classes, paths, labels)
+    _check_pairs(base, classes, labels)
+    train_count = len(paths)
+    _collect(base, query_part, classes, paths, labels)
+    if len(paths) == train_count:
+        raise ValueError(f"{base / query_part} has no images")
+    pool = ImageSet(name, Files(base, paths), torch.tensor(labels), classes)
+    rows = range(len(paths))
+    how = f"{name}, {' and '.join(train_parts)} as database, {query_part} as queries"
+    return split(name, pool, rows[:train_count], rows[train_count:], how=how)
+
+
+def _from_flat(base: Path, name: str, query_fraction: float, seed: int) -> HashingData:
+    if not 0 < query_fraction < 1:
+        raise ValueError(f"query_fraction must lie between 0 and 1, got {query_fraction}")
+    classes = class_folders(base)
+    paths: list[str] = []
+    labels: list[int] = []
+    _collect(base, "", classes, paths, labels)
+    _check_pairs(base, classes, labels)
+    pool = ImageSet(name, Files(base, paths), torch.tensor(labels), classes)
+    queries = torch.zeros(len(paths), dtype=torch.bool)
+    for label in range(len(classes)):
+        rows = (pool.labels == label).nonzero()[:, 0]
+        count = min(max(1, round(query_fraction * len(rows))), len(rows) - 1)
+        order = torch.randperm(len(rows), generator=generator("folder", seed, label))
+        queries[rows[order[:count]]] = True
+    how = f"{name}, {query_fraction:.0%} of each class as queries drawn by seed {seed}"
+    return split(name, pool, (~queries).nonzero()[:, 0], queries.nonzero()[:, 0], how=how)
+
+
+def class_folders(folder: Path) -> list[str]:
+    """The sorted names of the sub-folders, hidden ones left out; ValueError when there is none."""
+    names = sorted(
+        entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."
+    )
+    if not names:
+        raise ValueError(f"{folder} has no class folders")
+    return names
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Every image file below the folder, by suffix, sorted by path; hidden names left out."""
+    found = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        found += [
+            Path(parent, name)
+            for name in names
+            if name[0] != "." and os.path.splitext(name)[1].lower() in SUFFIXES
+        ]
+    return sorted(found)
+
+
+def _collect(
+    base: Path, part: str, classes: Sequence[str], paths: list[str], labels: list[int]
+) -> None:
+    """Appends the images of base/part/<class> and their labels."""
+    for name in class_folders(base / part):
+        if name not in classes:
+            raise ValueError(
+                f"{base / part} has a class folder {name!r} that the training images do not have"
+            )
+        files = image_files(base / part / name)
+        paths += [file.relative_to(base).as_posix() for file in files]
+        labels += [classes.index(name)] * len(files)
+
+
+def _check_pairs(base: Path, classes: Sequence[str], labels: list[int]) -> None:
+    counts = torch.bincount(torch.tensor(labels, dtype=torch.int64), minlength=len(classes))
+    for name, count in zip(classes, counts.tolist(), strict=True):
+        if count < 2:
+            raise ValueError(
+                f"class {name!r} in {base} needs at least 2 training images to learn from, "
+                f"got {count}"
+            )

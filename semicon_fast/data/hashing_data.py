@@ -1,0 +1,153 @@
+"""The three image sets of a retrieval experiment and how they belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .decode import BrokenFile, BrokenImageError
+from .image_set import Files, ImageSet, Progress, in_threads
+
+
+@dataclass(frozen=True)
+class HashingData:
+    """What is learned from, what is asked, and what is searched.
+
+    protocol: one sentence with the counts. train_rows: int64 (len(train),), the row of each
+    training image inside `database`, -1 where it is not in it. skipped: broken files left out.
+    """
+
+    name: str
+    train: ImageSet
+    query: ImageSet
+    database: ImageSet
+    protocol: str
+    train_rows: Tensor
+    skipped: tuple[BrokenFile, ...] = ()
+
+    def cached(
+        self, size: int | None = None, *, threads: int = 2, progress: Progress | None = None
+    ) -> HashingData:
+        """The same data decoded into memory, images shared by two sets only once.
+
+        size, threads, progress: as in `ImageSet.cached`, progress restarting for each set.
+        """
+        database = self.database.cached(size, threads=threads, progress=progress)
+        query = self.query.cached(size, threads=threads, progress=progress)
+        if self.train is self.database:
+            train = database
+        elif len(self.train_rows) and bool((self.train_rows >= 0).all()):
+            train = replace_labels(database.subset(self.train_rows), self.train.labels)
+        else:
+            train = self.train.cached(size, threads=threads, progress=progress)
+        return replace(self, train=train, query=query, database=database)
+
+    def verify(self, *, threads: int = 2, progress: Progress | None = None) -> None:
+        """Decodes every file once; one BrokenImageError names all that fail."""
+        broken = find_broken([self.train, self.query, self.database], threads, progress)
+        if broken:
+            raise BrokenImageError.of(list(broken.values()))
+
+    def without_broken(self, *, threads: int = 2, progress: Progress | None = None) -> HashingData:
+        """Decodes every file once and leaves out those that fail, listed in `skipped`."""
+        broken = find_broken([self.train, self.query, self.database], threads, progress)
+        if not broken:
+            return self
+        good = [_good_rows(images, broken) for images in (self.train, self.query, self.database)]
+        if not all(len(rows) for rows in good):
+            raise BrokenImageError.of(list(broken.values()))
+        shift = torch.full((len(self.database) + 1,), -1)  # its last row serves train_rows = -1
+        shift[good[2]] = torch.arange(len(good[2]))
+        database = self.database.subset(good[2])
+        train = database if self.train is self.database else self.train.subset(good[0])
+        count = "1 broken image" if len(broken) == 1 else f"{len(broken)} broken images"
+        return replace(
+            self,
+            train=train,
+            query=self.query.subset(good[1]),
+            database=database,
+            protocol=f"{self.protocol.rstrip('.')}, less {count}.",
+            train_rows=shift[self.train_rows[good[0]]],
+            skipped=self.skipped + tuple(broken.values()),
+        )
+
+
+def replace_labels(images: ImageSet, labels: Tensor) -> ImageSet:
+    """The same images under other labels."""
+    return ImageSet(images.name, images.source, labels, images.classes, images.rows)
+
+
+def split(
+    name: str,
+    pool: ImageSet,
+    train: Tensor | Sequence[int],
+    query: Tensor | Sequence[int],
+    database: Tensor | Sequence[int] | None = None,
+    *,
+    how: str,
+) -> HashingData:
+    """HashingData from positions in one pool of images; database None: the training images.
+
+    how: what the split is, in a few words; the counts are added to it.
+    """
+    query_set = pool.subset(query)
+    if database is None:
+        train_set = database_set = pool.subset(train)
+        train_rows = torch.arange(len(train_set))
+    else:
+        train_set, database_set = pool.subset(train), pool.subset(database)
+        position = torch.full((len(pool),), -1)
+        position[torch.as_tensor(database)] = torch.arange(len(database_set))
+        train_rows = position[torch.as_tensor(train, dtype=torch.int64)]
+    return HashingData(
+        name=name,
+        train=train_set,
+        query=query_set,
+        database=database_set,
+        protocol=describe(how, train_set, query_set, database_set),
+        train_rows=train_rows,
+    )
+
+
+def describe(how: str, train: ImageSet, query: ImageSet, database: ImageSet) -> str:
+    """One sentence: the split and its counts."""
+    learned = "the training images" if train is database else f"{len(train):,} training images"
+    kind = "labels" if train.multi_label else "classes"
+    return (
+        f"{how}: {len(query):,} queries against {len(database):,} database images, "
+        f"{learned}; {len(train.classes):,} {kind}."
+    )
+
+
+def find_broken(
+    sets: Sequence[ImageSet], threads: int, progress: Progress | None
+) -> dict[tuple[int, int], BrokenFile]:
+    """Decodes each file of the sets once; the broken ones by (source, row)."""
+    unique = {
+        (id(images.source), row): images.source
+        for images in sets
+        if isinstance(images.source, Files)
+        for row in images.rows.tolist()
+    }
+    keys = list(unique)
+
+    def check(i: int) -> BrokenFile | None:
+        try:
+            unique[keys[i]].image(keys[i][1])
+        except BrokenImageError as error:
+            return error.broken[0]
+        return None
+
+    found = in_threads(check, len(keys), threads, progress)
+    return {key: file for key, file in zip(keys, found, strict=True) if file is not None}
+
+
+def _good_rows(images: ImageSet, broken: dict[tuple[int, int], BrokenFile]) -> Tensor:
+    source = id(images.source)
+    rows = images.rows.tolist()
+    return torch.tensor(
+        [i for i, row in enumerate(rows) if (source, row) not in broken], dtype=torch.int64
+    )

@@ -1,0 +1,213 @@
+"""Images with labels, whatever they come from: files, memory, or a generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from .decode import decode
+
+Progress = Callable[[int, int], None]
+T = TypeVar("T")
+
+
+class Source(Protocol):
+    """Where images come from. Rows are positions inside the source."""
+
+    def __len__(self) -> int: ...
+
+    def image(self, row: int) -> Tensor: ...
+
+    def identifier(self, row: int) -> str: ...
+
+    def masks(self, row: int) -> Tensor: ...
+
+
+class NoMasks:
+    """Mixin for sources without part masks."""
+
+    def masks(self, row: int) -> Tensor:
+        raise ValueError("this data set has no part masks; only birdlets draws them")
+
+
+class Files(NoMasks):
+    """Image files below one folder, decoded at each access."""
+
+    def __init__(self, root: Path, paths: Sequence[str]) -> None:
+        self.root = Path(root)
+        self.paths = list(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def image(self, row: int) -> Tensor:
+        return decode(self.root / self.paths[row])
+
+    def identifier(self, row: int) -> str:
+        return self.paths[row]
+
+
+class Memory:
+    """Decoded images in memory: one uint8 (N, 3, H, W) tensor, or a list where sizes vary."""
+
+    def __init__(
+        self, pixels: Tensor | list[Tensor], identifiers: Sequence[str], origin: ImageSet | None
+    ) -> None:
+        self.pixels = pixels
+        self.identifiers = list(identifiers)
+        self.origin = origin
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def image(self, row: int) -> Tensor:
+        return self.pixels[row]
+
+    def identifier(self, row: int) -> str:
+        return self.identifiers[row]
+
+    def masks(self, row: int) -> Tensor:
+        if self.origin is None:
+            raise ValueError("this data set has no part masks; only birdlets draws them")
+        masks = self.origin.masks(row)
+        size = list(self.pixels[row].shape[-2:])
+        if list(masks.shape[-2:]) == size:
+            return masks
+        return F.resize_mask(masks.to(torch.uint8), size).bool()
+
+
+class ImageSet:
+    """Images with labels, in a fixed order.
+
+    labels: int64 (N,), or bool (N, C) for several labels an image. classes: C names.
+    `rows` are the positions of the images inside `source`; by default all of them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        labels: Tensor,
+        classes: Sequence[str],
+        rows: Tensor | None = None,
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.rows = torch.arange(len(source)) if rows is None else rows.to(torch.int64)
+        self.labels = labels
+        self.classes = tuple(classes)
+        _check_labels(name, labels, len(self.rows), len(self.classes))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"ImageSet({self.name!r}, {len(self)} images, {len(self.classes)} classes)"
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may have several labels."""
+        return self.labels.ndim == 2
+
+    def image(self, i: int) -> Tensor:
+        """Image i as uint8 (3, H, W) RGB. Raises BrokenImageError, IndexError."""
+        return self.source.image(self._row(i))
+
+    def images(self, indices: Tensor) -> Tensor | list[Tensor]:
+        """Images by position: uint8 (B, 3, H, W) where they lie in memory so, else a list."""
+        if isinstance(self.source, Memory) and isinstance(self.source.pixels, Tensor):
+            return self.source.pixels[self.rows[indices]]
+        return [self.image(i) for i in indices.tolist()]
+
+    def identifier(self, i: int) -> str:
+        """The name of image i: its path below the root, or another stable text."""
+        return self.source.identifier(self._row(i))
+
+    def masks(self, i: int) -> Tensor:
+        """Visible pixels of each part of image i, bool (P, H, W); ValueError without parts."""
+        return self.source.masks(self._row(i))
+
+    def subset(self, indices: Tensor | Sequence[int]) -> ImageSet:
+        """The images at these positions, in that order; shares the source."""
+        chosen = torch.as_tensor(indices, dtype=torch.int64).reshape(-1)
+        if len(chosen) and not (int(chosen.min()) >= 0 and int(chosen.max()) < len(self)):
+            raise ValueError(
+                f"indices must lie in 0..{len(self) - 1}, "
+                f"got {int(chosen.min())}..{int(chosen.max())}"
+            )
+        return ImageSet(
+            self.name, self.source, self.labels[chosen], self.classes, self.rows[chosen]
+        )
+
+    def cached(
+        self, size: int | None = None, *, threads: int = 2, progress: Progress | None = None
+    ) -> ImageSet:
+        """The same images decoded into memory (3 * H * W bytes each).
+
+        size: images whose shorter side is longer are reduced to it, aspect kept, as the query
+        transform would; None keeps every pixel. Raises BrokenImageError at the first file
+        that does not decode.
+        """
+        if size is not None and size < 1:
+            raise ValueError(f"size must be a positive number of pixels or None, got {size}")
+        if size is None and isinstance(self.source, Memory):
+            return self
+
+        def load(i: int) -> Tensor:
+            image = self.image(i)
+            if size is not None and min(image.shape[-2:]) > size:
+                image = F.resize_image(image, [size], antialias=True)
+            return image
+
+        images = in_threads(load, len(self), threads, progress)
+        pixels: Tensor | list[Tensor] = images
+        if images and all(image.shape == images[0].shape for image in images):
+            pixels = torch.stack(images)
+        names = [self.identifier(i) for i in range(len(self))]
+        return ImageSet(self.name, Memory(pixels, names, self), self.labels, self.classes)
+
+    def _row(self, i: int) -> int:
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"image {i} of a set of {len(self)}")
+        return int(self.rows[i])
+
+
+def in_threads(
+    work: Callable[[int], T], count: int, threads: int, progress: Progress | None = None
+) -> list[T]:
+    """[work(0), ..., work(count - 1)]; progress(done, count) is called from this thread."""
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    results = []
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for result in pool.map(work, range(count)):
+                results.append(result)
+                if progress is not None:
+                    progress(len(results), count)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return results
+
+
+def _check_labels(name: str, labels: Tensor, images: int, classes: int) -> None:
+    if len(labels) != images:
+        raise ValueError(f"labels of {name} must have {images} rows, got {len(labels)}")
+    if labels.ndim == 1 and labels.dtype == torch.int64:
+        if images and not (int(labels.min()) >= 0 and int(labels.max()) < classes):
+            raise ValueError(
+                f"labels of {name} must lie in 0..{classes - 1}, "
+                f"got {int(labels.min())}..{int(labels.max())}"
+            )
+    elif not (labels.ndim == 2 and labels.dtype == torch.bool and labels.shape[1] == classes):
+        raise ValueError(
+            f"labels of {name} must be int64 (N,) or bool (N, {classes}), "
+            f"got {labels.dtype} {tuple(labels.shape)}"
+        )

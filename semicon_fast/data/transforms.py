@@ -1,0 +1,197 @@
+"""Decoded images to network input: four recipes, random only through the given generator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torchvision.transforms.v2 import functional as F
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+# Least area of a random crop, as a share of the image; the released training code uses 0.08.
+CROP_SCALE = {"imagenet": 0.08, "mild": 0.4}
+CROP_RATIO = (3 / 4, 4 / 3)
+CROP_ATTEMPTS = 10
+RECIPES = ("imagenet", "mild", "small", "plain")
+
+
+class Transform:
+    """uint8 images (3, H, W) of any size -> float32 (B, 3, size, size), normalised.
+
+    Recipes, for training and for queries:
+    "imagenet" random crop of 8-100 % of the area and mirror; shorter side to
+    round(size * 256 / 224), centre crop. "mild" the same from 40 % on. "small" reflecting border
+    of size // 8, random crop, mirror; as it is. "plain" mirror; as it is. The last two first
+    stretch images of another size to size x size.
+    """
+
+    def __init__(
+        self,
+        recipe: str,
+        size: int,
+        train: bool,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        if recipe not in RECIPES:
+            raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {recipe!r}")
+        if size < 1:
+            raise ValueError(f"size must be a positive number of pixels, got {size}")
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise ValueError(f"mean and std must be three numbers, std positive: {mean}, {std}")
+        self.recipe, self.size, self.train = recipe, int(size), bool(train)
+        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+
+    def __repr__(self) -> str:
+        return f"Transform({self.recipe!r}, size={self.size}, train={self.train})"
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able; `from_config` turns it back into the query transform."""
+        return {
+            "recipe": self.recipe,
+            "size": self.size,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    def __call__(
+        self, images: Tensor | Sequence[Tensor], generator: Generator | None = None
+    ) -> Tensor:
+        """images: uint8 (B, 3, H, W), or a list of uint8 (3, H, W) of any sizes."""
+        batch = _same_size(_checked(images))
+        if self.train and generator is None:
+            raise ValueError("a training transform draws its random numbers from `generator`")
+        if self.train and generator is not None:
+            return self._normalised(self._augmented(batch, generator))
+        if self.recipe in CROP_SCALE:
+            return self._normalised(_each(batch, self._centred))
+        return self._normalised(_each(batch, self._stretched))
+
+    def _augmented(self, images: Tensor | list[Tensor], generator: Generator) -> Tensor:
+        count = len(images)
+        if self.recipe in CROP_SCALE:
+            # the number of draws does not depend on the images, so neither do their neighbours'
+            draws = torch.rand(count, CROP_ATTEMPTS, 4, generator=generator, dtype=torch.float64)
+            mirrored = torch.rand(count, generator=generator) < 0.5
+            cropped = [
+                self._random_crop(image, draw.tolist())
+                for image, draw in zip(images, draws, strict=True)
+            ]
+            batch = torch.stack(cropped) if cropped else _no_images(self.size)
+            return torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
+        batch = _each(images, self._stretched)
+        border = self.size // 8 if self.recipe == "small" else 0
+        top, left = torch.randint(0, 2 * border + 1, (2, count), generator=generator)
+        mirrored = torch.rand(count, generator=generator) < 0.5
+        return _shifted(batch, top - border, left - border, mirrored)
+
+    def _random_crop(self, image: Tensor, draws: list[list[float]]) -> Tensor:
+        height, width = image.shape[-2:]
+        top, left, rows, columns = _crop_box(height, width, CROP_SCALE[self.recipe], draws)
+        crop = image[:, top : top + rows, left : left + columns]
+        return F.resize(crop, [self.size, self.size], antialias=True)
+
+    def _centred(self, images: Tensor) -> Tensor:
+        shorter = round(self.size * 256 / 224)
+        return F.center_crop(F.resize(images, [shorter], antialias=True), [self.size, self.size])
+
+    def _stretched(self, images: Tensor) -> Tensor:
+        if tuple(images.shape[-2:]) == (self.size, self.size):
+            return images
+        return F.resize(images, [self.size, self.size], antialias=True)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        mean = torch.tensor(self.mean).view(3, 1, 1)
+        std = torch.tensor(self.std).view(3, 1, 1)
+        return images.to(torch.float32).mul_(1 / (255 * std)).sub_(mean / std)
+
+
+def build(
+    recipe: str,
+    size: int,
+    train: bool,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> Transform:
+    """The training or the query transform of a recipe; see `Transform`."""
+    return Transform(recipe, size, train, mean, std)
+
+
+def from_config(config: dict[str, Any], train: bool = False) -> Transform:
+    """Inverse of `Transform.config`."""
+    return Transform(config["recipe"], config["size"], train, config["mean"], config["std"])
+
+
+def _checked(images: Tensor | Sequence[Tensor]) -> Tensor | Sequence[Tensor]:
+    whole = [images] if isinstance(images, Tensor) else images
+    dimensions = 4 if isinstance(images, Tensor) else 3
+    for image in whole:
+        if image.dtype != torch.uint8 or image.ndim != dimensions or image.shape[-3] != 3:
+            raise ValueError(
+                "images must be uint8 (B, 3, H, W) or a list of uint8 (3, H, W), "
+                f"got {image.dtype} {tuple(image.shape)}"
+            )
+    return images
+
+
+def _same_size(images: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
+    """One tensor where all sizes agree: an operation on it costs little more than on one image."""
+    if isinstance(images, Tensor):
+        return images
+    if images and all(image.shape == images[0].shape for image in images):
+        return torch.stack(list(images))
+    return list(images)
+
+
+def _each(images: Tensor | list[Tensor], operation: Any) -> Tensor:
+    if isinstance(images, Tensor):
+        return operation(images)
+    if not images:
+        return operation(_no_images(8))
+    return torch.stack([operation(image) for image in images])
+
+
+def _no_images(size: int) -> Tensor:
+    return torch.zeros(0, 3, size, size, dtype=torch.uint8)
+
+
+def _crop_box(
+    height: int, width: int, least: float, draws: list[list[float]]
+) -> tuple[int, int, int, int]:
+    """(top, left, rows, columns) of a random crop; draws: attempts of 4 numbers in [0, 1).
+
+    Area uniform in (least, 1), ratio log-uniform in (3/4, 4/3), first attempt that fits; after
+    the last the largest centred box of an allowed ratio, as torchvision's RandomResizedCrop.
+    """
+    low, high = (math.log(ratio) for ratio in CROP_RATIO)
+    for area_draw, ratio_draw, top_draw, left_draw in draws:
+        area = height * width * (least + (1 - least) * area_draw)
+        ratio = math.exp(low + (high - low) * ratio_draw)
+        columns, rows = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < columns <= width and 0 < rows <= height:
+            top = int((height - rows + 1) * top_draw)
+            left = int((width - columns + 1) * left_draw)
+            return top, left, rows, columns
+    rows = min(height, max(1, round(width / CROP_RATIO[0])))
+    columns = min(width, max(1, round(height * CROP_RATIO[1])))
+    return (height - rows) // 2, (width - columns) // 2, rows, columns
+
+
+def _shifted(images: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:
+    """Each image (3, S, S) moved by its own offset over a reflecting border, then mirrored."""
+    size = images.shape[-1]
+    line = torch.arange(size)
+    columns = torch.where(mirrored[:, None], line.flip(0), line) + right[:, None]
+    rows = _reflected(line + down[:, None], size)[:, None, :, None]
+    columns = _reflected(columns, size)[:, None, None, :]
+    image = torch.arange(len(images))[:, None, None, None]
+    return images[image, torch.arange(3)[:, None, None], rows, columns]
+
+
+def _reflected(positions: Tensor, size: int) -> Tensor:
+    positions = positions.abs()
+    return torch.where(positions >= size, 2 * (size - 1) - positions, positions)
