@@ -1,8 +1,8 @@
 """Exact Hamming distances, rankings and histograms over packed codes, in plain PyTorch.
 
 A code is a row of bytes whose unused last bits are 0, so two codes agree in them. With the bits as
-+-1, a . b = (agreeing bits) - (differing bits), and the distance is (8 * bytes - a . b) / 2. Sums of
-+-1 are exact in float32 up to 2**24 terms, in any order of addition.
++-1, a . b = (agreeing bits) - (differing bits), and the distance is (8 * bytes - a . b) / 2. Sums
+of +-1 are exact in float32 up to 2**24 terms, in any order of addition.
 
 Every function takes queries uint8 (Q, bytes) and database uint8 (N, bytes) on one device, with any
 strides, and works in blocks, so that beside its result it holds a bounded number of pairs.
@@ -85,7 +85,7 @@ def _select(queries: Tensor, database: Tensor, distances: Tensor, positions: Ten
     total, k = database.shape[0], distances.shape[1]
     best = torch.empty(queries.shape[0], 0, dtype=torch.int64, device=queries.device)
     # Blocks of at least 4 k rows: what is carried along then costs less than what is read.
-    for columns in _blocks(total, max(_database_step(queries.shape[0], 8 * queries.shape[1]), 4 * k)):
+    for columns in _blocks(total, max(_PAIRS // queries.shape[0], 4 * k)):
         keys = hamming_distance(queries, database[columns]).to(torch.int64).mul_(total)
         keys += torch.arange(columns.start, columns.stop, device=keys.device)
         best = torch.cat([best, keys], dim=1)
@@ -118,7 +118,7 @@ def hamming_range(queries: Tensor, database: Tensor, radius: int) -> tuple[Tenso
     for rows in _blocks(count, _query_step(total, queries.shape[1])):
         signs = _signs(queries[rows])
         found, near, where = [], [], []
-        for columns in _blocks(total, _database_step(queries.shape[0], 8 * queries.shape[1])):
+        for columns in _blocks(total, _database_step(*signs.shape)):
             block = _distances(signs, _signs(database[columns]))
             row, column = (block <= radius).nonzero(as_tuple=True)
             found.append(row)
@@ -143,7 +143,7 @@ def hamming_histogram(queries: Tensor, database: Tensor) -> Tensor:
     for rows in _blocks(count, _query_step(*database.shape)):
         signs = _signs(queries[rows])
         first = torch.arange(len(signs), device=queries.device).mul_(width).unsqueeze(1)
-        for columns in _blocks(database.shape[0], _database_step(queries.shape[0], 8 * queries.shape[1])):
+        for columns in _blocks(database.shape[0], _database_step(*signs.shape)):
             bins = _distances(signs, _signs(database[columns])) + first
             counts = torch.bincount(bins.flatten(), minlength=len(signs) * width)
             result[rows] += counts.view(len(signs), width)

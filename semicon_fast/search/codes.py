@@ -80,7 +80,7 @@ def like(result: Tensor, example: Any) -> Any:
 
 
 def pack_codes(x: Array) -> Array:
-    """x (N, bits) real, +-1 or bool -> uint8 (N, ceil(bits / 8)); bit = x >= 0, or x itself if bool.
+    """x (N, bits) real, +-1 or bool -> uint8 (N, ceil(bits / 8)); bit = x >= 0 (bool: x).
 
     NumPy in, NumPy out; tensor in, tensor out on its device. Raises ValueError for NaN and for
     shapes other than (N, 1..4096), TypeError for complex and unsigned values.

@@ -1,0 +1,64 @@
+"""Figures of the queries of one block, from its histograms or its ranking."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..search.codes import check_integer
+from ._average_precision import from_histograms, from_hits
+from ._retrieval import Block
+
+
+def check_choice(value: str, choices: Sequence[str], name: str) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def depth_of(topk: int | None, size: int) -> int:
+    """Ranks that count: topk, at most the size of the database."""
+    if topk is None:
+        return size
+    try:
+        return min(check_integer(topk, "topk", 1), size)
+    except ValueError as error:
+        raise ValueError(f"{error}; None means the whole database") from None
+
+
+def block_average_precision(block: Block, depth: int, ties: str, denominator: str) -> Tensor:
+    """AP float64 (q,) of the first `depth` ranks."""
+    if ties == "stable":
+        return from_hits(block.hits[:, :depth], block.relevant_count, denominator)
+    return from_histograms(block.total, block.relevant, depth, ties, denominator)
+
+
+def block_hits(block: Block, depth: int, ties: str) -> Tensor:
+    """Relevant codes within the first `depth` ranks, float64 (q,); an expectation if so asked."""
+    if ties == "stable":
+        return block.hits[:, :depth].sum(1).double()
+    total, relevant = block.total, block.relevant
+    taken = (depth - (total.cumsum(1) - total)).clamp(min=0).minimum(total)
+    if ties == "optimistic":
+        return relevant.minimum(taken).sum(1).double()
+    if ties == "pessimistic":
+        return (taken - (total - relevant)).clamp(min=0).sum(1).double()
+    return (taken * relevant / total.clamp(min=1).double()).sum(1)
+
+
+def block_ball(block: Block, radius: int) -> Tensor:
+    """Precision within the radius, float64 (q,), 0 where nothing is inside."""
+    inside = block.total[:, : radius + 1].sum(1)
+    return block.relevant[:, : radius + 1].sum(1) / inside.clamp(min=1).double()
+
+
+def block_curve(block: Block) -> Tensor:
+    """Sums over the queries, float64 (3, bits + 1): precision, recall, nonempty by radius."""
+    inside, found = block.total.cumsum(1), block.relevant.cumsum(1).double()
+    every = found[:, -1:].clamp(min=1)
+    return torch.stack(
+        [
+            (found / inside.clamp(min=1)).sum(0),
+            (found / every).sum(0),
+            (inside > 0).sum(0).double(),
+        ]
+    )
