@@ -1,9 +1,28 @@
 """Hashing networks: images to codes."""
 
+from .backbone_hash import BackboneHash
+from .backbones import BACKBONES
 from .base import HashModel
 from .dsh import DSHNet
 from .registry import NETWORKS, build
+from .released import load_released
+from .semicon import SEMICON, split_bits
 from .small import SmallHashNet
+from .storage import load, save
 from .types import HashOutput
 
-__all__ = ["NETWORKS", "DSHNet", "HashModel", "HashOutput", "SmallHashNet", "build"]
+__all__ = [
+    "BACKBONES",
+    "NETWORKS",
+    "SEMICON",
+    "BackboneHash",
+    "DSHNet",
+    "HashModel",
+    "HashOutput",
+    "SmallHashNet",
+    "build",
+    "load",
+    "load_released",
+    "save",
+    "split_bits",
+]

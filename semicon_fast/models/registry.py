@@ -6,12 +6,14 @@ from typing import Any
 
 import torch
 
+from .backbone_hash import BackboneHash
 from .base import HashModel
 from .dsh import DSHNet
+from .semicon import SEMICON
 from .small import SmallHashNet
 
 NETWORKS: dict[str, type[HashModel]] = {
-    network.network: network for network in (DSHNet, SmallHashNet)
+    network.network: network for network in (SEMICON, BackboneHash, DSHNet, SmallHashNet)
 }
 
 

@@ -1,0 +1,48 @@
+"""The vanilla network: a residual network, one linear layer, tanh (ADSH, the paper's baseline)."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .backbones import Stage4, Trunk, pooled, spec
+from .base import HashModel
+from .types import HashOutput
+from .weights import Weights, load_stage4, load_trunk, pretrained
+
+
+class BackboneHash(HashModel):
+    """Images (B, 3, S, S), any S -> codes (B, k) in (-1, 1); `features` (B, F) are pooled.
+
+    Args:
+        code_length: bits k.
+        backbone: "resnet18", "resnet34", "resnet50", "resnet101" or "tiny".
+        weights: ImageNet weights, see `weights.pretrained`; None: random.
+    """
+
+    network = "backbone"
+
+    def __init__(
+        self, code_length: int, *, backbone: str = "resnet50", weights: Weights = None
+    ) -> None:
+        super().__init__(code_length)
+        shape = spec(backbone)
+        self.backbone_name = backbone
+        self.backbone = Trunk(backbone)
+        self.refine = Stage4(backbone)
+        self.hash = nn.Linear(shape.channels(4), code_length)
+        nn.init.kaiming_uniform_(self.hash.weight, a=math.sqrt(5))
+        if weights is not None:
+            state = pretrained(backbone, weights)
+            load_trunk(self.backbone, state)
+            load_stage4(self.refine, backbone, state, by_number=False)
+
+    def options(self) -> dict[str, Any]:
+        """The constructor's arguments without `weights`, which are part of the state."""
+        return {"code_length": self.code_length, "backbone": self.backbone_name}
+
+    def forward(self, images: Tensor) -> HashOutput:
+        """images (B, 3, S, S) -> codes (B, k), features (B, F)."""
+        features = pooled(self.refine(self.backbone(images)))
+        return HashOutput(torch.tanh(self.hash(features)), features)

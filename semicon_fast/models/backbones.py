@@ -1,0 +1,146 @@
+"""Residual networks cut where SEMICON needs them: stages 1 to 3, and stage 4 as blocks."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from ..layers import ICON
+from ..layers.choices import initialise_convolutions
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Shape of one backbone: block, blocks and width of each stage, and its first convolution."""
+
+    block: type[BasicBlock] | type[Bottleneck]
+    blocks: tuple[int, int, int, int]
+    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    small_images: bool = False
+
+    def channels(self, stage: int) -> int:
+        """Channels that stage 1 to 4 puts out."""
+        return self.widths[stage - 1] * self.block.expansion
+
+
+BACKBONES = {
+    "resnet18": Spec(BasicBlock, (2, 2, 2, 2)),
+    "resnet34": Spec(BasicBlock, (3, 4, 6, 3)),
+    "resnet50": Spec(Bottleneck, (3, 4, 6, 3)),
+    "resnet101": Spec(Bottleneck, (3, 4, 23, 3)),
+    "tiny": Spec(BasicBlock, (2, 2, 2, 2), (32, 64, 128, 256), small_images=True),
+}
+
+
+def spec(backbone: str) -> Spec:
+    """The shape of a backbone by name; ValueError for an unknown one."""
+    if backbone not in BACKBONES:
+        raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, got {backbone!r}")
+    return BACKBONES[backbone]
+
+
+class Trunk(nn.Module):
+    """Images (B, 3, S, S) -> stage 3 of a residual network, under torchvision's names.
+
+    The "tiny" one has a 3x3 first convolution of stride 2 and no pooling, so 32 to 96 pixel
+    images keep 4 to 12 cells a side.
+    """
+
+    def __init__(self, backbone: str) -> None:
+        super().__init__()
+        shape = spec(backbone)
+        kernel = 3 if shape.small_images else 7
+        width = shape.widths[0]
+        self.conv1 = nn.Conv2d(3, width, kernel, stride=2, padding=kernel // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.Identity() if shape.small_images else nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1 = _sequential(_blocks(shape, 1))
+        self.layer2 = _sequential(_blocks(shape, 2))
+        self.layer3 = _sequential(_blocks(shape, 3))
+        initialise_convolutions(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images (B, 3, S, S) -> (B, C, S / 16, S / 16), rounded up; "tiny": S / 8."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        result: Tensor = self.layer3(self.layer2(self.layer1(x)))
+        return result
+
+
+class Stage4(nn.Module):
+    """The last stage with ICON after each of its last two blocks (after block 1 and block 2).
+
+    Children of `layer4` are numbered as in the released network: 0, 1 blocks, 2 ICON, 3 block,
+    4 ICON. Without ICON the blocks keep their numbers, so their parameters have the same names
+    in every variant.
+
+    Args:
+        backbone: name in `BACKBONES`.
+        icon: "two-step", "one-step" or "none".
+        variant: ICON's, "paper" or "official".
+    """
+
+    def __init__(self, backbone: str, icon: str = "none", variant: str = "paper") -> None:
+        super().__init__()
+        shape = spec(backbone)
+        channels = shape.channels(4)
+        blocks = _blocks(shape, 4)
+        slots: OrderedDict[str, nn.Module] = OrderedDict()
+        slot = 0
+        for i, block in enumerate(blocks):
+            slots[str(slot)] = block
+            slot += 1
+            if i >= len(blocks) - 2:
+                if icon != "none":
+                    slots[str(slot)] = ICON(
+                        channels,
+                        icon_heads(channels),
+                        variant=variant,
+                        steps=2 if icon == "two-step" else 1,
+                    )
+                slot += 1
+        self.layer4 = nn.Sequential(slots)
+        initialise_convolutions(self)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """features (B, C, H, W) of stage 3 -> (B, C', H / 2, W / 2), rounded up."""
+        result: Tensor = self.layer4(features)
+        return result
+
+
+def icon_heads(channels: int) -> int:
+    """Groups of ICON's first step in the released network: C' / 64, at least 16."""
+    return max(channels // 64, 16)
+
+
+def block_slots(blocks: int) -> list[int]:
+    """Numbers of the stage's blocks inside `Stage4.layer4`: [0, 1, 3] for three blocks."""
+    return [i + max(0, i - (blocks - 2)) for i in range(blocks)]
+
+
+def _blocks(shape: Spec, stage: int) -> list[nn.Module]:
+    channels = shape.widths[0] if stage == 1 else shape.channels(stage - 1)
+    width, out_channels = shape.widths[stage - 1], shape.channels(stage)
+    blocks: list[nn.Module] = []
+    for i in range(shape.blocks[stage - 1]):
+        stride = 2 if i == 0 and stage > 1 else 1
+        project = None
+        if stride != 1 or channels != out_channels:
+            project = nn.Sequential(
+                nn.Conv2d(channels, out_channels, 1, stride=stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+        blocks.append(shape.block(channels, width, stride, project))
+        channels = out_channels
+    return blocks
+
+
+def _sequential(blocks: list[nn.Module]) -> nn.Sequential:
+    return nn.Sequential(*blocks)
+
+
+def pooled(features: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, C), the mean over the cells."""
+    return torch.mean(features, dim=(2, 3))

@@ -1,0 +1,54 @@
+"""Checkpoints of the released SEMICON code."""
+
+import os
+
+import torch
+from torch import Tensor
+
+from .semicon import SEMICON, split_bits
+from .storage import assign
+from .weights import read_tensors
+
+
+def load_released(path: str | os.PathLike[str], code_length: int | None = None) -> SEMICON:
+    """The network of a state dict that the released training code wrote ("model.pth").
+
+    ResNet-50, variant "official"; parts and code length follow from the hash weights.
+
+    Args:
+        path: file with 502 entries (for three parts), read without unpickling objects.
+        code_length: what the caller expects; None takes what the file has.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a state dict, entries missing or unexpected, or another code length.
+    """
+    state: dict[str, Tensor] = read_tensors(path)
+    sizes = _hash_rows(state, path)
+    found, parts = sum(sizes), len(sizes) - 1
+    if code_length is not None and code_length != found:
+        raise ValueError(f"code_length {code_length} was asked for, {path} holds {found}-bit codes")
+    if sizes != split_bits(found, parts):
+        raise ValueError(
+            f"{path} splits {found} bits into {sizes}, this library into {split_bits(found, parts)}"
+        )
+    with torch.device("meta"):
+        model = SEMICON(found, parts=parts, variant="official")
+    assign(model, state, path)
+    return model.eval()
+
+
+def _hash_rows(state: dict[str, Tensor], path: str | os.PathLike[str]) -> list[int]:
+    names = ["W_G"]
+    while f"W_L{len(names)}" in state:
+        names.append(f"W_L{len(names)}")
+    if "W_G" not in state or len(names) < 2:
+        some = ", ".join(list(state)[:3]) or "nothing"
+        raise ValueError(
+            f"{path} is not a checkpoint of the released code: no W_G and W_L1 among its "
+            f"{len(state)} entries ({some} ...)"
+        )
+    flat = [name for name in names if state[name].ndim != 2]
+    if flat:
+        raise ValueError(f"{path}: {flat[0]} must be (bits, C), got {tuple(state[flat[0]].shape)}")
+    return [state[name].shape[0] for name in names]

@@ -1,0 +1,99 @@
+"""A network in one file: tensors as safetensors, its configuration as JSON in the metadata."""
+
+import json
+import os
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialise
+
+from ..files import atomic_write
+from .base import HashModel
+from .registry import build
+
+KEY = "semicon_fast"
+FORMAT = 1
+
+
+def save(model: HashModel, path: str | os.PathLike[str]) -> None:
+    """Write `model` to `path`; what was there before is replaced only by a complete file.
+
+    The metadata entry "semicon_fast" is JSON: {"format": 1, "config", "preprocess"}.
+    """
+    header = {"format": FORMAT, "config": model.config(), "preprocess": model.preprocess}
+    tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    data = serialise(tensors, metadata={KEY: json.dumps(header)})
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def load(path: str | os.PathLike[str], code_length: int | None = None) -> HashModel:
+    """The network of a file that `save` wrote, on the CPU and in evaluation mode.
+
+    Args:
+        path: the file.
+        code_length: what the caller expects; None takes what the file has.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged or not safetensors, not written by this library, written by a newer
+            one, tensors that do not fit the configuration, or another code length.
+    """
+    header, tensors = _read(path)
+    if header["format"] > FORMAT:
+        raise ValueError(
+            f"{path} has format {header['format']}, this version reads up to {FORMAT}; it was "
+            "written by a newer semicon_fast"
+        )
+    found = header["config"].get("code_length")
+    if code_length is not None and found != code_length:
+        raise ValueError(f"code_length {code_length} was asked for, {path} holds {found}-bit codes")
+    try:
+        with torch.device("meta"):
+            model = build(header["config"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} describes a network that cannot be built: {error}") from error
+    assign(model, tensors, path)
+    model.preprocess = header.get("preprocess")
+    return model.eval()
+
+
+def assign(
+    model: HashModel, tensors: dict[str, torch.Tensor], path: str | os.PathLike[str]
+) -> None:
+    """Put `tensors` in the place of a meta-device model's own; ValueError if they do not fit."""
+    expected = model.state_dict()
+    problems = [f"no {name}" for name in expected if name not in tensors]
+    problems += [f"unexpected {name}" for name in tensors if name not in expected]
+    problems += [
+        f"{name} is {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in tensors and tensors[name].shape != value.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
+        raise ValueError(
+            f"the entries of {path} do not fit network {model.network!r}: "
+            f"{'; '.join(problems[:4])}{more}"
+        )
+    model.load_state_dict(tensors, assign=True)
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{path} is not a file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file, or is damaged: {error}") from error
+    try:
+        header = json.loads(metadata[KEY])
+        complete = isinstance(header["format"], int) and isinstance(header["config"], dict)
+    except (KeyError, TypeError, ValueError):
+        complete = False
+    if not complete:
+        raise ValueError(f"{path} is a safetensors file, but not a network that this library wrote")
+    return header, tensors

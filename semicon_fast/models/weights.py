@@ -1,0 +1,126 @@
+"""ImageNet weights into a trunk and into stage 4."""
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision.models import WeightsEnum
+
+from .backbones import Stage4, Trunk, block_slots, spec
+
+Weights: TypeAlias = "WeightsEnum | str | os.PathLike[str] | None"
+
+
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Tensors of a .safetensors file or of a torch file, read without unpickling objects.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a file, damaged, or one that holds more than tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file")
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        raise ValueError(
+            f"{path} is not a file of tensors: it is damaged, of another kind, or holds objects "
+            "that would have to be unpickled, which is refused"
+        ) from error
+    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ValueError(f"{path} must hold a state dict (names and tensors)")
+    return dict(content)
+
+
+def pretrained(backbone: str, weights: Weights) -> dict[str, Any]:
+    """State dict of a whole residual network under torchvision's names.
+
+    Args:
+        backbone: name in `BACKBONES`.
+        weights: a torchvision weights enum, its name ("IMAGENET1K_V1",
+            "ResNet50_Weights.IMAGENET1K_V1"), "DEFAULT", or a path to a state dict. The paper
+            used IMAGENET1K_V1. Names are downloaded by torchvision; "tiny" has only paths.
+    """
+    spec(backbone)
+    if not isinstance(weights, WeightsEnum):
+        assert weights is not None
+        if Path(weights).exists() or os.sep in str(weights) or Path(weights).suffix in _SUFFIXES:
+            return read_tensors(weights)
+        weights = _by_name(backbone, str(weights))
+    elif backbone == "tiny" or not isinstance(
+        weights, torchvision.models.get_model_weights(backbone)
+    ):
+        raise ValueError(f"weights {weights} do not belong to backbone {backbone!r}")
+    return dict(weights.get_state_dict(progress=False, check_hash=True))
+
+
+_SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+def _by_name(backbone: str, name: str) -> WeightsEnum:
+    published = (
+        {} if backbone == "tiny" else torchvision.models.get_model_weights(backbone).__members__
+    )
+    choice = published.get(name.rpartition(".")[2])
+    prefix = name.rpartition(".")[0].lower()
+    if choice is None or prefix not in ("", f"{backbone}_weights"):
+        raise ValueError(
+            f"weights for backbone {backbone!r} must be a path or one of "
+            f"{', '.join(published) or '(no published weights)'}, got {name!r}"
+        )
+    return choice
+
+
+def load_trunk(trunk: Trunk, state: Mapping[str, Any]) -> None:
+    """Stages 1 to 3 from a torchvision state dict."""
+    _load(trunk, {name: state[name] for name in trunk.state_dict() if name in state})
+
+
+def load_stage4(stage: Stage4, backbone: str, state: Mapping[str, Any], by_number: bool) -> None:
+    """Stage 4 from a torchvision state dict; ICON keeps its initial weights.
+
+    Args:
+        stage: what is loaded.
+        backbone: its name.
+        state: torchvision's names.
+        by_number: only blocks whose torchvision number is also their number in `stage`. The
+            released code loads by name, where the last block's number has been taken by ICON:
+            that block stays random.
+    """
+    for block, slot in enumerate(block_slots(spec(backbone).blocks[3])):
+        if by_number and block != slot:
+            continue
+        module = stage.layer4.get_submodule(str(slot))
+        prefix = f"layer4.{block}."
+        found = {name: state.get(prefix + name) for name in module.state_dict()}
+        _load(module, {name: value for name, value in found.items() if value is not None}, prefix)
+
+
+def _load(module: nn.Module, state: dict[str, Any], prefix: str = "") -> None:
+    expected = module.state_dict()
+    for name, value in expected.items():
+        # Checkpoints of old torch versions have no counters of BatchNorm batches.
+        if name not in state and name.endswith("num_batches_tracked"):
+            state[name] = value
+    missing = [prefix + name for name in expected if name not in state]
+    wrong = [
+        f"{prefix}{name} is {tuple(state[name].shape)} instead of {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    if missing or wrong:
+        raise ValueError(
+            "weights do not fit the backbone: "
+            + "; ".join([f"no {name}" for name in missing[:3]] + wrong[:3])
+        )
+    module.load_state_dict(state)
