@@ -1,14 +1,12 @@
 """ImageNet weights into a trunk and into stage 4."""
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 import torchvision
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
@@ -17,8 +15,10 @@ from .backbones import Stage4, Trunk, block_slots, spec
 
 Weights: TypeAlias = "WeightsEnum | str | os.PathLike[str] | None"
 
+_SUFFIXES = (".pth", ".pt", ".safetensors")
 
-def read_tensors(path: str | os.PathLike[str]) -> dict[str, Any]:
+
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Tensors of a .safetensors file or of a torch file, read without unpickling objects.
 
     Raises:
@@ -32,17 +32,20 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Any]:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:
+        # A damaged file can fail anywhere in the reader; whatever it was, the file is not usable.
         raise ValueError(
             f"{path} is not a file of tensors: it is damaged, of another kind, or holds objects "
             "that would have to be unpickled, which is refused"
         ) from error
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ValueError(f"{path} must hold a state dict (names and tensors)")
-    return dict(content)
+    return {str(name): value for name, value in content.items()}
 
 
-def pretrained(backbone: str, weights: Weights) -> dict[str, Any]:
+def pretrained(backbone: str, weights: Weights) -> dict[str, Tensor]:
     """State dict of a whole residual network under torchvision's names.
 
     Args:
@@ -52,41 +55,33 @@ def pretrained(backbone: str, weights: Weights) -> dict[str, Any]:
             used IMAGENET1K_V1. Names are downloaded by torchvision; "tiny" has only paths.
     """
     spec(backbone)
-    if not isinstance(weights, WeightsEnum):
-        assert weights is not None
-        if Path(weights).exists() or os.sep in str(weights) or Path(weights).suffix in _SUFFIXES:
-            return read_tensors(weights)
-        weights = _by_name(backbone, str(weights))
-    elif backbone == "tiny" or not isinstance(
-        weights, torchvision.models.get_model_weights(backbone)
-    ):
-        raise ValueError(f"weights {weights} do not belong to backbone {backbone!r}")
-    return dict(weights.get_state_dict(progress=False, check_hash=True))
+    if isinstance(weights, WeightsEnum):
+        return _published(backbone, str(weights))
+    assert weights is not None
+    if os.sep in str(weights) or Path(weights).suffix in _SUFFIXES or Path(weights).is_file():
+        return read_tensors(weights)
+    return _published(backbone, str(weights))
 
 
-_SUFFIXES = (".pth", ".pt", ".safetensors")
-
-
-def _by_name(backbone: str, name: str) -> WeightsEnum:
-    published = (
-        {} if backbone == "tiny" else torchvision.models.get_model_weights(backbone).__members__
-    )
-    choice = published.get(name.rpartition(".")[2])
-    prefix = name.rpartition(".")[0].lower()
-    if choice is None or prefix not in ("", f"{backbone}_weights"):
+def _published(backbone: str, name: str) -> dict[str, Tensor]:
+    members: Mapping[str, Any] = {}
+    if backbone != "tiny":
+        members = torchvision.models.get_model_weights(backbone).__members__
+    prefix, _, short = name.rpartition(".")
+    if short not in members or prefix.lower() not in ("", f"{backbone}_weights"):
         raise ValueError(
             f"weights for backbone {backbone!r} must be a path or one of "
-            f"{', '.join(published) or '(no published weights)'}, got {name!r}"
+            f"{', '.join(members) or '(it has no published weights)'}, got {name!r}"
         )
-    return choice
+    return dict(members[short].get_state_dict(progress=False, check_hash=True))
 
 
-def load_trunk(trunk: Trunk, state: Mapping[str, Any]) -> None:
+def load_trunk(trunk: Trunk, state: Mapping[str, Tensor]) -> None:
     """Stages 1 to 3 from a torchvision state dict."""
     _load(trunk, {name: state[name] for name in trunk.state_dict() if name in state})
 
 
-def load_stage4(stage: Stage4, backbone: str, state: Mapping[str, Any], by_number: bool) -> None:
+def load_stage4(stage: Stage4, backbone: str, state: Mapping[str, Tensor], by_number: bool) -> None:
     """Stage 4 from a torchvision state dict; ICON keeps its initial weights.
 
     Args:
@@ -106,7 +101,7 @@ def load_stage4(stage: Stage4, backbone: str, state: Mapping[str, Any], by_numbe
         _load(module, {name: value for name, value in found.items() if value is not None}, prefix)
 
 
-def _load(module: nn.Module, state: dict[str, Any], prefix: str = "") -> None:
+def _load(module: nn.Module, state: dict[str, Tensor], prefix: str = "") -> None:
     expected = module.state_dict()
     for name, value in expected.items():
         # Checkpoints of old torch versions have no counters of BatchNorm batches.
