@@ -1,5 +1,14 @@
 """Packed binary codes and exact search over them."""
 
 from .codes import code_bytes, pack_codes, select_bits, unpack_codes
+from .index import HammingIndex
+from .reranking import rerank
 
-__all__ = ["code_bytes", "pack_codes", "select_bits", "unpack_codes"]
+__all__ = [
+    "HammingIndex",
+    "code_bytes",
+    "pack_codes",
+    "rerank",
+    "select_bits",
+    "unpack_codes",
+]

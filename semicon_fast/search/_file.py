@@ -1,0 +1,155 @@
+"""The index file: a header of 128 bytes, the codes, the ids; little-endian, aligned to 64 bytes.
+
+    offset  size  field
+         0     8  magic b"SFHAMIDX"
+         8     4  format version, 1
+        12     4  size of this header, 128
+        16     4  bits of a code
+        20     1  bit order: 1 = least significant bit first (np.packbits bitorder="little")
+        21     1  sign rule: 1 = a bit is x >= 0
+        22     1  1 if ids follow the codes, 0 if code i has id i
+        23     1  0
+        24     8  number of codes
+        32     8  id the next code without one gets
+        40     8  offset of the codes: uint8, count * ceil(bits / 8)
+        48     8  offset of the ids: int64, count, ascending; or the end of the file
+        56     8  size of the file
+        64     4  CRC-32 of everything after the header
+        68    56  0
+       124     4  CRC-32 of the 124 bytes before
+
+The codes are in ascending order of id. A checksum guards against accidents, not against forgery.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ..files import atomic_write
+from .codes import MAX_BITS
+
+_MAGIC = b"SFHAMIDX"
+_VERSION = 1
+_HEADER = struct.Struct("<8sIIIBBBxQQQQQI56x")
+_SIZE = _HEADER.size + 4
+_LITTLE, _NOT_NEGATIVE = 1, 1
+_ALIGNMENT = 64
+_PIECE = 1 << 24
+
+
+@dataclass(frozen=True)
+class Content:
+    """bits, codes uint8 (N, bytes), ids int64 (N,) ascending or None for 0..N - 1, the next id."""
+
+    bits: int
+    codes: np.ndarray
+    ids: np.ndarray | None
+    next_id: int
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // _ALIGNMENT) * _ALIGNMENT
+
+
+def _layout(bits: int, count: int, has_ids: bool) -> tuple[int, int, int]:
+    """Offsets of codes and ids, and the size of the file."""
+    ids = _aligned(_SIZE + count * ((bits + 7) // 8))
+    return _SIZE, ids, ids + 8 * count * has_ids
+
+
+def write(path: str | os.PathLike[str], content: Content) -> None:
+    """Writes the file beside `path` and renames it. Raises OSError."""
+    count = len(content.codes)
+    layout = _layout(content.bits, count, content.ids is not None)
+    checksum = 0
+    for piece in _pieces(content, layout[1] - layout[0]):
+        checksum = zlib.crc32(piece, checksum)
+    fields = (_MAGIC, _VERSION, _SIZE, content.bits, _LITTLE, _NOT_NEGATIVE)
+    has_ids = content.ids is not None
+    header = _HEADER.pack(*fields, has_ids, count, content.next_id, *layout, checksum)
+    with atomic_write(path) as file:
+        file.write(header + struct.pack("<I", zlib.crc32(header)))
+        for piece in _pieces(content, layout[1] - layout[0]):
+            file.write(piece)
+
+
+def _pieces(content: Content, codes_size: int) -> Iterator[memoryview | bytes]:
+    """What follows the header, in pieces: codes, zeros up to `codes_size` bytes, ids."""
+    codes = np.ascontiguousarray(content.codes).reshape(-1)
+    yield from _views(codes)
+    yield bytes(codes_size - codes.nbytes)
+    if content.ids is not None:
+        yield from _views(np.ascontiguousarray(content.ids, dtype="<i8").view(np.uint8))
+
+
+def _views(array: np.ndarray) -> Iterator[memoryview]:
+    for start in range(0, array.nbytes, _PIECE):
+        yield array[start : start + _PIECE].data
+
+
+def read(path: str | os.PathLike[str], *, verify: bool) -> Content:
+    """Maps the file read-only, without reading its codes unless `verify`.
+
+    Raises ValueError, with a sentence, for a file that is foreign, newer, cut short or changed;
+    OSError where it cannot be opened.
+    """
+    with open(path, "rb") as file:
+        fields = _header(file, Path(path))
+        if verify:
+            _verify(file, fields[-1], Path(path))
+    bits, has_ids, count, next_id, codes_at, ids_at = fields[:6]
+    codes = _mapped(path, codes_at, np.dtype(np.uint8), (count, (bits + 7) // 8))
+    ids = _mapped(path, ids_at, np.dtype("<i8"), (count,)) if has_ids else None
+    return Content(bits, codes, ids, next_id)
+
+
+def _mapped(
+    path: str | os.PathLike[str], offset: int, dtype: np.dtype, shape: tuple[int, ...]
+) -> np.ndarray:
+    if shape[0] == 0:
+        return np.empty(shape, dtype)
+    # Read-only: a writable private mapping of a file larger than memory may be refused.
+    return np.memmap(path, dtype, "r", offset, shape)
+
+
+def _header(file: IO[bytes], path: Path) -> tuple[int, ...]:
+    """bits, has_ids, count, next_id, offset of codes, offset of ids, checksum of the rest."""
+    raw = file.read(_SIZE)
+    if raw[:8] != _MAGIC:
+        raise ValueError(f"{path} is no Hamming index: it does not begin with {_MAGIC.decode()!r}")
+    if len(raw) < _SIZE:
+        raise ValueError(f"{path} is cut short: {len(raw)} bytes, its header alone has {_SIZE}")
+    version = struct.unpack_from("<I", raw, 8)[0]
+    if version > _VERSION:
+        raise ValueError(
+            f"{path} has format version {version}; this release reads up to {_VERSION}, "
+            "a newer one is needed"
+        )
+    if struct.unpack_from("<I", raw, _HEADER.size)[0] != zlib.crc32(raw[: _HEADER.size]):
+        raise ValueError(f"{path} is damaged: its header does not have the checksum it names")
+    _, _, _, bits, order, sign, has_ids, count, next_id, *layout, checksum = _HEADER.unpack_from(
+        raw
+    )
+    known = (order, sign) == (_LITTLE, _NOT_NEGATIVE) and has_ids in (0, 1)
+    if not (known and 1 <= bits <= MAX_BITS and tuple(layout) == _layout(bits, count, has_ids)):
+        raise ValueError(f"{path} has a header that this release does not understand")
+    size = os.fstat(file.fileno()).st_size
+    if size != layout[2]:
+        state = "cut short" if size < layout[2] else "longer than it should be"
+        raise ValueError(f"{path} is {state}: {size} bytes, its header names {layout[2]}")
+    return bits, has_ids, count, next_id, layout[0], layout[1], checksum
+
+
+def _verify(file: IO[bytes], wanted: int, path: Path) -> None:
+    checksum = 0
+    file.seek(_SIZE)
+    while piece := file.read(_PIECE):
+        checksum = zlib.crc32(piece, checksum)
+    if checksum != wanted:
+        raise ValueError(f"{path} is damaged: its content does not have the checksum it names")

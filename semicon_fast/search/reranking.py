@@ -1,0 +1,104 @@
+"""A second look: real-valued distances for the candidates of a Hamming search."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .codes import Array, as_tensor, check_integer, like
+from .index import NO_ID
+
+METRICS = ("euclidean", "cosine")
+
+# Feature values gathered at a time.
+_VALUES = 1 << 24
+
+
+def rerank(
+    query_features: Array,
+    database_features: Array,
+    candidate_ids: Array,
+    k: int,
+    *,
+    metric: str = "euclidean",
+) -> tuple[Array, Array]:
+    """The k nearest of each query's candidates by real-valued features, ascending (distance, id).
+
+    Args:
+        query_features: floating (Q, F).
+        database_features: floating (N, F); row i belongs to id i.
+        candidate_ids: integers (Q, c) from -1 to N - 1, as `HammingIndex.search` returns them; -1
+            stands for no candidate.
+        k: at least 1. Where a query has fewer candidates the rest is distance inf, id -1.
+        metric: "euclidean", or "cosine" (1 - cosine of the angle; 1 for a zero vector).
+
+    Returns distances (Q, k), float32 or wider as the features are, and ids int64 (Q, k), of the
+    kind `query_features` is. Raises TypeError or ValueError naming the argument.
+    """
+    k = check_integer(k, "k", 1)
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
+    mine = _features(query_features, "query_features")
+    theirs = _features(database_features, "database_features").to(mine.device)
+    if mine.shape[1] != theirs.shape[1]:
+        raise ValueError(
+            "query_features and database_features must be equally wide, "
+            f"got {mine.shape[1]} and {theirs.shape[1]}"
+        )
+    ids = _candidates(candidate_ids, len(mine), len(theirs)).to(mine.device)
+    dtype = torch.promote_types(torch.promote_types(mine.dtype, theirs.dtype), torch.float32)
+    width = max(k, ids.shape[1])
+    distances = torch.full((len(mine), width), torch.inf, dtype=dtype, device=mine.device)
+    ordered = torch.full((len(mine), width), NO_ID, dtype=torch.int64, device=mine.device)
+    step = max(1, _VALUES // max(1, ids.shape[1] * mine.shape[1]))
+    for start in range(0, len(mine), step):
+        rows = slice(start, start + step)
+        # Ids first, then a stable sort by distance: ties come by id.
+        block = ids[rows].sort(dim=1).values
+        found = (
+            theirs[block.clamp(min=0)]
+            if len(theirs)
+            else mine.new_zeros(*block.shape, mine.shape[1])
+        )
+        near = _distances(mine[rows].to(dtype), found.to(dtype), metric)
+        near, order = near.masked_fill(block < 0, torch.inf).sort(dim=1, stable=True)
+        distances[rows, : ids.shape[1]] = near
+        ordered[rows, : ids.shape[1]] = block.gather(1, order)
+    return like(distances[:, :k], query_features), like(ordered[:, :k], query_features)
+
+
+def _distances(queries: Tensor, found: Tensor, metric: str) -> Tensor:
+    """queries (q, F), found (q, c, F) -> (q, c)."""
+    if metric == "euclidean":
+        return (found - queries.unsqueeze(1)).square_().sum(-1).sqrt_()
+    queries = torch.nn.functional.normalize(queries, dim=1)
+    found = torch.nn.functional.normalize(found, dim=2)
+    return 1 - (found * queries.unsqueeze(1)).sum(-1)
+
+
+def _features(values: Any, name: str) -> Tensor:
+    features = as_tensor(values, name)
+    if not features.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {features.dtype}")
+    if features.ndim != 2:
+        raise ValueError(f"{name} must be (N, F), got {tuple(features.shape)}")
+    if not features.isfinite().all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
+    return features
+
+
+def _candidates(values: Any, queries: int, size: int) -> Tensor:
+    ids = as_tensor(values, "candidate_ids")
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype is torch.bool:
+        raise TypeError(f"candidate_ids must be integers, got {ids.dtype}")
+    if ids.ndim != 2 or len(ids) != queries:
+        raise ValueError(
+            f"candidate_ids must be ({queries}, c), a row for each query, got {tuple(ids.shape)}"
+        )
+    ids = ids.to(torch.int64)
+    if ids.numel() and (int(ids.min()) < NO_ID or int(ids.max()) >= size):
+        raise ValueError(
+            f"candidate_ids must be rows of database_features, -1 to {size - 1}, "
+            f"got {int(ids.min())} to {int(ids.max())}"
+        )
+    return ids

@@ -1,0 +1,81 @@
+"""The Hamming operations: registration, fakes, and what they refuse."""
+
+import pytest
+import torch
+
+from semicon_fast import ops
+from semicon_fast.reference import hamming as reference
+
+OPS = {
+    "hamming_distance": (),
+    "hamming_topk": (5,),
+    "hamming_range": (6,),
+    "hamming_histogram": (),
+}
+
+
+def codes(rows, bytes_, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(256, (rows, bytes_), generator=generator, dtype=torch.uint8)
+
+
+def as_tuple(value):
+    return value if isinstance(value, tuple) else (value,)
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_operation_equals_its_reference(name):
+    queries, database = codes(6, 3), codes(50, 3, seed=1)
+    found = as_tuple(getattr(ops, name)(queries, database, *OPS[name]))
+    wanted = as_tuple(getattr(reference, name)(queries, database, *OPS[name]))
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_operation_is_registered_as_torch_wants_it(name):
+    op = getattr(torch.ops.semicon_fast, name).default
+    torch.library.opcheck(op, (codes(6, 3), codes(50, 3, seed=1), *OPS[name]))
+
+
+def test_operation_compiles_into_one_graph():
+    compiled = torch.compile(
+        lambda q, c: ops.hamming_topk(q, c, 3)[1] + 1, fullgraph=True, backend="aot_eager"
+    )
+    queries, database = codes(6, 3), codes(50, 3, seed=1)
+    assert torch.equal(compiled(queries, database), ops.hamming_topk(queries, database, 3)[1] + 1)
+
+
+@pytest.mark.parametrize("name", OPS)
+@pytest.mark.parametrize(
+    "queries, database, error, words",
+    [
+        (codes(2, 3).numpy(), codes(2, 3), TypeError, "queries must be a tensor, got ndarray"),
+        (
+            codes(2, 3),
+            codes(2, 3).int(),
+            TypeError,
+            "database must be packed uint8, got torch.int32",
+        ),
+        (codes(2, 3)[0], codes(2, 3), ValueError, r"queries must be \(rows, bytes\)"),
+        (codes(2, 3), codes(2, 4), ValueError, "equally many bytes a code, got 3 and 4"),
+        (codes(2, 513), codes(2, 513), ValueError, "1 to 512 bytes"),
+        (codes(2, 3), codes(2, 3).to("meta"), ValueError, "one device, got cpu and meta"),
+    ],
+)
+def test_operation_refuses_in_a_sentence(name, queries, database, error, words):
+    with pytest.raises(error, match=f"{name}: .*{words}"):
+        getattr(ops, name)(queries, database, *OPS[name])
+
+
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda q: ops.hamming_topk(q, q, 3), ValueError, "k must be >= 0 and <= 2, .* got 3"),
+        (lambda q: ops.hamming_topk(q, q, -1), ValueError, "k must be >= 0 .* got -1"),
+        (lambda q: ops.hamming_topk(q, q, 1.0), TypeError, "k must be an integer, got 1.0"),
+        (lambda q: ops.hamming_range(q, q, -1), ValueError, "radius must be >= 0, got -1"),
+    ],
+)
+def test_operation_refuses_numbers_out_of_range(call, error, words):
+    with pytest.raises(error, match=words):
+        call(codes(2, 3))

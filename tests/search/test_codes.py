@@ -1,0 +1,120 @@
+"""Packed codes against np.packbits, and what packing refuses."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semicon_fast.search import code_bytes, pack_codes, select_bits, unpack_codes
+from semicon_fast.search.codes import check_bits, check_codes
+
+
+def values(rows, bits, seed=0):
+    return np.random.default_rng(seed).standard_normal((rows, bits)).astype(np.float32)
+
+
+@settings(derandomize=True, max_examples=30, deadline=None)
+@given(st.integers(0, 9), st.integers(1, 70), st.integers(0, 5))
+def test_packing_is_packbits_little_and_unpacking_its_inverse(rows, bits, seed):
+    x = values(rows, bits, seed)
+    packed = pack_codes(x)
+    assert isinstance(packed, np.ndarray) and packed.dtype == np.uint8
+    assert np.array_equal(packed, np.packbits(x >= 0, axis=1, bitorder="little"))
+    signs = unpack_codes(packed, bits)
+    assert signs.dtype == np.int8 and np.array_equal(signs, np.where(x >= 0, 1, -1))
+    tensor = pack_codes(torch.from_numpy(x))
+    assert isinstance(tensor, torch.Tensor) and np.array_equal(tensor.numpy(), packed)
+    assert torch.equal(pack_codes(unpack_codes(tensor, bits)), tensor)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int8])
+def test_every_signed_dtype_packs_alike_and_zero_is_a_one(dtype):
+    x = torch.tensor([[-1, 0, 1, -1, -1, -1, -1, -1, 1]])
+    assert pack_codes(x.to(dtype)).tolist() == [[0b110, 1]]
+
+
+def test_bool_packs_as_it_is():
+    assert pack_codes(np.array([[False, True, False]])).tolist() == [[0b010]]
+
+
+def test_4096_bits_and_1_bit_pack():
+    assert pack_codes(values(2, 4096)).shape == (2, 512) and pack_codes(values(2, 1)).shape == (
+        2,
+        1,
+    )
+    assert [code_bytes(b) for b in (1, 8, 9, 4096)] == [1, 1, 2, 512]
+
+
+def test_strided_values_pack_like_their_copies():
+    x = values(10, 30)
+    for view in (x[::-2, ::3], x.T[:, 2:], np.asfortranarray(x)):
+        assert np.array_equal(pack_codes(view), pack_codes(view.copy()))
+    tensor = torch.from_numpy(x).T[3:, ::2]
+    assert torch.equal(pack_codes(tensor), pack_codes(tensor.contiguous()))
+
+
+@pytest.mark.parametrize(
+    "x, error, words",
+    [
+        ([[1.0]], TypeError, "x must be a NumPy array or a torch tensor, got list"),
+        (np.array([[1.0, np.nan]]), ValueError, "x must hold numbers, got NaN"),
+        (np.ones(4), ValueError, r"x must be \(N, bits\) with 1 to 4096 bits, got \(4,\)"),
+        (np.ones((2, 0)), ValueError, r"got \(2, 0\)"),
+        (np.ones((1, 4097)), ValueError, r"got \(1, 4097\)"),
+        (np.ones((1, 4), np.uint8), TypeError, "convert zeros and ones to bool first"),
+        (np.ones((1, 4), complex), TypeError, "x must be bool, float or signed integer"),
+        (np.array([["a"]]), TypeError, "dtype torch does not have"),
+    ],
+)
+def test_packing_refuses_in_a_sentence(x, error, words):
+    with pytest.raises(error, match=words):
+        pack_codes(x)
+
+
+@pytest.mark.parametrize(
+    "codes, bits, error, words",
+    [
+        (np.zeros((2, 2), np.int8), 16, TypeError, "codes must be packed uint8 .* got torch.int8"),
+        (np.zeros((2, 2), np.uint8), 17, ValueError, r"must be \(N, 3\) for 17 bits, got \(2, 2\)"),
+        (np.zeros(2, np.uint8), 16, ValueError, r"got \(2,\)"),
+        (np.full((2, 2), 4, np.uint8), 10, ValueError, "0 in the 6 unused bits of the last byte"),
+        (
+            np.zeros((2, 2), np.uint8),
+            0,
+            ValueError,
+            "bits must be an integer from 1 to 4096, got 0",
+        ),
+        (np.zeros((2, 2), np.uint8), 16.0, TypeError, "bits must be an integer .* got 16.0"),
+        (np.zeros((2, 2), np.uint8), True, TypeError, "bits must be an integer"),
+    ],
+)
+def test_what_is_no_code_is_refused_in_a_sentence(codes, bits, error, words):
+    for function in (unpack_codes, check_codes):
+        with pytest.raises(error, match=words):
+            function(codes, bits)
+
+
+def test_bits_above_4096_are_refused():
+    with pytest.raises(ValueError, match="got 4097"):
+        check_bits(4097)
+
+
+def test_checked_codes_share_memory_also_when_they_are_read_only(recwarn):
+    codes = pack_codes(values(3, 12))
+    codes.flags.writeable = False
+    assert check_codes(codes, 12).data_ptr() == codes.ctypes.data
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("positions", [range(5, 17), [3], [9, 2, 2, 0]])
+def test_selected_bits_are_the_columns(positions, monkeypatch):
+    monkeypatch.setattr("semicon_fast.search.codes._ROWS", 4)
+    x = values(11, 20)
+    assert np.array_equal(select_bits(pack_codes(x), 20, positions), pack_codes(x[:, positions]))
+
+
+@pytest.mark.parametrize("positions, words", [([], "at least one"), ([20], "0 to 19, got 20")])
+def test_bits_outside_the_code_are_refused(positions, words):
+    with pytest.raises(ValueError, match=words):
+        select_bits(pack_codes(values(2, 20)), 20, positions)
