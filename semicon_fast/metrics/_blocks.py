@@ -10,9 +10,11 @@ from ._average_precision import from_histograms, from_hits
 from ._retrieval import Block
 
 
-def check_choice(value: str, choices: Sequence[str], name: str) -> None:
+def check_choice(value: str, choices: Sequence[str], name: str) -> str:
+    """`value`. Raises ValueError, naming `name`, unless it is one of the choices."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    return value
 
 
 def depth_of(topk: int | None, size: int) -> int:

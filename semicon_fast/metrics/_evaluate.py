@@ -1,15 +1,58 @@
 """Every figure of a retrieval in one pass over the codes."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..search.codes import Array, check_integer
-from . import _blocks as blocks
 from ._average_precision import DENOMINATORS, TIES
+from ._blocks import (
+    block_average_precision,
+    block_ball,
+    block_curve,
+    block_hits,
+    check_choice,
+    depth_of,
+)
 from ._retrieval import Block, Retrieval
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is computed of each block."""
+
+    depth: int
+    ties: str
+    denominator: str
+    all_ties: bool
+    precision_at: list[int]
+    recall_at: list[int]
+    radius: int
+
+    def ranks(self) -> int | None:
+        """How deep a ranking must go; None where no figure depends on one."""
+        if self.ties != "stable" and not self.all_ties:
+            return None
+        return max([self.depth, *self.precision_at, *self.recall_at])
+
+    def measure(self, block: Block, size: int) -> Iterator[tuple[str, Tensor]]:
+        """Names and values (q,), whose mean over all queries is the figure."""
+        for rule in TIES if self.all_ties else (self.ties,):
+            values = block_average_precision(block, self.depth, rule, self.denominator)
+            if self.all_ties:
+                yield f"mAP_{rule}", values
+            if rule == self.ties:
+                yield "mAP", values
+        for k in self.precision_at:
+            found = block_hits(block, min(k, size), self.ties)
+            yield f"precision@{k}", found / max(1, min(k, size))
+        for k in self.recall_at:
+            found = block_hits(block, min(k, size), self.ties)
+            yield f"recall@{k}", found / block.relevant_count.clamp(min=1)
+        yield f"precision_within_radius_{self.radius}", block_ball(block, self.radius)
 
 
 def evaluate(
@@ -39,55 +82,16 @@ def evaluate(
     Raises as `mean_average_precision`, before anything is computed.
     """
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
-    blocks.check_choice(ties, TIES, "ties")
-    blocks.check_choice(denominator, DENOMINATORS, "denominator")
-    depth = blocks.depth_of(topk, retrieval.size)
-    cuts: dict[str, list[int]] = {
-        "precision_at": [check_integer(k, "precision_at", 1) for k in precision_at],
-        "recall_at": [check_integer(k, "recall_at", 1) for k in recall_at],
-    }
-    check_integer(radius, "radius", 0)
-    rules: list[str] = list(TIES) if all_ties else []
-
-    def measure(block: Block) -> Iterator[tuple[str, Tensor]]:
-        """Sums over the block's queries, by name."""
-        relevant = block.relevant_count
-        precisions = {
-            rule: blocks.block_average_precision(block, depth, rule, denominator)
-            for rule in {ties, *rules}
-        }
-        yield "mAP", precisions[ties]
-        yield from ((f"mAP_{rule}", precisions[rule]) for rule in rules)
-        for name, ks in cuts.items():
-            for k in ks:
-                found = blocks.block_hits(block, min(k, retrieval.size), ties)
-                among = relevant if name == "recall_at" else relevant.new_tensor(k)
-                among = among.clamp(max=retrieval.size) if name == "precision_at" else among
-                yield f"{name.removesuffix('_at')}@{k}", found / among.clamp(min=1)
-        yield f"precision_within_radius_{radius}", blocks.block_ball(block, radius)
-        yield "queries_without_relevant", (relevant == 0).double()
-
-    ranked = "stable" in (ties, *rules)
-    deepest = max([depth, *cuts["precision_at"], *cuts["recall_at"]])
-    sums: dict[str, list[Tensor]] = {}
-    curves = []
-    for block in retrieval.blocks(min(deepest, retrieval.size) if ranked else None):
-        for name, values in measure(block):
-            sums.setdefault(name, []).append(values)
-        if curve:
-            curves.append(blocks.block_curve(block))
-    result: dict[str, Any] = {name: float(torch.cat(v).mean()) for name, v in sums.items()}
-    missing = int(torch.cat(sums["queries_without_relevant"]).sum())
-    result["queries_without_relevant"] = missing
-    if curve:
-        precision, recall, nonempty = (torch.stack(curves).sum(0) / len(retrieval)).tolist()
-        result["curve"] = {
-            "radius": list(range(bits + 1)),
-            "precision": precision,
-            "recall": recall,
-            "nonempty": nonempty,
-        }
-    return result | {
+    plan = _Plan(
+        depth_of(topk, retrieval.size),
+        check_choice(ties, TIES, "ties"),
+        check_choice(denominator, DENOMINATORS, "denominator"),
+        all_ties,
+        [check_integer(k, "precision_at", 1) for k in precision_at],
+        [check_integer(k, "recall_at", 1) for k in recall_at],
+        check_integer(radius, "radius", 0),
+    )
+    return _figures(retrieval, plan, curve) | {
         "bits": bits,
         "queries": len(retrieval),
         "database": retrieval.size,
@@ -95,3 +99,21 @@ def evaluate(
         "ties": ties,
         "denominator": denominator,
     }
+
+
+def _figures(retrieval: Retrieval, plan: _Plan, curve: bool) -> dict[str, Any]:
+    values: dict[str, list[Tensor]] = {}
+    curves, missing = [], 0
+    for block in retrieval.blocks(plan.ranks()):
+        for name, part in plan.measure(block, retrieval.size):
+            values.setdefault(name, []).append(part)
+        missing += int((block.relevant_count == 0).sum())
+        if curve:
+            curves.append(block_curve(block))
+    result: dict[str, Any] = {name: float(torch.cat(v).mean()) for name, v in values.items()}
+    result["queries_without_relevant"] = missing
+    if curve:
+        lines = (torch.stack(curves).sum(0) / len(retrieval)).tolist()
+        named = dict(zip(("precision", "recall", "nonempty"), lines, strict=True))
+        result["curve"] = {"radius": list(range(retrieval.bits + 1)), **named}
+    return result

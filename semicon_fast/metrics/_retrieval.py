@@ -72,7 +72,8 @@ class Retrieval:
         return labels, self.database[order]
 
     def blocks(self, depth: int | None) -> Iterator["Block"]:
-        """All queries in order. depth: how many ranks of each are wanted; None for no ranking."""
+        """All queries in order. depth: how many ranks, up to N, are wanted; None for no ranking."""
+        depth = None if depth is None else min(depth, self.size)
         paired = depth is not None or self.multi_label
         step = max(1, _PAIRS // max(1, self.size if paired else 8 * self.queries.shape[1]))
         for start in range(0, len(self), step):
