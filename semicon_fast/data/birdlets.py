@@ -82,17 +82,9 @@ def load(
     member = torch.cat([train, query])
     source = Birdlets(look, table[member], seed)
     names = [_class_name(row, values) for row in table.tolist()]
-    labelled = member.clone()
-    if label_noise:
-        draws = generator("birdlets label noise", seed)
-        noisy = torch.rand(len(train), generator=draws) < label_noise
-        other = torch.randint(1, classes, (len(train),), generator=draws)
-        labelled[: len(train)] = torch.where(noisy, (train + other) % classes, train)
+    labelled = torch.cat([_noisy(train, classes, label_noise, seed), query])
     if shuffle_labels:
-        draws = generator("birdlets shuffled labels", seed)
-        for part in (slice(0, len(train)), slice(len(train), None)):
-            labels = labelled[part]
-            labelled[part] = labels[torch.randperm(len(labels), generator=draws)]
+        labelled = _shuffled(labelled, len(train), seed)
     pool = ImageSet("birdlets", source, labelled, names)
     if multi_label:
         pool = _part_labels(source, table[labelled], values)
@@ -115,6 +107,21 @@ def class_table(classes: int, parts: int, values: int, seed: int) -> Tensor:
         if tuple(child) not in table:
             table.append(tuple(child))
     return torch.tensor(sorted(table))
+
+
+def _noisy(labels: Tensor, classes: int, share: float, seed: int) -> Tensor:
+    """A share of the labels replaced by another class."""
+    draws = generator("birdlets label noise", seed)
+    noisy = torch.rand(len(labels), generator=draws) < share
+    other = torch.randint(1, classes, (len(labels),), generator=draws)
+    return torch.where(noisy, (labels + other) % classes, labels)
+
+
+def _shuffled(labels: Tensor, train: int, seed: int) -> Tensor:
+    """Training labels permuted among themselves, and query labels among themselves."""
+    draws = generator("birdlets shuffled labels", seed)
+    parts = (labels[:train], labels[train:])
+    return torch.cat([part[torch.randperm(len(part), generator=draws)] for part in parts])
 
 
 def _part_labels(source: Birdlets, shown: Tensor, values: int) -> ImageSet:

@@ -161,4 +161,5 @@ def _read_folders(base: Path) -> tuple[ImageSet, int]:
             labels += [label] * len(files)
         if part == "train":
             official = len(paths)
-    return ImageSet("cifar10", Files(base, paths), torch.tensor(labels), CLASSES), official
+    targets = torch.tensor(labels, dtype=torch.int64)
+    return ImageSet("cifar10", Files(base, paths), targets, CLASSES), official

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from .hashing_data import HashingData, split
 from .image_set import Files, ImageSet
 from .seeds import generator
-from .trees import existing_root
+from .trees import check_pairs, existing_root
 
 SUFFIXES = {
     *(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"),
@@ -70,12 +71,12 @@ def _from_split(base: Path, name: str, validation: str) -> HashingData:
     labels: list[int] = []
     for part in train_parts:
         _collect(base, part, classes, paths, labels)
-    _check_pairs(base, classes, labels)
+    check_pairs(_targets(labels), classes, f"{base}")
     train_count = len(paths)
     _collect(base, query_part, classes, paths, labels)
     if len(paths) == train_count:
         raise ValueError(f"{base / query_part} has no images")
-    pool = ImageSet(name, Files(base, paths), torch.tensor(labels), classes)
+    pool = ImageSet(name, Files(base, paths), _targets(labels), classes)
     rows = range(len(paths))
     how = f"{name}, {' and '.join(train_parts)} as database, {query_part} as queries"
     return split(name, pool, rows[:train_count], rows[train_count:], how=how)
@@ -88,8 +89,8 @@ def _from_flat(base: Path, name: str, query_fraction: float, seed: int) -> Hashi
     paths: list[str] = []
     labels: list[int] = []
     _collect(base, "", classes, paths, labels)
-    _check_pairs(base, classes, labels)
-    pool = ImageSet(name, Files(base, paths), torch.tensor(labels), classes)
+    check_pairs(_targets(labels), classes, f"{base}")
+    pool = ImageSet(name, Files(base, paths), _targets(labels), classes)
     queries = torch.zeros(len(paths), dtype=torch.bool)
     for label in range(len(classes)):
         rows = (pool.labels == label).nonzero()[:, 0]
@@ -137,11 +138,5 @@ def _collect(
         labels += [classes.index(name)] * len(files)
 
 
-def _check_pairs(base: Path, classes: Sequence[str], labels: list[int]) -> None:
-    counts = torch.bincount(torch.tensor(labels, dtype=torch.int64), minlength=len(classes))
-    for name, count in zip(classes, counts.tolist(), strict=True):
-        if count < 2:
-            raise ValueError(
-                f"class {name!r} in {base} needs at least 2 training images to learn from, "
-                f"got {count}"
-            )
+def _targets(labels: Sequence[int]) -> Tensor:
+    return torch.tensor(labels, dtype=torch.int64)

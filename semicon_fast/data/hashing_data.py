@@ -64,12 +64,15 @@ class HashingData:
         database = self.database.subset(good[2])
         train = database if self.train is self.database else self.train.subset(good[0])
         count = "1 broken image" if len(broken) == 1 else f"{len(broken)} broken images"
+        query = self.query.subset(good[1])
+        # the words before the counts, which no longer hold
+        how = f"{self.protocol.rpartition(': ')[0] or self.name}, {count} left out"
         return replace(
             self,
             train=train,
-            query=self.query.subset(good[1]),
+            query=query,
             database=database,
-            protocol=f"{self.protocol.rstrip('.')}, less {count}.",
+            protocol=describe(how, train, query, database),
             train_rows=shift[self.train_rows[good[0]]],
             skipped=self.skipped + tuple(broken.values()),
         )

@@ -13,6 +13,10 @@ from torchvision.transforms.v2 import functional as F
 
 from .decode import decode
 
+# Small pictures of one size are kept as one tensor, which makes batches cheap; for larger ones the
+# copy that stacking needs would cost more memory than it saves time.
+STACKED_BYTES = 3 * 128 * 128
+
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
 
@@ -167,7 +171,11 @@ class ImageSet:
 
         images = in_threads(load, len(self), threads, progress)
         pixels: Tensor | list[Tensor] = images
-        if images and all(image.shape == images[0].shape for image in images):
+        if (
+            images
+            and all(image.shape == images[0].shape for image in images)
+            and (images[0].numel() <= STACKED_BYTES)
+        ):
             pixels = torch.stack(images)
         names = [self.identifier(i) for i in range(len(self))]
         return ImageSet(self.name, Memory(pixels, names, self), self.labels, self.classes)

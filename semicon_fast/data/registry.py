@@ -7,13 +7,19 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from . import birdlets, cifar10, folder
+from . import aircraft, birdlets, cifar10, cub, folder, food101, lists, nabirds, vegfru
 from .hashing_data import HashingData
 from .image_set import Files, Progress
 
 _LOADERS: dict[str, Callable[..., HashingData]] = {
+    "cub": cub.load,
+    "aircraft": aircraft.load,
+    "food101": food101.load,
+    "nabirds": nabirds.load,
+    "vegfru": vegfru.load,
     "cifar10": cifar10.load,
     "folder": folder.load,
+    "list": lists.load,
     "birdlets": birdlets.load,
 }
 DATASETS = tuple(_LOADERS)

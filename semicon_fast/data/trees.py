@@ -6,6 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
+from .hashing_data import HashingData, split
+from .image_set import Files, ImageSet
+
 
 def existing_root(
     root: str | os.PathLike[str], marker: str = "", nested: Sequence[str] = ()
@@ -57,3 +63,74 @@ def check_counts(name: str, official: Mapping[str, int], found: Mapping[str, int
         raise ValueError(
             f"{name} must have {wanted}, found {got}; check_counts=False takes it as it is"
         )
+
+
+def flagged_split(
+    name: str, base: Path, paths: dict[str, str], labels: dict[str, int], classes: Sequence[str]
+) -> HashingData:
+    """Hashing data from base/images and dicts by image id, split by base/train_test_split.txt.
+
+    Lines of that file are "id 1" for training images and "id 0" for test images; the order is that
+    of `paths` (images.txt). Raises ValueError when the three files do not list the same images.
+    """
+    flags = read_pairs(base / "train_test_split.txt")
+    for listed, file in ((labels, "image_class_labels.txt"), (flags, "train_test_split.txt")):
+        if different := sorted(paths.keys() ^ listed.keys()):
+            raise ValueError(
+                f"images.txt and {file} in {base} must list the same images, "
+                f"{len(different):,} are in one only, such as {different[0]}"
+            )
+    if strange := [flag for flag in flags.values() if flag not in ("0", "1")]:
+        raise ValueError(f"train_test_split.txt in {base} must say 0 or 1, got {strange[0]!r}")
+    parts: dict[str, list[tuple[str, int]]] = {"1": [], "0": []}
+    for key, path in paths.items():
+        parts[flags[key]].append((f"images/{path}", labels[key]))
+    how = f"{name}, official training images as database, test images as queries"
+    return listed_split(name, base, parts["1"], parts["0"], classes, how)
+
+
+def listed_split(
+    name: str,
+    base: Path,
+    train: Sequence[tuple[str, int]],
+    query: Sequence[tuple[str, int]],
+    classes: Sequence[str],
+    how: str,
+) -> HashingData:
+    """Hashing data from (path below base, label) pairs; the training images are the database."""
+    if not train or not query:
+        raise ValueError(
+            f"{name} needs training images and queries, got {len(train)} and {len(query)}"
+        )
+    listed = [*train, *query]
+    paths, labels = [path for path, _ in listed], [label for _, label in listed]
+    pool = ImageSet(name, Files(base, paths), torch.tensor(labels), classes)
+    check_pairs(pool.labels[: len(train)], classes, f"{name} in {base}")
+    rows = range(len(listed))
+    return split(name, pool, rows[: len(train)], rows[len(train) :], how=how)
+
+
+def check_pairs(labels: Tensor, classes: Sequence[str], where: str) -> None:
+    """Raises ValueError unless every class has two training images or more."""
+    counts = torch.bincount(labels, minlength=len(classes))
+    for name, count in zip(classes, counts.tolist(), strict=True):
+        if count < 2:
+            raise ValueError(
+                f"class {name!r} of {where} needs at least 2 training images to learn from, "
+                f"got {count}"
+            )
+
+
+def folder_names(listed: Sequence[tuple[str, int]], where: str) -> list[str]:
+    """A name for each label 0..max: the folder of its first image, or the number itself.
+
+    Raises ValueError when a label is not below the number of images, so that one mistyped label
+    does not make a billion classes.
+    """
+    highest = max((label for _, label in listed), default=-1)
+    if highest >= len(listed):
+        raise ValueError(f"{where} has {len(listed)} images, but a label {highest}")
+    names = [str(label) for label in range(highest + 1)]
+    for path, label in reversed(listed):
+        names[label] = Path(path).parent.name or names[label]
+    return names

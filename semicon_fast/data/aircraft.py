@@ -1,0 +1,34 @@
+"""FGVC-Aircraft, by variant."""
+
+from __future__ import annotations
+
+import os
+
+from .hashing_data import HashingData
+from .trees import check_counts as check
+from .trees import existing_root, listed_split, read_lines, read_pairs
+
+OFFICIAL = {"classes": 100, "training images": 6_667, "test images": 3_333}
+
+
+def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingData:
+    """FGVC-Aircraft from root (or root/fgvc-aircraft-2013b): data/{variants.txt,
+    images_variant_trainval.txt, images_variant_test.txt, images/<7 digits>.jpg}. trainval is the
+    database, test the queries; a label is the line of variants.txt, counted from 0. The banner at
+    the foot of each picture stays, as in the released code.
+    """
+    base = existing_root(root, "data/variants.txt", ["fgvc-aircraft-2013b"]) / "data"
+    variants = read_lines(base / "variants.txt")
+    label = {name: number for number, name in enumerate(variants)}
+    parts = []
+    for part in ("trainval", "test"):
+        listed = base / f"images_variant_{part}.txt"
+        pairs = read_pairs(listed)
+        if unknown := [name for name in pairs.values() if name not in label]:
+            raise ValueError(f"{listed} names a variant {unknown[0]!r} that variants.txt has not")
+        parts.append([(f"images/{key}.jpg", label[name]) for key, name in pairs.items()])
+    if check_counts:
+        counts = (len(variants), len(parts[0]), len(parts[1]))
+        check("FGVC-Aircraft", OFFICIAL, dict(zip(OFFICIAL, counts, strict=True)))
+    how = "FGVC-Aircraft, trainval as database, test as queries"
+    return listed_split("aircraft", base, parts[0], parts[1], variants, how)

@@ -1,0 +1,37 @@
+"""CUB-200-2011 birds."""
+
+from __future__ import annotations
+
+import os
+
+from .hashing_data import HashingData
+from .trees import check_counts as check
+from .trees import existing_root, flagged_split, folder_names, read_pairs
+
+OFFICIAL = {"classes": 200, "training images": 5_994, "test images": 5_794}
+
+
+def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingData:
+    """CUB-200-2011 from root (or root/CUB_200_2011): images/, images.txt,
+    image_class_labels.txt, train_test_split.txt. Official training images are the database,
+    official test images the queries; labels are the official class numbers less 1, classes named
+    by their folders.
+    """
+    base = existing_root(root, "images.txt", ["CUB_200_2011"])
+    paths = read_pairs(base / "images.txt")
+    labels = {
+        key: _class_number(key, text) - 1
+        for key, text in read_pairs(base / "image_class_labels.txt").items()
+    }
+    listed = [(path, labels[key]) for key, path in paths.items() if key in labels]
+    data = flagged_split("cub", base, paths, labels, folder_names(listed, f"{base}"))
+    if check_counts:
+        counts = (len(data.train.classes), len(data.train), len(data.query))
+        check("CUB-200-2011", OFFICIAL, dict(zip(OFFICIAL, counts, strict=True)))
+    return data
+
+
+def _class_number(key: str, text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"image {key} of CUB-200-2011 has class {text!r}, classes count from 1")
+    return int(text)

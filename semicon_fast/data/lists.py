@@ -1,0 +1,139 @@
+"""Text lists of images: "path label", or "path 0 1 0 ..." where an image has several labels."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .hashing_data import HashingData, split
+from .image_set import Files, ImageSet
+from .trees import existing_root, folder_names, read_lines
+
+# Paths may have spaces: the labels are the numbers at the end of the line.
+_LINE = re.compile(r"(?P<path>.*?\S)(?P<labels>(?:[ \t]+-?\d+)+)")
+
+
+def load(
+    root: str | os.PathLike[str],
+    *,
+    train: str = "train.txt",
+    query: str = "test.txt",
+    database: str | None = None,
+    first_label: int = 0,
+    classes: Sequence[str] | None = None,
+    images: str = "",
+    allow_overlap: bool = False,
+    name: str | None = None,
+) -> HashingData:
+    """Lists of a training set, queries and a database; without a database list it is the training
+    set.
+
+    train, query, database: files below root (or absolute) with one image a line, its path below
+    root/images and its label, or one 0 or 1 for each of C >= 2 labels. All lists are of the same
+    kind. first_label: the number of the first class, 1 for lists that count from 1. classes: names
+    of the classes; None takes the folder of each class's first image. allow_overlap: takes lists
+    whose database has some of the queries, each of which then finds itself first.
+    """
+    base = existing_root(root)
+    files = {"train": base / train, "query": base / query}
+    if database is not None:
+        files["database"] = base / database
+    lists = {part: _read(file) for part, file in files.items()}
+    paths = list(dict.fromkeys(path for listed in lists.values() for path, _ in listed))
+    position = {path: row for row, path in enumerate(paths)}
+    rows = {part: [position[path] for path, _ in listed] for part, listed in lists.items()}
+    searched = set(rows.get("database", rows["train"]))
+    shared = [row for row in rows["query"] if row in searched]
+    if shared and not allow_overlap:
+        raise ValueError(
+            f"{len(shared):,} queries of {files['query']} are in the database too, such as "
+            f"{paths[shared[0]]}; allow_overlap=True takes them"
+        )
+    labels, names = _labels(lists, files, first_label, classes)
+    title = name or base.name
+    pool = ImageSet(title, Files(base / images, paths), labels, names)
+    how = f"{title}, lists {', '.join(file.name for file in files.values())}"
+    return split(title, pool, rows["train"], rows["query"], rows.get("database"), how=how)
+
+
+def _read(file: Path) -> list[tuple[str, tuple[int, ...]]]:
+    """(path, numbers) of each line; every line has as many numbers as the first."""
+    listed: list[tuple[str, tuple[int, ...]]] = []
+    for number, line in enumerate(read_lines(file), 1):
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise ValueError(
+                f'{file} line {number} must be "path label" or "path 0 1 0 ...", got {line[:80]!r}'
+            )
+        labels = tuple(map(int, found["labels"].split()))
+        if listed and len(labels) != len(listed[0][1]):
+            raise ValueError(
+                f"{file} line {number} has {len(labels)} labels, "
+                f"the lines before have {len(listed[0][1])}"
+            )
+        listed.append((found["path"].removeprefix("./"), labels))
+    if not listed:
+        raise ValueError(f"{file} lists no images")
+    return listed
+
+
+def _labels(
+    lists: dict[str, list[tuple[str, tuple[int, ...]]]],
+    files: dict[str, Path],
+    first_label: int,
+    classes: Sequence[str] | None,
+) -> tuple[Tensor, list[str]]:
+    """Labels of the pool, int64 (N,) or bool (N, C), and class names."""
+    widths = {part: len(listed[0][1]) for part, listed in lists.items()}
+    if len(set(widths.values())) > 1:
+        named = ", ".join(f"{files[part].name} {width}" for part, width in widths.items())
+        raise ValueError(f"all lists must have the same number of labels a line, got {named}")
+    given: dict[str, tuple[int, ...]] = {}
+    for part, listed in lists.items():
+        for path, numbers in listed:
+            if given.setdefault(path, numbers) != numbers:
+                raise ValueError(f"{files[part]} gives {path} other labels than an earlier line")
+    if widths["train"] > 1:
+        return _several(given, classes, widths["train"])
+    return _single(given, first_label, classes)
+
+
+def _several(
+    given: dict[str, tuple[int, ...]], classes: Sequence[str] | None, width: int
+) -> tuple[Tensor, list[str]]:
+    labels = torch.tensor(list(given.values()), dtype=torch.int64)
+    if bool(((labels != 0) & (labels != 1)).any()):
+        wrong = next(path for path, numbers in given.items() if not {0, 1}.issuperset(numbers))
+        raise ValueError(f"several labels of an image must each be 0 or 1, {wrong} has others")
+    names = [str(number) for number in range(width)] if classes is None else list(classes)
+    if len(names) != width:
+        raise ValueError(f"classes must be {width} names, one a label, got {len(names)}")
+    return labels.bool(), names
+
+
+def _single(
+    given: dict[str, tuple[int, ...]], first_label: int, classes: Sequence[str] | None
+) -> tuple[Tensor, list[str]]:
+    listed = [(path, numbers[0] - first_label) for path, numbers in given.items()]
+    lowest, highest = (choose(label for _, label in listed) for choose in (min, max))
+    if lowest < 0:
+        raise ValueError(
+            f"labels must be {first_label} or more (first_label), got {lowest + first_label}"
+        )
+    if lowest > 0 and first_label == 0:
+        raise ValueError(
+            f"no image has label 0, the lowest is {lowest}; "
+            f"lists that count from {lowest} need first_label={lowest}"
+        )
+    names = folder_names(listed, "the lists") if classes is None else list(classes)
+    if highest >= len(names):
+        raise ValueError(
+            f"labels must lie in {first_label}..{len(names) - 1 + first_label} "
+            f"({len(names)} classes), got {highest + first_label}"
+        )
+    return torch.tensor([label for _, label in listed]), names

@@ -1,0 +1,40 @@
+"""NABirds."""
+
+from __future__ import annotations
+
+import os
+
+from .hashing_data import HashingData
+from .trees import check_counts as check
+from .trees import existing_root, flagged_split, read_pairs
+
+OFFICIAL = {"classes": 555, "training images": 23_929, "test images": 24_633}
+
+
+def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingData:
+    """NABirds from root (or root/nabirds): images/, images.txt, image_class_labels.txt,
+    train_test_split.txt, classes.txt. Official training images are the database, official test
+    images the queries. Labels are positions among the sorted class ids in use (555 of 1,011); the
+    released code numbers them by the order of a Python set, which changes no retrieval figure.
+    """
+    base = existing_root(root, "images.txt", ["nabirds"])
+    ids = read_pairs(base / "image_class_labels.txt")
+    for key, text in ids.items():
+        if not text.isdecimal():
+            raise ValueError(f"image {key} of NABirds has class {text!r}, wanted a number")
+    used = sorted({int(text) for text in ids.values()})
+    position = {number: label for label, number in enumerate(used)}
+    names = {int(key): value for key, value in read_pairs(base / "classes.txt").items()}
+    if unnamed := [number for number in used if number not in names]:
+        raise ValueError(f"classes.txt of NABirds has no name for class {unnamed[0]}")
+    data = flagged_split(
+        "nabirds",
+        base,
+        read_pairs(base / "images.txt"),
+        {key: position[int(text)] for key, text in ids.items()},
+        [names[number] for number in used],
+    )
+    if check_counts:
+        counts = (len(data.train.classes), len(data.train), len(data.query))
+        check("NABirds", OFFICIAL, dict(zip(OFFICIAL, counts, strict=True)))
+    return data

@@ -1,0 +1,90 @@
+"""Image sets: views of one source, with labels that fit."""
+
+import pytest
+import torch
+
+from semicon_fast.data import BrokenImageError, ImageSet
+from semicon_fast.data.image_set import Files, Memory
+
+
+@pytest.fixture
+def files(tmp_path, paint):
+    for i in range(5):
+        paint(tmp_path / f"{i}.png", width=8 + i, seed=i)
+    source = Files(tmp_path, [f"{i}.png" for i in range(5)])
+    return ImageSet("five", source, torch.tensor([0, 1, 0, 1, 2]), ["a", "b", "c"])
+
+
+def test_a_subset_of_a_subset_keeps_images_labels_and_names(files):
+    part = files.subset([4, 2, 1]).subset([2, 0])
+    assert part.labels.tolist() == [1, 2]
+    assert [part.identifier(i) for i in range(len(part))] == ["1.png", "4.png"]
+    assert torch.equal(part.image(1), files.image(4))
+
+
+def test_positions_outside_the_set_are_refused(files):
+    with pytest.raises(ValueError, match=r"indices must lie in 0\.\.4, got 2\.\.5"):
+        files.subset([2, 5])
+    with pytest.raises(IndexError):
+        files.image(5)
+    assert torch.equal(files.image(-1), files.image(4))
+
+
+def test_cached_images_equal_decoded_ones_and_need_no_files(files, tmp_path):
+    before = [files.image(i) for i in range(5)]
+    cached = files.cached()
+    for path in tmp_path.glob("*.png"):
+        path.unlink()
+    assert all(torch.equal(cached.image(i), before[i]) for i in range(5))
+    assert cached.identifier(3) == "3.png"
+    assert torch.equal(cached.labels, files.labels)
+
+
+def test_cached_reduces_the_shorter_side_and_never_enlarges(files):
+    small = files.cached(3)
+    assert [tuple(small.image(i).shape[1:]) for i in (0, 4)] == [(3, 4), (3, 6)]
+    assert files.cached(100).image(4).shape == files.image(4).shape
+
+
+def test_cached_pictures_of_one_size_make_one_tensor(tmp_path, paint):
+    for i in range(3):
+        paint(tmp_path / f"{i}.png", seed=i)
+    images = ImageSet("x", Files(tmp_path, ["0.png", "1.png", "2.png"]), torch.arange(3), "abc")
+    batch = images.cached().subset([2, 0]).images(torch.tensor([1, 0]))
+    assert isinstance(batch, torch.Tensor)
+    assert torch.equal(batch, torch.stack([images.image(0), images.image(2)]))
+
+
+def test_progress_counts_every_image(files):
+    seen = []
+    files.cached(progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(i, 5) for i in range(1, 6)]
+
+
+def test_caching_a_broken_file_names_it(files, tmp_path):
+    (tmp_path / "3.png").write_text("text")
+    with pytest.raises(BrokenImageError, match=r"3\.png"):
+        files.cached()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.tensor([0, 3]), r"must lie in 0\.\.2, got 0\.\.3"),
+        (torch.tensor([-1, 0]), r"must lie in 0\.\.2, got -1\.\.0"),
+        (torch.tensor([0]), "must have 2 rows, got 1"),
+        (torch.tensor([0.0, 1.0]), "int64"),
+        (torch.ones(2, 2, dtype=torch.bool), r"bool \(N, 3\)"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels, message):
+    memory = Memory(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), ["a", "b"], None)
+    with pytest.raises(ValueError, match=message):
+        ImageSet("x", memory, labels, ["a", "b", "c"])
+
+
+def test_only_sets_with_parts_have_masks(files):
+    with pytest.raises(ValueError, match="no part masks"):
+        files.masks(0)
+    with pytest.raises(ValueError, match="no part masks"):
+        files.cached().masks(0)
