@@ -17,7 +17,7 @@ class Method(nn.Module):
     checkpoint needs; parameters of a method (a classification head, a codebook) are handed to the
     optimiser with the network's. The trainer calls, in this order::
 
-        begin -> [start_iteration -> (take_features) -> loss, loss, ... -> end_iteration] * n
+        begin -> [(take_features) -> start_iteration -> loss, loss, ... -> end_iteration] * n
 
     After a restart it calls begin and start_iteration with the arguments of the stopped iteration
     and then load_state_dict, so buffers must have their final shape once start_iteration returns.
@@ -44,7 +44,8 @@ class Method(nn.Module):
         """One pass over all training images in evaluation mode, without augmentation.
 
         batches: the network's output and the rows int64 (B,) of its images among the N. This is
-        where class anchors of part features (ExchNet) are computed.
+        where class anchors of part features (ExchNet) are computed. A pass that was stopped is
+        made again from its beginning.
         """
 
     def loss(self, output: "HashOutput", labels: Tensor, rows: Tensor) -> dict[str, Tensor]:

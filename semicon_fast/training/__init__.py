@@ -1,0 +1,26 @@
+"""Training: configuration, presets, the loop with its checkpoints, evaluation of a run."""
+
+from . import presets, reporter
+from .config import Config
+from .evaluation import EncodedRun, encoded_run, evaluate_run
+from .interrupt import Interrupted, Stop
+from .presets import preset
+from .reporter import Reporter, RichReporter
+from .result import Result
+from .trainer import Trainer
+
+__all__ = [
+    "Config",
+    "EncodedRun",
+    "Interrupted",
+    "Reporter",
+    "Result",
+    "RichReporter",
+    "Stop",
+    "Trainer",
+    "encoded_run",
+    "evaluate_run",
+    "preset",
+    "presets",
+    "reporter",
+]

@@ -1,0 +1,199 @@
+"""Codes and figures of a model: of a held-out split, of the query set, of a finished run.
+
+Two ways to make the database's codes, never mixed up: "asymmetric" takes the codes that were
+learned with the labels of the database images, "symmetric" encodes those images.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
+from torch import Tensor
+
+from .. import data as datasets
+from .. import metrics, models
+from ..data import HashingData, ImageSet, Transform, evaluation_batches
+from ..files import atomic_write
+from ..models import HashModel
+from ..search.codes import pack_codes
+from .config import Config, DataConfig
+
+ASYMMETRIC = "asymmetric (learned database codes)"
+SYMMETRIC = "symmetric (encoded database)"
+
+Progress = Callable[[int], None]
+
+
+def load_data(config: DataConfig) -> HashingData:
+    """The images a configuration names, in memory if it says so."""
+    data = datasets.load(config.name, config.root, on_broken=config.on_broken, **config.options)
+    return data.cached(config.cache_size) if config.cache else data
+
+
+def transform_of(config: DataConfig, train: bool) -> Transform:
+    """The transform of training images, or of queries."""
+    given = {k: v for k, v in (("mean", config.mean), ("std", config.std)) if v is not None}
+    return datasets.build(config.transform, config.image_size, train and config.augment, **given)
+
+
+def encode_set(
+    model: HashModel,
+    images: ImageSet,
+    transform: Transform,
+    *,
+    batch_size: int,
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Packed codes of all images in order, uint8 (N, bytes) on the CPU."""
+    found = []
+    device = next(model.parameters()).device
+    for batch in evaluation_batches(images, transform, batch_size, workers):
+        found.append(model.encode(batch.images.to(device)).cpu())
+        if progress is not None:
+            progress(len(found))
+    return torch.cat(found)
+
+
+def database_codes(learned: Tensor, data: HashingData) -> Tensor | None:
+    """Learned codes (len(train), ...) in the order of the database.
+
+    None where some database image is not a training image, so that its code was not learned.
+    """
+    inside = data.train_rows >= 0
+    position = torch.full((len(data.database),), -1)
+    position[data.train_rows[inside]] = inside.nonzero()[:, 0]
+    return None if bool((position < 0).any()) else learned[position]
+
+
+class Codes(NamedTuple):
+    """Packed uint8 codes of a data set; learned None where a method learns none for all of it."""
+
+    queries: Tensor
+    database: Tensor
+    learned: Tensor | None
+
+
+def all_codes(
+    model: HashModel,
+    data: HashingData,
+    config: Config,
+    learned: Tensor | None,
+    progress: Progress | None = None,
+) -> Codes:
+    """learned: packed codes of the training images, None in symmetric methods."""
+    options: dict[str, Any] = {
+        "batch_size": config.selection.batch_size,
+        "workers": config.run.workers,
+        "progress": progress,
+    }
+    transform = transform_of(config.data, train=False)
+    queries = encode_set(model, data.query, transform, **options)
+    database = encode_set(model, data.database, transform, **options)
+    return Codes(queries, database, None if learned is None else database_codes(learned, data))
+
+
+def figures(codes: Codes, data: HashingData, bits: int, **options: Any) -> dict[str, Any]:
+    """Way of making the database's codes -> `metrics.evaluate`; options are passed on to it."""
+    ways = {SYMMETRIC: codes.database}
+    if codes.learned is not None:
+        ways = {ASYMMETRIC: codes.learned, **ways}
+    return {
+        way: metrics.evaluate(
+            codes.queries, database, data.query.labels, data.database.labels, bits=bits, **options
+        )
+        for way, database in ways.items()
+    }
+
+
+def save_codes(path: Path, packed: Tensor, labels: Tensor, bits: int) -> None:
+    """Learned codes of the training images with their labels: a .safetensors file."""
+    content = serialise(
+        {"codes": packed.contiguous(), "labels": labels.contiguous()}, {"bits": str(bits)}
+    )
+    with atomic_write(path) as file:
+        file.write(content)
+
+
+def pack_learned(codes: Tensor | None) -> Tensor | None:
+    """float (N, k) of -1, +1 on any device -> packed on the CPU."""
+    return None if codes is None else pack_codes(codes).cpu()
+
+
+class EncodedRun(NamedTuple):
+    """A finished run with its codes. queries, database, learned: packed uint8."""
+
+    data: HashingData
+    config: Config
+    model: HashModel
+    queries: Tensor
+    database: Tensor
+    learned: Tensor | None
+
+    @property
+    def bits(self) -> int:
+        return self.model.code_length
+
+
+def encoded_run(
+    run: Path | str, *, root: str | None = None, data: HashingData | None = None
+) -> EncodedRun:
+    """Loads what `Trainer` left in the folder `run` and encodes its query set and database.
+
+    root: where the data set lies now; data: the data set itself. Raises ValueError when the
+    folder holds no finished run.
+    """
+    folder = Path(run)
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} holds no finished run: {name} is missing")
+    config = Config.model_validate_json((folder / "config.json").read_text("utf-8"))
+    if root is not None:
+        place = config.data.model_copy(update={"root": str(root)})
+        config = config.model_copy(update={"data": place})
+    data = load_data(config.data) if data is None else data
+    model = models.load(folder / "model.safetensors", config.model.code_length)
+    codes = all_codes(model, data, config, _learned(folder / "codes.safetensors", data))
+    return EncodedRun(data, config, model, *codes)
+
+
+def evaluate_run(
+    run: Path | str,
+    *,
+    root: str | None = None,
+    topk: int | None = None,
+    denominator: str = "retrieved",
+    data: HashingData | None = None,
+) -> dict[str, Any]:
+    """{"protocol", "evaluation": {way: figures, with "curve" and, of parts, "parts"}}."""
+    found = encoded_run(run, root=root, data=data)
+    codes = Codes(found.queries, found.database, found.learned)
+    result = figures(codes, found.data, found.bits, topk=topk, denominator=denominator, curve=True)
+    if len(found.model.bit_groups) > 1:
+        for way, database in ((ASYMMETRIC, codes.learned), (SYMMETRIC, codes.database)):
+            if database is not None:
+                result[way]["parts"] = metrics.part_contributions(
+                    codes.queries,
+                    database,
+                    found.data.query.labels,
+                    found.data.database.labels,
+                    bits=found.bits,
+                    bit_groups=found.model.bit_groups,
+                )
+    return {"protocol": found.data.protocol, "evaluation": result}
+
+
+def _learned(path: Path, data: HashingData) -> Tensor | None:
+    if not path.is_file():
+        return None
+    try:
+        content = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not torch.equal(content["labels"], data.train.labels):
+        raise ValueError(f"{path} was learned for training images with other labels")
+    return content["codes"]

@@ -1,0 +1,69 @@
+"""What a run ends with: result.json."""
+
+import json
+import os
+import platform
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import __version__
+from ..files import atomic_write
+from .config import Config
+
+
+@dataclass(frozen=True)
+class Result:
+    """evaluation: way of making the database's codes -> figures; protocol: one sentence with the
+    counts; selection: which model was kept and how; seconds: of training, over all restarts."""
+
+    evaluation: dict[str, dict[str, Any]]
+    protocol: str
+    selection: dict[str, Any]
+    config: Config
+    seconds: float
+    command: str
+    versions: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "evaluation": self.evaluation,
+            "protocol": self.protocol,
+            "selection": self.selection,
+            "config": self.config.model_dump(mode="json"),
+            "seconds": self.seconds,
+            "command": self.command,
+            "versions": self.versions,
+        }
+
+    def save(self, path: Path) -> None:
+        with atomic_write(path, "w") as file:
+            file.write(json.dumps(self.to_dict(), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "Result":
+        content = json.loads(path.read_text("utf-8"))
+        config = Config.model_validate(content.pop("config"))
+        return cls(config=config, **content)
+
+
+def command() -> str:
+    """This process's command line."""
+    return shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])
+
+
+def versions() -> dict[str, str]:
+    """What the figures may depend on."""
+    return {
+        "semicon_fast": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }

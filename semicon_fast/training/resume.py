@@ -1,0 +1,49 @@
+"""Whether a folder may take a new run, and where a stopped one goes on."""
+
+import warnings
+from pathlib import Path
+
+from . import checkpoint
+from .config import Config, differences
+from .reporter import Reporter
+
+CONFIG, LOG, RESULT, CHECKPOINTS = "config.json", "log.jsonl", "result.json", "checkpoints"
+
+# What may differ between a run and its resumption: none of it enters the numbers, but for the
+# order of additions on another device or with another number of threads.
+MAY_CHANGE = {"run.workers", "run.threads", "run.device", "data.root"}
+
+
+def refuse_used(output: Path) -> None:
+    """Raises ValueError if `output` holds a run."""
+    if checkpoint.present(output / CHECKPOINTS) or any(
+        (output / name).exists() for name in (CONFIG, LOG, RESULT)
+    ):
+        raise ValueError(
+            f"output {output} holds a run already; go on with it by resume (--resume), or take "
+            "another folder"
+        )
+
+
+def find(output: Path, config: Config, reporter: Reporter) -> checkpoint.Checkpoint | None:
+    """The newest complete checkpoint of a run with this configuration; None with a notice.
+
+    Raises ValueError when the run was started with another configuration.
+    """
+
+    def warn(text: str) -> None:
+        reporter.warning(text)
+        warnings.warn(text, RuntimeWarning, stacklevel=4)
+
+    found = checkpoint.newest(output / CHECKPOINTS, warn)
+    if found is None:
+        reporter.notice(f"no checkpoint in {output}: starting from the beginning")
+        return None
+    before = Config.model_validate(found.state["config"])
+    changed = [key for key in differences(before, config) if key not in MAY_CHANGE]
+    if changed:
+        raise ValueError(
+            f"the configuration differs from that of the run in {output}: {', '.join(changed)}; "
+            "a run is resumed as it was started"
+        )
+    return found

@@ -1,0 +1,132 @@
+"""Which model of a run is kept: the best on held-out images, the best on the queries, the last."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import metrics
+from ..data import HashingData, ImageSet, Transform
+from ..models import HashModel
+from .config import Config
+from .evaluation import ASYMMETRIC, SYMMETRIC, Progress, database_codes, encode_set
+from .sampler import hold_out
+from .state import Tensors, copied, prefixed, under
+
+Encoding = Callable[[str], Progress]
+
+
+class Selection:
+    """Evaluates during training and keeps the best network with its learned codes.
+
+    kept: int64, the training images that the network may learn from. Held-out images of methods
+    that learn codes get codes too, since their labels are known, but are not in the database that
+    the held-out queries are searched in.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        data: HashingData,
+        model: HashModel,
+        transform: Transform,
+        encoding: Encoding,
+    ) -> None:
+        self.config, self.data, self.model = config, data, model
+        self.transform, self.encoding = transform, encoding
+        self.mode = config.selection.mode
+        everything = torch.arange(len(data.train))
+        self.kept, self.held = everything, everything[:0]
+        if self.mode == "holdout":
+            split = hold_out(data.train.labels, config.selection.fraction, config.run.seed)
+            self.kept, self.held = split.kept, split.held
+        self.best: dict[str, Any] | None = None
+        self._network: Tensors = {}
+        self._codes: Tensor | None = None
+
+    @property
+    def sentence(self) -> str:
+        """What the kept model was chosen on, in words that belong beside a figure."""
+        if self.mode == "holdout":
+            return (
+                f"best on {len(self.held)} images held out of the training set, searched among the "
+                f"{len(self.kept)} others"
+            )
+        if self.mode == "test":
+            return "best on the test set, as in the papers: figures on that same set are optimistic"
+        return "the last"
+
+    def due(self, iteration: int) -> bool:
+        """Whether iteration (from 0) ends with an evaluation."""
+        last = iteration + 1 == self.config.schedule.iterations
+        return self.mode != "last" and (last or (iteration + 1) % self.config.selection.every == 0)
+
+    def evaluate(self, iteration: int, learned: Tensor | None) -> dict[str, Any]:
+        """A line for the log. learned: packed codes of the training images, or None."""
+        if self.mode == "holdout":
+            queries = self.data.train.subset(self.held)
+            database = self.data.train.subset(self.kept)
+            codes = None if learned is None else learned[self.kept]
+        else:
+            queries, database = self.data.query, self.data.database
+            codes = None if learned is None else database_codes(learned, self.data)
+        way = SYMMETRIC if codes is None else ASYMMETRIC
+        if codes is None:
+            codes = self._encode(database, "the database")
+        figure = metrics.mean_average_precision(
+            self._encode(queries, "queries"),
+            codes,
+            queries.labels,
+            database.labels,
+            bits=self.config.model.code_length,
+        )
+        better = self.best is None or figure > self.best["mAP"]
+        if better:
+            self.best = {"iteration": iteration + 1, "mAP": figure}
+            self._network, self._codes = copied(self.model), learned
+        on = "held-out training images" if self.mode == "holdout" else "the test set"
+        return {
+            "iteration": iteration + 1,
+            "on": on,
+            "queries": len(queries),
+            "database": len(database),
+            "database codes": way,
+            "mAP": figure,
+            "best": better,
+        }
+
+    def choose(self, learned: Tensor | None) -> Tensor | None:
+        """Puts the kept weights into the model; returns the learned codes that belong to them."""
+        if self.best is None:
+            return learned
+        self.model.load_state_dict(self._network)
+        return self._codes
+
+    def summary(self) -> dict[str, Any]:
+        """For the result: mode, sentence, and the kept iteration with its mAP."""
+        kept = self.best or {"iteration": self.config.schedule.iterations, "mAP": None}
+        return {"mode": self.mode, "kept": self.sentence, **kept}
+
+    def state(self) -> tuple[Tensors, dict[str, Any]]:
+        """(tensors, JSON-able rest) for a checkpoint."""
+        tensors = prefixed("best", self._network)
+        if self._codes is not None:
+            tensors["best codes"] = self._codes
+        return tensors, {"best": self.best}
+
+    def restore(self, tensors: Tensors, rest: dict[str, Any]) -> None:
+        """Inverse of `state`."""
+        self.best = rest["best"]
+        self._network = under("best", tensors)
+        self._codes = tensors.get("best codes")
+
+    def _encode(self, images: ImageSet, what: str) -> Tensor:
+        return encode_set(
+            self.model,
+            images,
+            self.transform,
+            batch_size=self.config.selection.batch_size,
+            workers=self.config.run.workers,
+            progress=self.encoding(what),
+        )

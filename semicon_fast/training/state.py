@@ -1,0 +1,74 @@
+"""Everything a checkpoint holds of a running training, as named tensors and JSON, and back."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Tensors = dict[str, Tensor]
+
+
+def prefixed(prefix: str, tensors: Tensors) -> Tensors:
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def under(prefix: str, tensors: Tensors) -> Tensors:
+    """Inverse of `prefixed`: the tensors of one prefix, without it."""
+    start = f"{prefix}/"
+    return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str, Any]]:
+    """(tensors, the rest): state_dict() without the need to pickle it."""
+    state = optimizer.state_dict()
+    tensors: Tensors = {}
+    scalars: dict[str, dict[str, Any]] = {}
+    for number, values in state["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"{number}/{name}"] = value
+            else:
+                scalars.setdefault(str(number), {})[name] = value
+    return tensors, {"scalars": scalars, "groups": state["param_groups"]}
+
+
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, tensors: Tensors, rest: dict[str, Any]
+) -> None:
+    """Inverse of `optimizer_state`."""
+    state: dict[int, dict[str, Any]] = {int(n): dict(v) for n, v in rest["scalars"].items()}
+    for key, tensor in tensors.items():
+        number, name = key.split("/", 1)
+        state.setdefault(int(number), {})[name] = tensor
+    groups = [
+        # JSON has no tuples; torch unpacks betas, so a list would do, but stay exact.
+        {k: tuple(v) if k == "betas" else v for k, v in group.items()}
+        for group in rest["groups"]
+    ]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def random_state(generators: dict[str, torch.Generator], device: torch.device) -> Tensors:
+    """States of the global generators and of `generators`: uint8."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states | {f"own/{name}": g.get_state() for name, g in generators.items()}
+
+
+def load_random_state(
+    states: Tensors, generators: dict[str, torch.Generator], device: torch.device
+) -> None:
+    """Inverse of `random_state`."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+    for name, generator in generators.items():
+        generator.set_state(states[f"own/{name}"])
+
+
+def copied(module: nn.Module) -> Tensors:
+    """state_dict() on the CPU, sharing nothing with the module."""
+    return {
+        name: tensor.detach().to("cpu", copy=True) for name, tensor in module.state_dict().items()
+    }

@@ -1,0 +1,290 @@
+"""The training loop: outer iterations, epochs, code update, evaluation, checkpoints."""
+
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import models
+from ..data import HashingData
+from ..files import atomic_write
+from .checkpoint import Checkpoint, Position, save
+from .config import Config
+from .evaluation import all_codes, figures, load_data, pack_learned, save_codes, transform_of
+from .interrupt import Interrupted, Stop, StopRequested, signals
+from .learner import Learner, choose_device
+from .log import Log
+from .reporter import Reporter
+from .result import Result, command, versions
+from .resume import CHECKPOINTS, CONFIG, LOG, RESULT, find, refuse_used
+from .sampler import sample
+from .selection import Selection
+
+# Batches between two lines to the reporter: each asks the device for the loss.
+REPORT_EVERY = 20
+
+
+class Trainer:
+    """Trains what `config` says and leaves it in the folder `output`.
+
+    OUTPUT/config.json, log.jsonl, checkpoints/, and in the end model.safetensors,
+    codes.safetensors (methods that learn codes) and result.json.
+
+    data: the images, if not those that config.data names. resume: go on from the newest complete
+    checkpoint. stop: a request to stop that the caller may set; signals set it too.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        data: HashingData | None = None,
+        *,
+        output: Path | str,
+        resume: bool = False,
+        reporter: Reporter | None = None,
+        stop: Stop | None = None,
+    ) -> None:
+        self.config = config
+        self.output = Path(output)
+        self.resume = resume
+        self.reporter = reporter or Reporter()
+        self.stop = stop or Stop()
+        self._given_data = data
+        self._saved: Path | None = None
+        self._log: Log | None = None
+
+    def fit(self) -> Result:
+        """Trains to the end. A finished run that is resumed returns its result.
+
+        Raises:
+            Interrupted: after Ctrl-C, SIGTERM or `stop`, with everything saved.
+            ValueError: a folder that holds a run already (without resume), a configuration or
+                data other than the checkpoint's, a loss that is not finite.
+            OSError: a file that could not be written; the last checkpoint is untouched.
+        """
+        choose_device(self.config.run.device)
+        found = None
+        if not self.resume:
+            refuse_used(self.output)
+        else:
+            found = find(self.output, self.config, self.reporter)
+            if (self.output / RESULT).is_file():
+                self.reporter.notice(f"{self.output} holds a finished run: nothing is left to do")
+                return Result.load(self.output / RESULT)
+        with _own_settings(self.config), signals(self.stop):
+            try:
+                self._prepare(found)
+                self._train()
+                return self._finish()
+            except StopRequested:
+                raise self._interrupted() from None
+            finally:
+                self.reporter.close()
+                if self._log is not None:
+                    self._log.close()
+
+    def _prepare(self, found: Checkpoint | None) -> None:
+        config = self.config
+        self.data = load_data(config.data) if self._given_data is None else self._given_data
+        if len(self.data.train) == 0 or len(self.data.query) == 0:
+            raise ValueError(f"data set {self.data.name} has no training images or no queries")
+        self.query_transform = transform_of(config.data, train=False)
+        self.learner = Learner(config, self.data, transform_of(config.data, train=True))
+        self.selection = Selection(
+            config, self.data, self.learner.model, self.query_transform, self._encoding
+        )
+        self.at, self._started, self._before = Position(), -1, 0.0
+        self._clock = time.monotonic()
+        label_sum = zlib.crc32(self.data.train.labels.numpy().tobytes())
+        self._data_mark = {"train": len(self.data.train), "labels": label_sum}
+        lines = self._restore(found) if found else 0
+        self.output.mkdir(parents=True, exist_ok=True)
+        self._log = Log(self.output / LOG, lines)
+        if found is None:
+            with atomic_write(self.output / CONFIG, "w") as file:
+                file.write(config.model_dump_json(indent=1) + "\n")
+            self._record(
+                "start",
+                data=self.data.name,
+                protocol=self.data.protocol,
+                selection=self.selection.sentence,
+                images=len(self.selection.kept),
+                versions=versions(),
+                config=config.model_dump(mode="json"),
+            )
+
+    def _restore(self, found: Checkpoint) -> int:
+        """Puts everything in its place; returns the number of lines of the log."""
+        state = found.state
+        if state["data"] != self._data_mark:
+            raise ValueError(
+                f"the training images or their labels differ from those of {self.output}: "
+                f"{state['data']['train']} images then, {self._data_mark['train']} now"
+            )
+        self.at = Position(*state["position"])
+        self._started, self._before = state["started"], state["seconds"]
+        if self._started >= 0:
+            self.learner.start_iteration(self._started, self._rows(self._started))
+        self.learner.restore(found.tensors, state["learner"])
+        self.selection.restore(found.tensors, state["selection"])
+        self._saved = found.path
+        self.reporter.notice(f"going on from {found.path}")
+        return int(state["log_lines"])
+
+    def _train(self) -> None:
+        schedule = self.config.schedule
+        while self.at.iteration < schedule.iterations:
+            rows = self._rows(self.at.iteration)
+            if self._started != self.at.iteration:
+                self._feature_pass()
+                self.learner.start_iteration(self.at.iteration, rows)
+                self._started = self.at.iteration
+            while self.at.epoch < schedule.epochs:
+                self._epoch(rows)
+            self._end_iteration()
+
+    def _epoch(self, rows: Tensor) -> None:
+        config, at = self.config, self.at
+        total = self.learner.batches(len(rows))
+        place = f"iteration {at.iteration + 1}/{config.schedule.iterations}, epoch {at.epoch + 1}"
+        self.reporter.begin(f"{place}/{config.schedule.epochs}", total, at.batch)
+        for terms in self.learner.epoch(self.at, rows):
+            done = self.at.batch + 1
+            self.at = self.at._replace(batch=done)
+            if done % REPORT_EVERY == 0 or done == total:
+                self.learner.check_finite(self._last_good)
+                self.reporter.step(done, f"loss {float(sum(terms.values())):.4f}")
+            if done < total:
+                self.stop.check()
+        loss, lr = self.learner.end_epoch(self._last_good)
+        self.at = Position(at.iteration, at.epoch + 1)
+        self._record("epoch", iteration=at.iteration + 1, epoch=at.epoch + 1, loss=loss, lr=lr)
+        # The last epoch's checkpoint is that of the iteration.
+        if config.run.checkpoint_every == "epoch" and self.at.epoch < config.schedule.epochs:
+            self._save()
+        self.stop.check()
+
+    def _end_iteration(self) -> None:
+        iteration = self.at.iteration
+        if not self.at.updated:
+            self.learner.method.end_iteration()
+            self.at = self.at._replace(updated=True)
+        if self.selection.due(iteration):
+            learned = pack_learned(self.learner.method.learned_codes)
+            self._record("evaluation", **self.selection.evaluate(iteration, learned))
+        self.at = Position(iteration + 1)
+        self._save()
+        self.stop.check()
+
+    def _feature_pass(self) -> None:
+        """The pass over all training images that a method may ask for."""
+        size = self.config.selection.batch_size
+        if self.learner.method.wants_features(self.at.iteration):
+            self.learner.method.take_features(
+                self.learner.features(self.query_transform, size, self.stop.check)
+            )
+
+    def _finish(self) -> Result:
+        learned = self.selection.choose(pack_learned(self.learner.method.learned_codes))
+        model, bits = self.learner.model, self.config.model.code_length
+        codes = all_codes(
+            model, self.data, self.config, learned, self._encoding("queries and database")
+        )
+        evaluation = figures(codes, self.data, bits)
+        model.preprocess = self.query_transform.config()
+        models.save(model, self.output / "model.safetensors")
+        if learned is not None:
+            save_codes(self.output / "codes.safetensors", learned, self.data.train.labels, bits)
+        result = Result(
+            evaluation=evaluation,
+            protocol=self.data.protocol,
+            selection=self.selection.summary(),
+            config=self.config,
+            seconds=self._seconds(),
+            command=command(),
+            versions=versions(),
+        )
+        self._record(
+            "result",
+            protocol=result.protocol,
+            selection=result.selection,
+            evaluation=evaluation,
+        )
+        assert self._log is not None
+        self._log.sync()
+        result.save(self.output / RESULT)
+        return result
+
+    def _encoding(self, what: str) -> Any:
+        """Progress of an encoding, which a signal may stop."""
+        self.reporter.begin(f"encoding {what}", None)
+
+        def step(done: int) -> None:
+            self.reporter.step(done)
+            self.stop.check()
+
+        return step
+
+    def _rows(self, iteration: int) -> Tensor:
+        schedule, seed = self.config.schedule, self.config.run.seed
+        return sample(self.selection.kept, schedule.samples, seed, iteration)
+
+    def _save(self) -> None:
+        assert self._log is not None
+        self._log.sync()
+        learner, own = self.learner.state()
+        selection, chosen = self.selection.state()
+        state = {
+            "config": self.config.model_dump(mode="json"),
+            "data": self._data_mark,
+            "log_lines": self._log.lines,
+            "seconds": self._seconds(),
+            "started": self._started,
+            "learner": own,
+            "selection": chosen,
+        }
+        folder = self.output / CHECKPOINTS
+        self._saved = save(folder, self.at, {**learner, **selection}, state)
+
+    def _interrupted(self) -> Interrupted:
+        self.learner.check_finite(self._last_good)
+        if self._saved is None or self._saved.name != self.at.name():
+            self._save()
+        where = f"iteration {self.at.iteration + 1}, epoch {self.at.epoch + 1}"
+        if self.at.batch:
+            where += f", after batch {self.at.batch}"
+        return Interrupted(
+            f"before the end, at {where}; saved in {self._saved}; go on with: "
+            f"semicon-fast train --output {self.output} --resume"
+        )
+
+    @property
+    def _last_good(self) -> str:
+        return f"the last good checkpoint is {self._saved}" if self._saved else "none was saved yet"
+
+    def _record(self, event: str, **values: Any) -> None:
+        assert self._log is not None
+        self.reporter.record(self._log.write(event, **values, seconds=round(self._seconds(), 3)))
+
+    def _seconds(self) -> float:
+        return self._before + time.monotonic() - self._clock
+
+
+@contextmanager
+def _own_settings(config: Config) -> Iterator[None]:
+    """Threads and the global generators of a run, put back afterwards."""
+    threads = torch.get_num_threads()
+    if config.run.threads is not None:
+        torch.set_num_threads(config.run.threads)
+    try:
+        # None stands for all GPUs: the run uses one, and forking many of them is slow.
+        with torch.random.fork_rng(devices=None if torch.cuda.device_count() <= 1 else [0]):
+            torch.manual_seed(config.run.seed)
+            yield
+    finally:
+        torch.set_num_threads(threads)
