@@ -143,10 +143,10 @@ def _classes_drawn(
     classes: int, per_class: int | Sequence[int], name: str, least: int, seed: int
 ) -> Tensor:
     """The class of each picture, sorted; int64 (N,)."""
-    low, high = (per_class, per_class) if isinstance(per_class, int) else tuple(per_class)
-    if not least <= low <= high:
+    bounds = (per_class, per_class) if isinstance(per_class, int) else tuple(per_class)
+    if len(bounds) != 2 or not least <= bounds[0] <= bounds[1]:
         raise ValueError(f"{name} must be at least {least}, or (least, most), got {per_class}")
-    counts = torch.randint(low, high + 1, (classes,), generator=generator(name, seed))
+    counts = torch.randint(bounds[0], bounds[1] + 1, (classes,), generator=generator(name, seed))
     return torch.arange(classes).repeat_interleave(counts)
 
 

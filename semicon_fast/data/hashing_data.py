@@ -12,7 +12,7 @@ from .decode import BrokenFile, BrokenImageError
 from .image_set import Files, ImageSet, Progress, in_threads
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HashingData:
     """What is learned from, what is asked, and what is searched.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from .decode import BrokenImageError
 from .image_set import ImageSet
 from .seeds import generator
 from .transforms import Transform
@@ -43,6 +44,20 @@ class _Batches(Dataset):
         draws = None if self.keys is None else generator("augmentation", *self.keys, number)
         images = self.transform(self.image_set.images(rows), draws)
         return Batch(images, self.image_set.labels[rows], rows)
+
+
+class _Shipped(Dataset):
+    """Batches for a worker process, which hands its error over whole: raised there, it would
+    arrive as the text of a traceback."""
+
+    def __init__(self, batches: _Batches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, number: int) -> Batch | BrokenImageError:
+        try:
+            return self.batches[number]
+        except BrokenImageError as error:
+            return error
 
 
 def training_batches(
@@ -101,13 +116,17 @@ def _numbered(batches: _Batches, start: int, stop: int, workers: int) -> Iterato
             yield batches[number]
         return
     # Its own generator: without one, a DataLoader draws from the global state.
-    yield from DataLoader(
-        batches,
+    made = DataLoader(
+        _Shipped(batches),
         batch_size=None,
         sampler=range(start, stop),
         num_workers=workers,
         generator=torch.Generator(),
     )
+    for batch in made:
+        if isinstance(batch, BrokenImageError):
+            raise batch
+        yield batch
 
 
 def _check(batch_size: int, workers: int) -> None:

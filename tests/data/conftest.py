@@ -27,8 +27,13 @@ def paint() -> Paint:
 def folder(tmp_path: Path, paint: Paint) -> Path:
     """root/{train,test,val}/{ant,bee}: 3, 2 and 1 pictures of each class."""
     root = tmp_path / "insects"
-    for part, count in (("train", 3), ("test", 2), ("val", 1)):
-        for name in ("ant", "bee"):
-            for i in range(count):
-                paint(root / part / name / f"{i}.png", seed=hash((part, name, i)) % 2**31)
+    counts = {"train": 3, "test": 2, "val": 1}
+    pictures = [
+        root / part / name / f"{i}.png"
+        for part, count in counts.items()
+        for name in ("ant", "bee")
+        for i in range(count)
+    ]
+    for seed, path in enumerate(pictures):
+        paint(path, seed=seed)
     return root
