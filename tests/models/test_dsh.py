@@ -1,0 +1,95 @@
+"""The DSH network: pooling that rounds up, its normalisation, its layers' learning rates."""
+
+import math
+
+import pytest
+import torch
+
+from semicon_fast.models import DSHNet, build
+from semicon_fast.models.dsh import WithinChannelNorm
+
+
+def images(count=2, size=32):
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def test_pooling_rounds_up_to_four_by_four_cells():
+    model = DSHNet(12)
+    assert model.fc.in_features == 1024
+    out = model(images())
+    assert out.codes.shape == (2, 12) and out.features.shape == (2, 500)
+    assert out.parts is None and out.maps is None
+    assert out.features.min() == 0
+    assert DSHNet(12, image_size=64).fc.in_features == 64 * 8 * 8
+
+
+def test_codes_are_linear_in_the_features():
+    model = DSHNet(12)
+    out = model(images())
+    torch.testing.assert_close(out.codes, model.hash(out.features))
+    with torch.no_grad():
+        model.hash.weight.mul_(1e4)
+    assert model(images()).codes.abs().max() > 10
+
+
+def test_normalisation_divides_by_the_local_energy_with_zero_padding():
+    x = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)).double() * 50
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 1))
+    expected = torch.empty_like(x)
+    for i in range(4):
+        for j in range(5):
+            energy = padded[:, :, i : i + 3, j : j + 3].square().sum((2, 3)) / 9
+            expected[:, :, i, j] = x[:, :, i, j] / (1 + 5e-5 * energy) ** 0.75
+    torch.testing.assert_close(WithinChannelNorm()(x), expected)
+
+
+def test_initial_weights_are_uniform_by_fan_in_with_zero_biases():
+    model = build({"network": "dsh", "code_length": 12}, seed=0)
+    for layer, fan_in in ((model.conv1, 75), (model.conv2, 800), (model.fc, 1024)):
+        bound = math.sqrt(3 / fan_in)
+        assert 0.95 * bound < layer.weight.abs().max().item() <= bound
+        assert not layer.bias.any()
+
+
+def test_images_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"images must be 32 x 32, got \(48, 48\)"):
+        DSHNet(12)(images(size=48))
+    with pytest.raises(ValueError, match="image_size must be at least 8, got 4"):
+        DSHNet(12, image_size=4)
+
+
+def scales(model):
+    """(learning-rate factor, weight decay) of each parameter by name."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = model.parameter_groups(0.004)
+    listed = {
+        names[id(p)]: (group["lr_scale"], group["weight_decay"])
+        for group in groups
+        for p in group["params"]
+    }
+    assert sum(len(group["params"]) for group in groups) == len(listed) == len(names)
+    return listed
+
+
+def test_biases_learn_twice_as_fast_and_do_not_decay():
+    listed = scales(DSHNet(12))
+    for name, (scale, decay) in listed.items():
+        assert (scale, decay) == ((2.0, 0.0) if name.endswith("bias") else (1.0, 0.004))
+
+
+def test_a_longer_code_starts_from_the_shorter_network_with_a_fast_last_layer():
+    short = build({"network": "dsh", "code_length": 12}, seed=1)
+    short.preprocess = {"recipe": "plain"}
+    longer = short.extend(48)
+    assert longer.code_length == 48 and longer.preprocess == {"recipe": "plain"}
+    assert torch.equal(longer(images()).features, short(images()).features)
+    assert longer.fc.weight.data_ptr() != short.fc.weight.data_ptr()
+    listed = scales(longer)
+    assert listed["hash.weight"] == (10.0, 0.004) and listed["hash.bias"] == (20.0, 0.0)
+    assert listed["fc.weight"] == (1.0, 0.004) and listed["conv1.bias"] == (2.0, 0.0)
+    assert scales(build(longer.config())) == listed
+
+
+def test_a_code_cannot_be_extended_to_fewer_bits():
+    with pytest.raises(ValueError, match="must be greater than 12, got 12"):
+        DSHNet(12).extend(12)
