@@ -89,7 +89,7 @@ def _select(queries: Tensor, database: Tensor, distances: Tensor, positions: Ten
         keys = hamming_distance(queries, database[columns]).to(torch.int64).mul_(total)
         keys += torch.arange(columns.start, columns.stop, device=keys.device)
         best = torch.cat([best, keys], dim=1)
-        best = best.topk(min(k, best.shape[1]), dim=1, largest=False, sorted=True).values
+        best = best.topk(k, dim=1, largest=False, sorted=True).values
     distances.copy_(best.div(total, rounding_mode="floor"))
     positions.copy_(best.remainder(total))
 

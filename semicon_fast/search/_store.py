@@ -36,7 +36,7 @@ class Store:
     """Codes uint8 (N, bytes) and their ids int64 (N,), ascending; ids are implicit while 0..N - 1.
 
     Rows are appended to a buffer that grows by half, so many small additions cost no more than one.
-    A buffer that was mapped from a file is replaced, never written to, when something is added.
+    A buffer that was given, perhaps mapped from a file, is full: it is replaced, never written to.
     """
 
     def __init__(self, codes: Tensor, ids: Tensor | None = None, next_id: int | None = None):
@@ -45,7 +45,6 @@ class Store:
         self.count = len(codes)
         largest = self.count - 1 if ids is None else int(ids[-1]) if len(ids) else -1
         self.next_id = largest + 1 if next_id is None else next_id
-        self._owned = False
 
     @property
     def codes(self) -> Tensor:
@@ -111,7 +110,7 @@ class Store:
 
     def replace(self, codes: Tensor, ids: Tensor, next_id: int) -> None:
         self._codes, self._ids, self.count = codes, ids, len(codes)
-        self.next_id, self._owned = next_id, True
+        self.next_id = next_id
 
     def _explicit(self) -> Tensor:
         if self._ids is None:
@@ -133,18 +132,18 @@ class Store:
         """ids ascending and above all that are there; None where they go on as 0..N - 1."""
         size = self.count + len(codes)
         own = None if ids is None else self._explicit()
-        rows = self._grown(self._codes, size, self._owned)
+        rows = self._grown(self._codes, size)
         rows[self.count : size] = codes
         if ids is not None and own is not None:
-            numbers = self._grown(own if self._ids is None else self._ids, size, self._owned)
+            numbers = self._grown(own if self._ids is None else self._ids, size)
             numbers[self.count : size] = ids
             self._ids = numbers
-        self._codes, self.count, self._owned = rows, size, True
+        self._codes, self.count = rows, size
         self.next_id = max(self.next_id, size if ids is None else int(ids[-1]) + 1)
 
-    def _grown(self, buffer: Tensor, size: int, owned: bool) -> Tensor:
+    def _grown(self, buffer: Tensor, size: int) -> Tensor:
         """A buffer of at least `size` rows with the same first `count`."""
-        if owned and len(buffer) >= size:
+        if len(buffer) >= size:
             return buffer
         capacity = max(size, self.count + self.count // 2)
         grown = buffer.new_empty(capacity, *buffer.shape[1:])

@@ -38,13 +38,7 @@ def rerank(
     k = check_integer(k, "k", 1)
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
-    mine = _features(query_features, "query_features")
-    theirs = _features(database_features, "database_features").to(mine.device)
-    if mine.shape[1] != theirs.shape[1]:
-        raise ValueError(
-            "query_features and database_features must be equally wide, "
-            f"got {mine.shape[1]} and {theirs.shape[1]}"
-        )
+    mine, theirs = _both_features(query_features, database_features)
     ids = _candidates(candidate_ids, len(mine), len(theirs)).to(mine.device)
     dtype = torch.promote_types(torch.promote_types(mine.dtype, theirs.dtype), torch.float32)
     width = max(k, ids.shape[1])
@@ -85,6 +79,17 @@ def _features(values: Any, name: str) -> Tensor:
     if not features.isfinite().all():
         raise ValueError(f"{name} must be finite, got NaN or infinity")
     return features
+
+
+def _both_features(queries: Any, database: Any) -> tuple[Tensor, Tensor]:
+    mine = _features(queries, "query_features")
+    theirs = _features(database, "database_features").to(mine.device)
+    if mine.shape[1] != theirs.shape[1]:
+        raise ValueError(
+            "query_features and database_features must be equally wide, "
+            f"got {mine.shape[1]} and {theirs.shape[1]}"
+        )
+    return mine, theirs
 
 
 def _candidates(values: Any, queries: int, size: int) -> Tensor:

@@ -51,6 +51,16 @@ def test_topk_is_the_beginning_of_the_stable_sort(blocks, k):
     assert torch.equal(positions, every.indices[:, :k])
 
 
+@pytest.mark.parametrize("bytes_", [31, 32, 33, 512])
+def test_full_ranking_of_long_codes_tells_distances_above_255_apart(bytes_):
+    bits = torch.arange(8 * bytes_) < torch.arange(8 * bytes_, -1, -1).unsqueeze(1)
+    weights = 2 ** torch.arange(8)
+    database = (bits.view(-1, bytes_, 8) * weights).sum(-1).to(torch.uint8)
+    distances, positions = hamming.hamming_topk(database[-1:], database, len(database))
+    assert distances[0].tolist() == list(range(8 * bytes_ + 1))
+    assert positions[0].tolist() == list(range(8 * bytes_, -1, -1))
+
+
 @pytest.mark.parametrize("radius", [0, 3, 11, 16])
 def test_range_holds_the_whole_ball_in_order(blocks, radius):
     queries, database = codes(4, 2), codes(33, 2, seed=1)
