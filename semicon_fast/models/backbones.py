@@ -88,21 +88,15 @@ class Stage4(nn.Module):
         channels = shape.channels(4)
         blocks = _blocks(shape, 4)
         slots: OrderedDict[str, nn.Module] = OrderedDict()
-        slot = 0
-        for i, block in enumerate(blocks):
-            slots[str(slot)] = block
-            slot += 1
-            if i >= len(blocks) - 2:
-                if icon != "none":
-                    slots[str(slot)] = ICON(
-                        channels,
-                        icon_heads(channels),
-                        variant=variant,
-                        steps=2 if icon == "two-step" else 1,
-                    )
-                slot += 1
+        steps = 2 if icon == "two-step" else 1
+        for i, slot in enumerate(block_slots(len(blocks))):
+            initialise_convolutions(blocks[i])
+            slots[str(slot)] = blocks[i]
+            if icon != "none" and i >= len(blocks) - 2:
+                slots[str(slot + 1)] = ICON(
+                    channels, icon_heads(channels), variant=variant, steps=steps
+                )
         self.layer4 = nn.Sequential(slots)
-        initialise_convolutions(self)
 
     def forward(self, features: Tensor) -> Tensor:
         """features (B, C, H, W) of stage 3 -> (B, C', H / 2, W / 2), rounded up."""
