@@ -13,7 +13,7 @@ from typing import Any
 
 from harness import RESULTS, environment, merge_rows
 
-FIGURES = ("mAP", "precision within radius 2")
+FIGURES = ("mAP", "precision_within_radius_2")
 
 
 def rows_of(run: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """README's tables, made from results/*.csv: each block between markers is replaced by its table.
 
-    python benchmarks/tables.py            # rewrite README.md
-    python benchmarks/tables.py --check    # exit 1 if README.md is not what the files say
+python benchmarks/tables.py            # rewrite README.md
+python benchmarks/tables.py --check    # exit 1 if README.md is not what the files say
 """
 
 import argparse
@@ -34,7 +34,7 @@ def cifar10() -> str:
         published = DSH_PAPER.get(r["bits"], ("", ""))
         body.append(
             [f"`{r['run']}`", r["bits"], r["mAP"], published[0] or "-"]
-            + [r["precision within radius 2"], published[1] or "-", _minutes(r)]
+            + [r["precision_within_radius_2"], published[1] or "-", _minutes(r)]
         )
     columns = ["preset", "bits", "mAP", "paper", "precision within radius 2", "paper", "training"]
     return markdown_table(columns, body)
@@ -43,9 +43,7 @@ def cifar10() -> str:
 def clothing() -> str:
     rows = [r for r in read_rows(RESULTS / "accuracy.csv") if r["run"].startswith("clothing-")]
     rows.sort(key=lambda r: (int(r["bits"]), r["method"], r["run"], r["database codes"]))
-    body = [
-        [f"`{r['run']}`", r["bits"], r["database codes"], r["mAP"], _minutes(r)] for r in rows
-    ]
+    body = [[f"`{r['run']}`", r["bits"], r["database codes"], r["mAP"], _minutes(r)] for r in rows]
     return markdown_table(["run", "bits", "database codes", "mAP", "training"], body)
 
 

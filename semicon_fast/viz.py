@@ -73,7 +73,9 @@ def retrieval_grid(
             colour = {None: None, True: RIGHT, False: WRONG}[right]
             style = "dashed" if right is False else "solid"
             mark = {None: "", True: " ✓", False: " ✗"}[right]
-            _cell(axes[row, column + 1], image, f"d = {distances[row][column]}{mark}", colour, style)
+            _cell(
+                axes[row, column + 1], image, f"d = {distances[row][column]}{mark}", colour, style
+            )
     if title:
         figure.suptitle(title, fontsize=10, y=1.0, va="bottom")
     figure.subplots_adjust(wspace=0.12, hspace=0.32, top=0.96, bottom=0.02, left=0.02, right=0.98)

@@ -80,7 +80,8 @@ def test_truth_and_kernels_need_only_torch(part):
     standard = {"math", "collections", "typing", "functools", "enum", "dataclasses"}
     for other, path in sources():
         if other == part:
-            packages = {m.split(".")[0] for level, m, _ in imports(path.read_text("utf-8")) if level == 0}
+            absolute = [m for level, m, _ in imports(path.read_text("utf-8")) if level == 0]
+            packages = {module.split(".")[0] for module in absolute}
             assert packages <= THIRD_PARTY[part] | standard, path.name
 
 

@@ -42,6 +42,12 @@ def errors_as_sentences(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+def help_of(doc: str | None) -> str:
+    """A module's docstring as its command's help, without the command's own name in front."""
+    text = (doc or "").partition(": ")[2]
+    return text[:1].upper() + text[1:]
+
+
 def _stderr() -> Console:
     return Console(stderr=True)
 

@@ -1,7 +1,7 @@
 """`semicon-fast demo`: the whole path on generated images, in a few minutes, without a download.
 
-Trains SEMICON on small drawn birds whose classes differ in single parts, learns their codes, searches
-and evaluates, and does the same with shuffled labels as a control.
+Trains SEMICON on small drawn birds whose classes differ in single parts, learns their codes,
+searches and evaluates, and does the same with shuffled labels as a control.
 """
 
 from pathlib import Path
@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from .common import console, errors_as_sentences, print_json, table
+from .common import console, errors_as_sentences, help_of, print_json, table
 
 QUERIES, HITS = 6, 10
 
 
 def register(app: typer.Typer) -> None:
-    app.command("demo", help=__doc__)(demo)
+    app.command("demo", help=help_of(__doc__))(demo)
 
 
 @errors_as_sentences
@@ -52,15 +52,13 @@ def demo(
 def _train(config: Any, folder: Path, resume: bool, out: Console) -> dict[str, Any]:
     from ..training import Trainer, reporter
 
-    trainer = Trainer(
-        config, output=folder, resume=resume, reporter=reporter.RichReporter(out)
-    )
+    trainer = Trainer(config, output=folder, resume=resume, reporter=reporter.RichReporter(out))
     return trainer.fit().to_dict()
 
 
 def _report(out: Console, runs: dict[str, dict[str, Any]]) -> None:
     rows = [
-        (name, way, figures["mAP"], figures["precision within radius 2"])
+        (name, way, figures["mAP"], figures["precision_within_radius_2"])
         for name, result in runs.items()
         for way, figures in result["evaluation"].items()
     ]

@@ -13,11 +13,11 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from .common import choose_device, console, errors_as_sentences, model_file, print_json
+from .common import choose_device, console, errors_as_sentences, help_of, model_file, print_json
 
 
 def register(app: typer.Typer) -> None:
-    app.command("encode", help=__doc__)(encode)
+    app.command("encode", help=help_of(__doc__))(encode)
 
 
 @errors_as_sentences
@@ -95,7 +95,7 @@ def encode_files(
     Raises ValueError that names every broken file, unless `on_broken` is "skip".
     """
     from .. import models
-    from ..data import BrokenImageError, decode
+    from ..data.decode import BrokenImageError, decode
     from ..data.transforms import from_config
 
     if on_broken not in ("error", "skip"):

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from .common import console, errors_as_sentences, print_json, table
+from .common import console, errors_as_sentences, help_of, print_json, table
 
 
 def register(app: typer.Typer) -> None:
-    app.command("evaluate", help=__doc__)(evaluate)
+    app.command("evaluate", help=help_of(__doc__))(evaluate)
 
 
 @errors_as_sentences
@@ -36,13 +36,12 @@ def evaluate(
 ) -> None:
     if run is not None and (queries or database):
         raise ValueError("give --run, or --queries and --database, not both")
-    options = {"topk": topk, "denominator": denominator}
     if run is not None:
         from ..training import evaluate_run
 
-        result = evaluate_run(run, root=root, **options)
+        result = evaluate_run(run, root=root, topk=topk, denominator=denominator)
     elif queries is not None and database is not None:
-        result = _galleries(queries, database, options)
+        result = _galleries(queries, database, topk, denominator)
     else:
         raise ValueError("say what to evaluate: --run, or --queries and --database")
     if curve is not None:
@@ -54,15 +53,13 @@ def evaluate(
     for way, figures in result["evaluation"].items():
         rows = [(k, v) for k, v in figures.items() if isinstance(v, (int, float))]
         out.print(table(f"{way} ({result['protocol']})", ("figure", "value"), rows))
-        parts = figures.get("parts")
-        if parts:
-            rows = [(name, *values.values()) for name, values in parts.items()]
-            columns = ("bits of", *next(iter(parts.values())))
-            out.print(table("mAP by part", columns, rows))
+        for kind, scores in figures.get("parts", {}).items():
+            out.print()
+            out.print(table(f"mAP by part, {kind}", ("bits of", "mAP"), list(scores.items())))
         out.print()
 
 
-def _galleries(queries: Path, database: Path, options: dict[str, Any]) -> dict[str, Any]:
+def _galleries(queries: Path, database: Path, topk: int | None, denominator: str) -> dict[str, Any]:
     from .. import metrics
     from ..search.gallery import Gallery
 
@@ -75,7 +72,13 @@ def _galleries(queries: Path, database: Path, options: dict[str, Any]) -> dict[s
     number = {name: i for i, name in enumerate(names)}
     labels = [np.array([number[n] for n in g.labels], np.int64) for g in (asked, searched)]
     figures = metrics.evaluate(
-        np.asarray(asked.codes), np.asarray(searched.codes), *labels, bits=asked.bits, **options
+        np.asarray(asked.codes),
+        np.asarray(searched.codes),
+        *labels,
+        bits=asked.bits,
+        topk=topk,
+        denominator=denominator,
+        curve=True,
     )
     protocol = f"query = {queries} ({len(asked):,}), database = {database} ({len(searched):,})"
     return {"protocol": protocol, "evaluation": {"symmetric (encoded database)": figures}}

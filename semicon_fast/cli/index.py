@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from .common import console, errors_as_sentences, print_json
+from .common import console, errors_as_sentences, help_of, print_json
 
 
 def register(app: typer.Typer) -> None:
-    app.command("index", help=__doc__)(index)
+    app.command("index", help=help_of(__doc__))(index)
 
 
 @errors_as_sentences

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import console, errors_as_sentences, print_json, table
+from .common import console, errors_as_sentences, help_of, print_json, table
 
 PACKAGES = ("torch", "torchvision", "triton", "numpy", "safetensors", "faiss-cpu", "faiss-gpu")
 
 
 def register(app: typer.Typer) -> None:
-    app.command("info", help=__doc__)(info)
+    app.command("info", help=help_of(__doc__))(info)
 
 
 def _version(package: str) -> str:

@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from .common import choose_device, console, errors_as_sentences, model_file, print_json, table
+from .common import (
+    choose_device,
+    console,
+    errors_as_sentences,
+    help_of,
+    model_file,
+    print_json,
+    table,
+)
 
 if TYPE_CHECKING:
     from ..search.gallery import Gallery
 
 
 def register(app: typer.Typer) -> None:
-    app.command("search", help=__doc__)(search)
+    app.command("search", help=help_of(__doc__))(search)
 
 
 @errors_as_sentences
@@ -45,7 +53,7 @@ def search(
     )
     names = [str(paths[i]) for i in kept]
     distances, ids = index.search(codes, k)
-    found = [
+    found: list[dict[str, Any]] = [
         {"query": name, "hits": _hits(opened, distances[row], ids[row])}
         for row, name in enumerate(names)
     ]
@@ -86,7 +94,7 @@ def _hits(gallery: "Gallery", distances: np.ndarray, ids: np.ndarray) -> list[di
 
 
 def _draw(path: Path, found: list[dict[str, Any]]) -> None:
-    from ..data import decode
+    from ..data.decode import decode
     from ..viz import retrieval_grid, save_figure
 
     figure = retrieval_grid(

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import console, errors_as_sentences, print_json, table
+from .common import console, errors_as_sentences, help_of, print_json, table
 
 if TYPE_CHECKING:
     from ..training import Config
 
 
 def register(app: typer.Typer) -> None:
-    app.command("train", help=__doc__)(train)
+    app.command("train", help=help_of(__doc__))(train)
 
 
 def configuration(
@@ -55,7 +55,7 @@ def train(
     ] = None,
     select: Annotated[
         str | None,
-        typer.Option(help="Choose the best model on: holdout (default), test (as the papers), last."),
+        typer.Option(help="Keep the best model on: holdout, test (as the papers), or the last."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
     show_config: Annotated[

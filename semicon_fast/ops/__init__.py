@@ -1,10 +1,12 @@
 """The operations of the library: argument checks, then `torch.ops.semicon_fast.*`."""
 
+from ._library import backends
 from .hamming import hamming_distance, hamming_histogram, hamming_range, hamming_topk
 from .icon_attention import icon_attention
 from .sem_mask import sem_mask
 
 __all__ = [
+    "backends",
     "hamming_distance",
     "hamming_histogram",
     "hamming_range",

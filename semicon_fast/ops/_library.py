@@ -15,6 +15,7 @@ from torch._ops import OpOverload
 NAMESPACE = "semicon_fast"
 
 _LIBRARY = torch.library.Library(NAMESPACE, "DEF")
+_DEFINED: list[str] = []
 _AUTOCAST_KEYS = {"cuda": "AutocastCUDA", "cpu": "AutocastCPU"}
 
 
@@ -34,6 +35,7 @@ def define(schema: str, implementation: Callable[..., Any], fake: Callable[..., 
     _LIBRARY.impl(name, implementation, "CompositeExplicitAutograd")
     torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_LIBRARY)
     op: OpOverload = getattr(getattr(torch.ops, NAMESPACE), name).default
+    _DEFINED.append(name)
     torch.library.register_vmap(op, _refuse_vmap(name), lib=_LIBRARY)
     return op
 
@@ -102,6 +104,18 @@ def _refuse_vmap(name: str) -> Callable[..., Any]:
         )
 
     return refuse
+
+
+def backends() -> dict[str, dict[str, str]]:
+    """For each operation what runs it on "cpu" and on "cuda": "native" or "reference"."""
+    found = {}
+    for name in sorted(_DEFINED):
+        registered = {
+            device: torch._C._dispatch_has_kernel_for_dispatch_key(f"{NAMESPACE}::{name}", key)
+            for device, key in (("cpu", "CPU"), ("cuda", "CUDA"))
+        }
+        found[name] = {d: "native" if own else "reference" for d, own in registered.items()}
+    return found
 
 
 def _name(op: OpOverload) -> str:
