@@ -30,7 +30,7 @@ BACKBONES = {
     "resnet34": Spec(BasicBlock, (3, 4, 6, 3)),
     "resnet50": Spec(Bottleneck, (3, 4, 6, 3)),
     "resnet101": Spec(Bottleneck, (3, 4, 23, 3)),
-    "tiny": Spec(BasicBlock, (2, 2, 2, 2), (32, 64, 128, 256), small_images=True),
+    "tiny": Spec(BasicBlock, (1, 1, 1, 2), (32, 64, 128, 256), small_images=True),
 }
 
 
