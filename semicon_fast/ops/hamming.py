@@ -4,13 +4,15 @@ The implementation for every device is `reference.hamming`; native kernels take 
 """
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .. import native
 from ..reference import hamming as reference
-from ._library import define
+from ._library import NAMESPACE, define
 
 MAX_BYTES = 512
 
@@ -37,24 +39,40 @@ def _fake_histogram(queries: Tensor, database: Tensor) -> Tensor:
     return queries.new_empty(queries.shape[0], 8 * queries.shape[1] + 1, dtype=torch.int64)
 
 
+def _native_first(implementation: Callable[..., Any]) -> Callable[..., Any]:
+    """`implementation`, for the calls before the native kernels are loaded or where there are none.
+
+    The first call on the CPU loads them (see `native.load`) and goes back to the dispatcher, which
+    from then on prefers them; being inside the operation, this is invisible to torch.compile.
+    """
+    name = implementation.__name__
+
+    def run(queries: Tensor, *others: Any) -> Any:
+        if queries.device.type == "cpu" and native.load():
+            return getattr(getattr(torch.ops, NAMESPACE), name)(queries, *others)
+        return implementation(queries, *others)
+
+    return run
+
+
 DISTANCE = define(
     "hamming_distance(Tensor queries, Tensor database) -> Tensor",
-    reference.hamming_distance,
+    _native_first(reference.hamming_distance),
     _fake_distance,
 )
 TOPK = define(
     "hamming_topk(Tensor queries, Tensor database, int k) -> (Tensor, Tensor)",
-    reference.hamming_topk,
+    _native_first(reference.hamming_topk),
     _fake_topk,
 )
 RANGE = define(
     "hamming_range(Tensor queries, Tensor database, int radius) -> (Tensor, Tensor, Tensor)",
-    reference.hamming_range,
+    _native_first(reference.hamming_range),
     _fake_range,
 )
 HISTOGRAM = define(
     "hamming_histogram(Tensor queries, Tensor database) -> Tensor",
-    reference.hamming_histogram,
+    _native_first(reference.hamming_histogram),
     _fake_histogram,
 )
 

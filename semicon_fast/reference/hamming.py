@@ -112,6 +112,8 @@ def hamming_range(queries: Tensor, database: Tensor, radius: int) -> tuple[Tenso
     the entries lims[q] to lims[q + 1].
     """
     count, total = queries.shape[0], database.shape[0]
+    # Distances are compared as int32, where a larger radius would wrap around.
+    radius = min(radius, 8 * queries.shape[1])
     lims = torch.zeros(count + 1, dtype=torch.int64, device=queries.device)
     distances = [torch.empty(0, dtype=torch.int32, device=queries.device)]
     positions = [torch.empty(0, dtype=torch.int64, device=queries.device)]

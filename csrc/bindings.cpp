@@ -1,0 +1,113 @@
+// The CPU implementations of torch.ops.semicon_fast.hamming_*; schemas live in Python.
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
+
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "hamming.h"
+#include "kernels.h"
+
+namespace semicon_fast {
+namespace {
+
+using at::Tensor;
+
+// Rows keep their stride, so a slice of rows is not copied.
+Tensor rows(const char* op, const char* name, const Tensor& codes) {
+  TORCH_CHECK_TYPE(codes.scalar_type() == at::kByte, op, ": ", name, " must be packed uint8, got ",
+                   codes.scalar_type());
+  TORCH_CHECK_VALUE(codes.dim() == 2 && codes.size(1) >= 1 && codes.size(1) <= kMaxBytes, op, ": ",
+                    name, " must be (rows, bytes) with 1 to ", kMaxBytes, " bytes, got ",
+                    codes.sizes());
+  const bool whole = codes.stride(1) == 1 || codes.size(1) == 1;
+  return whole && codes.stride(0) >= 0 ? codes : codes.contiguous();
+}
+
+struct Arguments {
+  Tensor queries, database;
+
+  Arguments(const char* op, const Tensor& q, const Tensor& d)
+      : queries(rows(op, "queries", q)), database(rows(op, "database", d)) {
+    TORCH_CHECK_VALUE(q.size(1) == d.size(1), op,
+                      ": queries and database must have equally many bytes a code, got ", q.size(1),
+                      " and ", d.size(1));
+  }
+  static Codes codes(const Tensor& t) {
+    return {t.const_data_ptr<uint8_t>(), t.size(0), t.size(1), t.stride(0)};
+  }
+  Codes q() const { return codes(queries); }
+  Codes d() const { return codes(database); }
+};
+
+int threads() { return at::in_parallel_region() ? 1 : at::get_num_threads(); }
+
+Tensor hamming_distance(const Tensor& queries, const Tensor& database) {
+  const Arguments codes("hamming_distance", queries, database);
+  Tensor result = at::empty({queries.size(0), database.size(0)}, at::kInt);
+  distance(codes.q(), codes.d(), threads(), result.mutable_data_ptr<int32_t>());
+  return result;
+}
+
+std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries, const Tensor& database, int64_t k) {
+  const Arguments codes("hamming_topk", queries, database);
+  TORCH_CHECK_VALUE(k >= 0 && k <= database.size(0), "hamming_topk: k must be >= 0 and <= ",
+                    database.size(0), ", the size of the database, got ", k);
+  Tensor distances = at::empty({queries.size(0), k}, at::kInt);
+  Tensor positions = at::empty({queries.size(0), k}, at::kLong);
+  topk(codes.q(), codes.d(), k, threads(), distances.mutable_data_ptr<int32_t>(),
+       positions.mutable_data_ptr<int64_t>());
+  return {distances, positions};
+}
+
+std::tuple<Tensor, Tensor, Tensor> hamming_range(const Tensor& queries, const Tensor& database,
+                                                 int64_t radius) {
+  const Arguments codes("hamming_range", queries, database);
+  TORCH_CHECK_VALUE(radius >= 0, "hamming_range: radius must be >= 0, got ", radius);
+  const Ball ball(codes.q(), codes.d(), radius, threads());
+  Tensor lims = at::empty({queries.size(0) + 1}, at::kLong);
+  std::copy(ball.lims().begin(), ball.lims().end(), lims.mutable_data_ptr<int64_t>());
+  Tensor distances = at::empty({ball.lims().back()}, at::kInt);
+  Tensor positions = at::empty({ball.lims().back()}, at::kLong);
+  ball.write(distances.mutable_data_ptr<int32_t>(), positions.mutable_data_ptr<int64_t>());
+  return {lims, distances, positions};
+}
+
+Tensor hamming_histogram(const Tensor& queries, const Tensor& database) {
+  const Arguments codes("hamming_histogram", queries, database);
+  Tensor result = at::empty({queries.size(0), 8 * queries.size(1) + 1}, at::kLong);
+  histogram(codes.q(), codes.d(), threads(), result.mutable_data_ptr<int64_t>());
+  return result;
+}
+
+std::string isa() { return active_isa().name; }
+
+// Fastest first.
+std::vector<std::string> isas() {
+  const Isa* found[8];
+  const int count = available_isas(found, 8);
+  std::vector<std::string> names;
+  for (int i = 0; i < count; ++i) names.emplace_back(found[i]->name);
+  return names;
+}
+
+bool use_isa(const std::string& name) { return set_isa(name.c_str()); }
+
+}  // namespace
+}  // namespace semicon_fast
+
+TORCH_LIBRARY_FRAGMENT(semicon_fast, m) {
+  m.def("_isa() -> str", &semicon_fast::isa);
+  m.def("_isas() -> str[]", &semicon_fast::isas);
+  m.def("_use_isa(str name) -> bool", &semicon_fast::use_isa);
+}
+
+TORCH_LIBRARY_IMPL(semicon_fast, CPU, m) {
+  m.impl("hamming_distance", &semicon_fast::hamming_distance);
+  m.impl("hamming_topk", &semicon_fast::hamming_topk);
+  m.impl("hamming_range", &semicon_fast::hamming_range);
+  m.impl("hamming_histogram", &semicon_fast::hamming_histogram);
+}

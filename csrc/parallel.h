@@ -1,0 +1,53 @@
+// Tasks over threads that live for one call: nothing to lock, nothing that a fork leaves broken.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+namespace semicon_fast {
+
+// Pairs times words a thread must have to do before it is worth starting (some 20 us).
+constexpr int64_t kThreadWork = int64_t{1} << 19;
+
+inline int useful_threads(int threads, int64_t work) {
+  return static_cast<int>(std::clamp<int64_t>(work / kThreadWork, 1, std::max(threads, 1)));
+}
+
+// Calls run(task) for 0 <= task < tasks, in order of task number, the caller's thread included.
+// The first exception is thrown here, after every thread has ended.
+template <class Run>
+void parallel(int64_t tasks, int threads, const Run& run) {
+  std::atomic<int64_t> next{0};
+  std::exception_ptr error;
+  std::mutex error_mutex;
+  const auto work = [&]() noexcept {
+    try {
+      for (int64_t task = next++; task < tasks; task = next++) run(task);
+    } catch (...) {
+      next = tasks;
+      const std::lock_guard<std::mutex> guard(error_mutex);
+      if (!error) error = std::current_exception();
+    }
+  };
+  std::vector<std::thread> others;
+  const int64_t wanted = std::min<int64_t>(threads, tasks) - 1;
+  others.reserve(static_cast<size_t>(std::max<int64_t>(wanted, 0)));
+  for (int64_t i = 0; i < wanted; ++i) {
+    try {
+      others.emplace_back(work);
+    } catch (const std::system_error&) {
+      break;  // the system has no more threads: those there are do the work
+    }
+  }
+  work();
+  for (std::thread& other : others) other.join();
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace semicon_fast

@@ -1,0 +1,231 @@
+// The k nearest. Every query keeps a histogram of the distances it accepted, and with it the largest
+// distance that can still enter; later codes must be strictly nearer, so ties keep the order of the
+// database. Where many queries share the work, a sample first guesses how near k codes lie; a query
+// whose guess was too small is searched again without one.
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <memory>
+#include <numeric>
+
+#include "hamming.h"
+#include "parallel.h"
+#include "rank.h"
+#include "scan.h"
+
+namespace semicon_fast {
+namespace {
+
+constexpr int64_t kGroup = 64;                      // queries that share a block in cache
+constexpr int64_t kStateBytes = int64_t{32} << 20;  // survivors of a group, per thread
+constexpr int64_t kFirstBlock = 128;
+constexpr int64_t kSample = 16384;
+constexpr int64_t kSampleQueries = 16;  // fewer do not pay for the sample's cache misses
+constexpr int64_t kRange = 1 << 16;     // codes a task, at least
+
+// The k nearest of the codes offered so far, which come in order of position.
+class Nearest {
+ public:
+  Nearest(int64_t k, int64_t bits, int32_t limit)
+      : k_(k), limit_(limit), counts_(static_cast<size_t>(bits + 1)) {}
+
+  void offer(int64_t distance, int64_t position) {
+    keys_.push_back(pair_key(distance, position));
+    ++counts_[distance];
+    ++below_;
+  }
+  // -> the distance below which a later code would still be among the k nearest.
+  int32_t tighten() {
+    while (below_ >= k_) below_ -= counts_[--limit_];
+    if (static_cast<int64_t>(keys_.size()) > 2 * k_ + kFirstBlock) prune();
+    return limit_;
+  }
+  // At most k keys, in order of position.
+  std::vector<uint64_t> take() {
+    prune();
+    return std::move(keys_);
+  }
+
+ private:
+  void prune() {
+    int64_t ties = k_ - below_;
+    size_t kept = 0;
+    for (const uint64_t key : keys_) {
+      const int64_t distance = key_distance(key);
+      if (distance < limit_ || (distance == limit_ && ties-- > 0)) keys_[kept++] = key;
+    }
+    keys_.resize(kept);
+  }
+
+  int64_t k_;
+  int64_t below_ = 0;  // accepted codes with distance < limit_: fewer than k after tighten()
+  int32_t limit_;
+  std::vector<int64_t> counts_;
+  std::vector<uint64_t> keys_;
+};
+
+// limits: one a slot, to start with -> what each slot kept of the codes first..last - 1.
+std::vector<Nearest> scan_range(const Group& group, const Codes& database, int64_t k,
+                                const int32_t* limits, int64_t first, int64_t last) {
+  const Shape& shape = group.shape();
+  std::vector<Nearest> nearest;
+  nearest.reserve(static_cast<size_t>(group.size()));
+  Limits open(group);
+  for (int64_t slot = 0; slot < group.size(); ++slot) {
+    nearest.emplace_back(k, shape.bits(), limits[slot]);
+    open.set(slot, limits[slot]);
+  }
+  const auto accept = [&](int64_t slot, int64_t distance, int64_t position) {
+    nearest[slot].offer(distance, position);
+  };
+  Scan<decltype(accept)> scan(group, accept);
+  Blocks blocks(database, shape, first, last, kFirstBlock);
+  Block block;
+  while (open.update() && blocks.next(&block)) {
+    scan(block, open.tiles());
+    for (int64_t slot = 0; slot < group.size(); ++slot) open.set(slot, nearest[slot].tighten());
+  }
+  return nearest;
+}
+
+class TopK {
+ public:
+  TopK(const Codes& queries, const Codes& database, int64_t k, int threads, int32_t* distances,
+       int64_t* positions)
+      : isa_(active_isa()),
+        shape_(queries.bytes, isa_),
+        queries_(queries),
+        database_(database),
+        k_(k),
+        threads_(useful_threads(threads, queries.count * database.count * shape_.words)),
+        distances_(distances),
+        positions_(positions),
+        limits_(static_cast<size_t>(queries.count), static_cast<int32_t>(shape_.bits() + 1)) {
+    const int64_t state = 8 * (2 * k + shape_.block_codes() + shape_.bits());
+    group_ = std::clamp<int64_t>(kStateBytes / state / kTile * kTile, 1, kGroup);
+  }
+
+  void run() {
+    std::vector<int64_t> rows(static_cast<size_t>(queries_.count));
+    std::iota(rows.begin(), rows.end(), int64_t{0});
+    estimate(rows);
+    std::vector<int64_t> again = search(rows);
+    for (const int64_t row : again) limits_[row] = static_cast<int32_t>(shape_.bits() + 1);
+    if (!again.empty()) search(again);
+  }
+
+ private:
+  // Limits from a sample of the database, and `rows` in their order: queries of a tile then want
+  // about the same distances.
+  void estimate(std::vector<int64_t>& rows) {
+    const int64_t size = std::min(database_.count / 32, kSample);
+    if (queries_.count < kSampleQueries || size < 512) return;
+    const int64_t every = database_.count / size;
+    const Codes sample{database_.data, size, database_.bytes, database_.stride * every};
+    const double expected = static_cast<double>(k_) * size / database_.count;
+    // Poisson: below 1e-4 that fewer than k codes lie where the sample shows this many.
+    const auto rank = static_cast<int64_t>(std::ceil(expected + 3.5 * std::sqrt(expected) + 4));
+    if (rank > size) return;
+    const int64_t groups = (queries_.count + kGroup - 1) / kGroup;
+    parallel(groups, threads_, [&](int64_t g) {
+      const int64_t first = g * kGroup, count = std::min(kGroup, queries_.count - first);
+      const Group group(isa_, shape_, queries_, rows.data() + first, count);
+      auto nearest = scan_range(group, sample, rank, &limits_[first], 0, size);
+      // tighten() gives the rank-th smallest distance itself, which may still enter.
+      for (int64_t i = 0; i < count; ++i) limits_[first + i] = nearest[i].tighten() + 1;
+    });
+    std::stable_sort(rows.begin(), rows.end(),
+                     [&](int64_t a, int64_t b) { return limits_[a] < limits_[b]; });
+  }
+
+  struct Work {
+    std::unique_ptr<Group> group;
+    std::vector<int32_t> limits;              // (slots,)
+    std::vector<std::vector<uint64_t>> keys;  // (ranges * slots)
+    std::atomic<int64_t> pending{0};
+  };
+
+  // Writes the results of `rows` -> those of them whose limit turned out too small.
+  std::vector<int64_t> search(const std::vector<int64_t>& rows) {
+    const auto count = static_cast<int64_t>(rows.size());
+    const int64_t groups = (count + group_ - 1) / group_;
+    const int64_t wanted = threads_ == 1 ? 1 : (4 * threads_ + groups - 1) / groups;
+    const int64_t ranges = std::clamp<int64_t>(database_.count / kRange, 1, wanted);
+    std::vector<Work> work(static_cast<size_t>(groups));
+    for (int64_t g = 0; g < groups; ++g) prepare(work[g], rows, g, ranges);
+    std::vector<uint8_t> complete(static_cast<size_t>(count));
+    parallel(groups * ranges, threads_, [&](int64_t task) {
+      Work& w = work[task / ranges];
+      const int64_t range = task % ranges, size = w.group->size();
+      const int64_t first = database_.count * range / ranges;
+      const int64_t last = database_.count * (range + 1) / ranges;
+      auto nearest = scan_range(*w.group, database_, k_, w.limits.data(), first, last);
+      for (int64_t i = 0; i < size; ++i) w.keys[range * size + i] = nearest[i].take();
+      if (--w.pending == 0) {
+        const int64_t start = task / ranges * group_;
+        for (int64_t i = 0; i < size; ++i) complete[start + i] = merge(w, i, rows[start + i]);
+        w.keys.clear();
+        w.keys.shrink_to_fit();
+      }
+    });
+    std::vector<int64_t> again;
+    for (int64_t i = 0; i < count; ++i) {
+      if (!complete[i]) again.push_back(rows[i]);
+    }
+    return again;
+  }
+
+  void prepare(Work& work, const std::vector<int64_t>& rows, int64_t g, int64_t ranges) const {
+    const int64_t first = g * group_;
+    const int64_t size = std::min(group_, static_cast<int64_t>(rows.size()) - first);
+    work.group = std::make_unique<Group>(isa_, shape_, queries_, rows.data() + first, size);
+    for (int64_t i = 0; i < size; ++i) work.limits.push_back(limits_[rows[first + i]]);
+    work.keys.resize(static_cast<size_t>(ranges * size));
+    work.pending = ranges;
+  }
+
+  // Ranges are in order of position, and so is each: one stable counting sort by distance.
+  bool merge(const Work& work, int64_t slot, int64_t row) const {
+    const int64_t size = work.group->size(), bits = shape_.bits();
+    std::vector<int64_t> offsets(static_cast<size_t>(bits + 2));
+    int64_t total = 0;
+    for (size_t i = slot; i < work.keys.size(); i += size) {
+      for (const uint64_t key : work.keys[i]) ++offsets[key_distance(key) + 1];
+      total += static_cast<int64_t>(work.keys[i].size());
+    }
+    if (total < k_) return false;
+    std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
+    for (size_t i = slot; i < work.keys.size(); i += size) {
+      for (const uint64_t key : work.keys[i]) {
+        const int64_t place = offsets[key_distance(key)]++;
+        if (place >= k_) continue;
+        distances_[row * k_ + place] = static_cast<int32_t>(key_distance(key));
+        positions_[row * k_ + place] = key_position(key);
+      }
+    }
+    return true;
+  }
+
+  const Isa& isa_;
+  Shape shape_;
+  Codes queries_, database_;
+  int64_t k_, group_;
+  int threads_;
+  int32_t* distances_;
+  int64_t* positions_;
+  std::vector<int32_t> limits_;  // (Q,): where each query's search starts
+};
+
+}  // namespace
+
+void topk(const Codes& queries, const Codes& database, int64_t k, int threads, int32_t* distances,
+          int64_t* positions) {
+  if (queries.count == 0 || k == 0) return;
+  // Few codes, or a good part of all: a counting sort of everything costs less than selecting.
+  if (database.count <= 2048 || k > database.count / 16) {
+    return rank(queries, database, k, threads, distances, positions);
+  }
+  TopK(queries, database, k, threads, distances, positions).run();
+}
+
+}  // namespace semicon_fast
