@@ -93,3 +93,22 @@ def test_a_longer_code_starts_from_the_shorter_network_with_a_fast_last_layer():
 def test_a_code_cannot_be_extended_to_fewer_bits():
     with pytest.raises(ValueError, match="must be greater than 12, got 12"):
         DSHNet(12).extend(12)
+
+
+def pooled(x, reduce):
+    """3x3 windows every 2 cells, as many as start inside; the last ones are cut at the border."""
+    starts = range(0, x.shape[2] - 1, 2)
+    rows = [[reduce(x[:, :, i : i + 3, j : j + 3]) for j in starts] for i in starts]
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+def test_layers_follow_the_published_order():
+    model = DSHNet(12)
+    maximum, mean = (lambda w: w.amax((2, 3))), (lambda w: w.mean((2, 3)))
+    x = model.norm1(pooled(model.conv1(images()), maximum).relu())
+    assert x.shape == (2, 32, 16, 16)
+    x = model.norm2(pooled(model.conv2(x), mean).relu())
+    x = pooled(model.conv3(x).relu(), mean)
+    assert x.shape == (2, 64, 4, 4)
+    expected = model.fc(x.flatten(1)).relu()
+    torch.testing.assert_close(model(images()).features, expected)
