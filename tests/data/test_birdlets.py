@@ -28,8 +28,13 @@ def test_picture_i_depends_on_the_options_the_seed_and_i_alone():
     second.train.image(0)
     assert torch.equal(first.train.image(7), second.train.image(7))
     assert torch.equal(first.train.subset([7]).image(0), second.train.image(7))
-    assert not torch.equal(first.train.image(7), load("birdlets", **SMALL, seed=1).train.image(7))
     assert not torch.equal(first.train.image(0), first.train.image(1))
+
+
+def test_another_seed_gives_other_pictures_of_the_same_class():
+    one, two = (load("birdlets", seed=seed).train for seed in (0, 1))
+    assert one.classes == two.classes and one.labels[5] == two.labels[5]
+    assert not torch.equal(one.masks(5), two.masks(5))
 
 
 def test_queries_and_training_images_are_different_pictures():

@@ -37,6 +37,7 @@ def test_alpha_is_dropped_and_colours_stay(tmp_path):
     assert image[:, 0, 0].tolist() == [10, 20, 30]
 
 
+@pytest.mark.filterwarnings("error")
 def test_palette_with_transparency_gives_its_colours(tmp_path):
     picture = Image.new("P", (4, 3), 1)
     picture.putpalette([0, 0, 0, 200, 100, 50])

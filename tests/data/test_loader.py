@@ -62,6 +62,11 @@ def test_equal_seeds_and_epochs_give_equal_batches_and_others_do_not(images):
     assert any(not torch.equal(pictures[0], picture) for picture in pictures[1:])
 
 
+def test_every_batch_of_an_epoch_has_its_own_augmentation(images):
+    first, second = epoch(images, torch.full((10,), 7))
+    assert not torch.equal(first.images, second.images)
+
+
 def test_any_batch_can_be_made_without_those_before_it(images):
     whole = epoch(images)
     for start in range(len(whole) + 1):
