@@ -8,7 +8,7 @@ namespace semicon_fast {
 namespace {
 
 #if defined(__x86_64__) || defined(_M_X64)
-const Isa* const kAll[] = {&kScalar};
+const Isa* const kAll[] = {&kAvx512Vpopcnt, &kAvx512, &kAvx2, &kScalar};
 #elif defined(__aarch64__)
 const Isa* const kAll[] = {&kNeon, &kScalar};
 #else

@@ -23,7 +23,8 @@ struct Grid {
     tile = isa.kernel(shape.lane_bytes, shape.words, queries.count).queries;
     tiles = (queries.count + tile - 1) / tile;
     threads = useful_threads(most_threads, queries.count * database.count * shape.words);
-    const int64_t wanted = threads == 1 ? 1 : (4 * threads + tiles - 1) / std::max<int64_t>(tiles, 1);
+    const int64_t all = 4 * threads;
+    const int64_t wanted = threads == 1 ? 1 : (all + tiles - 1) / std::max<int64_t>(tiles, 1);
     ranges = std::clamp<int64_t>(database.count >> 14, 1, wanted);
   }
   int64_t first_code(const Codes& database, int64_t range) const {

@@ -26,17 +26,19 @@ struct TileKernel {
   static_assert(V % kVectors == 0 && V * kLanes<Lane> <= kStep, "a step is whole groups");
   static constexpr int kCodes = V * kLanes<Lane>;
 
-  static int64_t step_bytes(int64_t words) { return V / kVectors * words * kGroupBytes; }
+  SEMICON_FAST_INLINE static int64_t step_bytes(int64_t words) {
+    return V / kVectors * words * kGroupBytes;
+  }
 
-  static Vec load(const uint8_t* codes, int64_t words, int64_t word, int v) {
+  SEMICON_FAST_INLINE static Vec load(const uint8_t* codes, int64_t words, int64_t word, int v) {
     const int64_t group = (v / kVectors) * words + word;
     return Simd::load(codes + group * kGroupBytes + (v % kVectors) * sizeof(Vec));
   }
 
   // Partial counts of one word, added to what there is or, for the first, instead of it.
   template <bool First>
-  static void count_word(const uint8_t* codes, int64_t words, int64_t word, const uint64_t* queries,
-                         Vec (&counts)[R][V]) {
+  SEMICON_FAST_INLINE static void count_word(const uint8_t* codes, int64_t words, int64_t word,
+                                             const uint64_t* queries, Vec (&counts)[R][V]) {
     Vec code[V];
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) code[v] = load(codes, words, word, v);
@@ -52,8 +54,9 @@ struct TileKernel {
   }
 
   // Partial counts of the words first..last - 1.
-  static void accumulate(const uint8_t* codes, int64_t words, int64_t first, int64_t last,
-                         const uint64_t* queries, Vec (&counts)[R][V]) {
+  SEMICON_FAST_INLINE static void accumulate(const uint8_t* codes, int64_t words, int64_t first,
+                                             int64_t last, const uint64_t* queries,
+                                             Vec (&counts)[R][V]) {
     count_word<true>(codes, words, first, queries, counts);
     for (int64_t word = first + 1; word < last; ++word) {
       count_word<false>(codes, words, word, queries, counts);
@@ -61,8 +64,8 @@ struct TileKernel {
   }
 
   // Distances of one step, one a lane.
-  static void sums(const uint8_t* codes, int64_t words, const uint64_t* queries,
-                   Vec (&counts)[R][V]) {
+  SEMICON_FAST_INLINE static void sums(const uint8_t* codes, int64_t words,
+                                       const uint64_t* queries, Vec (&counts)[R][V]) {
     constexpr int64_t kOnce = Simd::kPartialWords;
     accumulate(codes, words, 0, words < kOnce ? words : kOnce, queries, counts);
     to_lanes(counts);
@@ -76,7 +79,7 @@ struct TileKernel {
     }
   }
 
-  static void to_lanes(Vec (&counts)[R][V]) {
+  SEMICON_FAST_INLINE static void to_lanes(Vec (&counts)[R][V]) {
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
@@ -85,7 +88,8 @@ struct TileKernel {
   }
 
   // The smallest distance of any query to the codes in each lane of a step's registers.
-  static Vec closest(const uint8_t* codes, int64_t words, const uint64_t* queries) {
+  SEMICON_FAST_INLINE static Vec closest(const uint8_t* codes, int64_t words,
+                                         const uint64_t* queries) {
     Vec least[V];
     if constexpr (W == 1) {
       // Register by register, so that R * V counts never have to be held at once.
@@ -101,6 +105,8 @@ struct TileKernel {
         }
       }
     } else {
+      // Else the compiler loads all R * W query words before the loop, and spills them.
+      asm("" : "+r"(queries));
       Vec counts[R][V];
       sums(codes, words, queries, counts);
 #pragma GCC unroll 8
@@ -155,7 +161,9 @@ struct TileKernel {
       for (int r = 0; r < R; ++r) {
         uint16_t* row = distances + r * stride + step * kCodes;
 #pragma GCC unroll 8
-        for (int v = 0; v < V; ++v) Simd::template store<Lane>(counts[r][v], row + v * kLanes<Lane>);
+        for (int v = 0; v < V; ++v) {
+          Simd::template store<Lane>(counts[r][v], row + v * kLanes<Lane>);
+        }
       }
     }
   }
@@ -181,7 +189,7 @@ Kernel short_kernel(int64_t queries) {
 // R * V counts are held at once here: 16 need the 32 registers of AVX-512.
 template <int W>
 Kernel long_kernel(int64_t queries) {
-  constexpr int kMost = Simd::kRegisters >= 32 && W != 0 ? 8 : 4;
+  constexpr int kMost = Simd::kRegisters >= 32 ? 8 : 4;
   if (queries > 4) return TileKernel<uint64_t, W, kMost, registers<uint64_t>(2)>::kernel();
   if (queries > 1) return TileKernel<uint64_t, W, 4, registers<uint64_t>(2)>::kernel();
   return TileKernel<uint64_t, W, 1, registers<uint64_t>(4)>::kernel();
@@ -196,6 +204,6 @@ Kernel kernel(int lane_bytes, int64_t words, int64_t queries) {
   }
   if (words == 1) return short_kernel<uint64_t>(queries);
   if (words == 2) return long_kernel<2>(queries);
-  if (words == 4) return long_kernel<4>(queries);
+  // From 3 words on a loop: unrolled, the compiler adds in an order that spills every count.
   return long_kernel<0>(queries);
 }

@@ -1,7 +1,7 @@
-// The k nearest. Every query keeps a histogram of the distances it accepted, and with it the largest
-// distance that can still enter; later codes must be strictly nearer, so ties keep the order of the
-// database. Where many queries share the work, a sample first guesses how near k codes lie; a query
-// whose guess was too small is searched again without one.
+// The k nearest. Every query keeps a histogram of the distances it accepted, and with it the
+// largest distance that can still enter; later codes must be strictly nearer, so ties keep the
+// order of the database. Where many queries share the work, a sample first guesses how near k codes
+// lie; a query whose guess was too small is searched again without one.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
