@@ -118,6 +118,8 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
 
 def _read(path: Path) -> Checkpoint:
     state = json.loads((path / "state.json").read_text("utf-8"))
+    if not isinstance(state, dict):
+        raise ValueError("its state.json holds no object")
     if state["version"] != VERSION:
         raise ValueError(f"it is of version {state['version']}, this library reads {VERSION}")
     file = path / "tensors.safetensors"

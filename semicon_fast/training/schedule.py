@@ -30,7 +30,7 @@ def pace(schedule: ScheduleConfig, iteration: int, step: int, steps: int) -> Pac
     start, end = 1 / ONE_CYCLE_START, 1 / ONE_CYCLE_START / ONE_CYCLE_END
     top = schedule.rise * steps - 1
     if step <= top:
-        share = step / top
+        share = step / top if top > 0 else 1.0
         return Pace(_cosine(start, 1.0, share), _cosine(high, low, share))
     share = min(1.0, (step - top) / max(steps - 1 - top, 1e-9))
     return Pace(_cosine(1.0, end, share), _cosine(low, high, share))

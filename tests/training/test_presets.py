@@ -1,0 +1,75 @@
+"""Presets against the published schedules, and their networks against the library."""
+
+import pytest
+import torch
+
+from semicon_fast import methods, models
+from semicon_fast.training import preset, presets
+
+# outer iterations, samples, lr, lr in the last iteration
+PUBLISHED = {
+    "cub": (40, 2000, 2.5e-4, 2.5e-4),
+    "aircraft": (40, 2000, 2.5e-4, 2.5e-4),
+    "food101": (50, 2000, 2.5e-4, 2.5e-5),
+    "nabirds": (50, 4000, 5e-4, 5e-5),
+    "vegfru": (50, 4000, 5e-4, 5e-5),
+}
+
+
+@pytest.mark.parametrize("ending", ["", "-official", "-vanilla"])
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_schedules_are_the_published_ones(name, ending):
+    iterations, samples, lr, last = PUBLISHED[name]
+    for bits in (24, 32, 48):
+        config = preset(f"{name}-{bits}{ending}")
+        schedule, optimizer = config.schedule, config.optimizer
+        assert (schedule.iterations, schedule.epochs) == (iterations, 30)
+        assert (schedule.samples, schedule.batch_size) == (samples, 16)
+        assert optimizer.lr == lr and optimizer.nesterov and optimizer.momentum == 0.91
+        assert optimizer.weight_decay == 1e-4
+        passed = [m for m in schedule.milestones if m <= iterations - 1]
+        assert lr * schedule.factor ** len(passed) == pytest.approx(last)
+        assert all(m >= iterations - 5 for m in schedule.milestones)
+        assert config.model.code_length == bits and config.run.seed == 68
+
+
+def test_nabirds_at_12_bits_ran_at_half_the_learning_rate():
+    assert preset("nabirds-12").optimizer.lr == 2.5e-4
+    assert preset("vegfru-12").optimizer.lr == 5e-4
+
+
+def test_no_preset_selects_on_the_test_set():
+    assert {preset(name).selection.mode for name in presets.names()} == {"holdout", "last"}
+    assert preset("cub-12").selection.mode == "holdout"
+
+
+def test_official_presets_encode_in_batches_of_16_as_the_released_code():
+    assert preset("cub-12-official").selection.batch_size == 16
+    assert preset("cub-12-official").model.options["variant"] == "official"
+
+
+def test_dsh_runs_70000_batches_with_drops_after_60000_and_65000():
+    schedule = preset("cifar10-dsh-paper-12").schedule
+    batches = 50_000 // schedule.batch_size
+    assert schedule.iterations * schedule.epochs * batches == 70_000
+    assert [m * batches for m in schedule.milestones] == [60_000, 65_000]
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_every_preset_describes_a_network_and_a_method(name):
+    config = preset(name)
+    options = {k: v for k, v in config.model.options.items() if k != "weights"}
+    with torch.device("meta"):
+        network = models.build(
+            {"network": config.model.network, "code_length": config.model.code_length, **options}
+        )
+    assert network.code_length == config.model.code_length
+    assert methods.build(config.method.name, **config.method.options).name == config.method.name
+
+
+@pytest.mark.parametrize(
+    "wrong, near", [("cub-84", "cub-48"), ("CUB-48", "cub-48"), ("cifar-dsh-12", "cifar10-dsh-12")]
+)
+def test_an_unknown_preset_gets_the_nearest_names(wrong, near):
+    with pytest.raises(ValueError, match=f"preset '{wrong}' does not exist.*{near}"):
+        preset(wrong)
