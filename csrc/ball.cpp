@@ -36,7 +36,7 @@ Ball::Ball(const Codes& queries, const Codes& database, int64_t radius, int thre
       found_[(start + slot) * ranges_ + range].push_back(pair_key(distance, position));
     };
     Scan<decltype(accept)> scan(group, accept);
-    Blocks blocks(database, shape, database.count * range / ranges_,
+    Blocks blocks(isa, database, shape, database.count * range / ranges_,
                   database.count * (range + 1) / ranges_, shape.block_codes());
     Block block;
     while (blocks.next(&block)) scan(block, limits.tiles());

@@ -8,48 +8,6 @@ namespace {
 
 constexpr int64_t kBlockBytes = 16 << 10;
 
-// Codes of `Bytes` bytes, known to the compiler so that a code is one or two loads and a store.
-template <class Lane, int Bytes>
-void pack_short(const uint8_t* from, int64_t stride, int64_t count, uint8_t* to) {
-  for (int64_t i = 0; i < count; ++i) {
-    Lane lane = 0;
-    std::memcpy(&lane, from + i * stride, Bytes);
-    std::memcpy(to + i * sizeof(Lane), &lane, sizeof(Lane));
-  }
-}
-
-template <class Lane>
-void pack_lanes(const Codes& codes, const uint8_t* from, int64_t count, uint8_t* to) {
-  switch (codes.bytes) {
-    case 1: return pack_short<Lane, 1>(from, codes.stride, count, to);
-    case 2: return pack_short<Lane, 2>(from, codes.stride, count, to);
-    case 3: return pack_short<Lane, sizeof(Lane) < 3 ? 1 : 3>(from, codes.stride, count, to);
-    case 4: return pack_short<Lane, sizeof(Lane) < 4 ? 1 : 4>(from, codes.stride, count, to);
-    case 5: return pack_short<Lane, sizeof(Lane) < 8 ? 1 : 5>(from, codes.stride, count, to);
-    case 6: return pack_short<Lane, sizeof(Lane) < 8 ? 1 : 6>(from, codes.stride, count, to);
-    case 7: return pack_short<Lane, sizeof(Lane) < 8 ? 1 : 7>(from, codes.stride, count, to);
-    default: return pack_short<Lane, sizeof(Lane) < 8 ? 1 : 8>(from, codes.stride, count, to);
-  }
-}
-
-// Word w of eight neighbouring codes side by side.
-void pack_words(const Codes& codes, const Shape& shape, const uint8_t* from, int64_t count,
-                uint8_t* to) {
-  const int64_t whole = codes.bytes / 8, rest = codes.bytes % 8;
-  for (int64_t i = 0; i < count; ++i) {
-    const uint8_t* code = from + i * codes.stride;
-    uint8_t* lane = to + i / 8 * shape.words * kGroupBytes + i % 8 * 8;
-    for (int64_t word = 0; word < whole; ++word) {
-      std::memcpy(lane + word * kGroupBytes, code + word * 8, 8);
-    }
-    if (rest) {
-      uint64_t last = 0;
-      std::memcpy(&last, code + whole * 8, static_cast<size_t>(rest));
-      std::memcpy(lane + whole * kGroupBytes, &last, 8);
-    }
-  }
-}
-
 }  // namespace
 
 Shape::Shape(int64_t bytes_, const Isa& isa) : bytes(bytes_), words((bytes_ + 7) / 8) {
@@ -61,22 +19,13 @@ int64_t Shape::block_codes() const {
   return std::max<int64_t>(kStep, kBlockBytes / packed_bytes(kStep) * kStep);
 }
 
-void pack(const Codes& codes, const Shape& shape, int64_t first, int64_t count, uint8_t* lanes) {
+void Blocks::pack(int64_t count) {
+  auto* lanes = reinterpret_cast<uint8_t*>(scratch_.data());
   if (count % kStep) {
-    const int64_t end = shape.packed_bytes(count);
-    const int64_t tail = end - shape.packed_bytes(kStep);
-    std::memset(lanes + tail, 0, static_cast<size_t>(end - tail));
+    const int64_t end = shape_.packed_bytes(count), tail = shape_.packed_bytes(kStep);
+    std::memset(lanes + end - tail, 0, static_cast<size_t>(tail));
   }
-  const uint8_t* from = codes.data + first * codes.stride;
-  if (shape.words > 1) {
-    pack_words(codes, shape, from, count, lanes);
-  } else if (shape.lane_bytes == 2) {
-    pack_lanes<uint16_t>(codes, from, count, lanes);
-  } else if (shape.lane_bytes == 4) {
-    pack_lanes<uint32_t>(codes, from, count, lanes);
-  } else {
-    pack_lanes<uint64_t>(codes, from, count, lanes);
-  }
+  isa_.pack(codes_, position_, count, shape_.lane_bytes, lanes);
 }
 
 void pack_query(const Codes& codes, const Shape& shape, int64_t row, uint64_t* words) {
@@ -86,9 +35,10 @@ void pack_query(const Codes& codes, const Shape& shape, int64_t row, uint64_t* w
   if (shape.lane_bytes <= 2) words[0] |= words[0] << 16;
 }
 
-Blocks::Blocks(const Codes& codes, const Shape& shape, int64_t first, int64_t last,
+Blocks::Blocks(const Isa& isa, const Codes& codes, const Shape& shape, int64_t first, int64_t last,
                int64_t smallest)
-    : codes_(codes),
+    : isa_(isa),
+      codes_(codes),
       shape_(shape),
       first_(first),
       position_(first),
@@ -108,9 +58,8 @@ bool Blocks::next(Block* block) {
     count = count / kStep * kStep;
     *block = {codes_.data + position_ * codes_.bytes, position_, count};
   } else {
-    uint8_t* lanes = reinterpret_cast<uint8_t*>(scratch_.data());
-    pack(codes_, shape_, position_, count, lanes);
-    *block = {lanes, position_, count};
+    pack(count);
+    *block = {reinterpret_cast<const uint8_t*>(scratch_.data()), position_, count};
   }
   position_ += count;
   return true;

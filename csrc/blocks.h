@@ -25,9 +25,6 @@ struct Shape {
   int64_t block_codes() const;
 };
 
-// Codes first..first + count - 1 into lanes; what is missing to a whole step becomes zeros.
-void pack(const Codes& codes, const Shape& shape, int64_t first, int64_t count, uint8_t* lanes);
-
 // A code as a query: (words,), repeated through its word where it is shorter.
 void pack_query(const Codes& codes, const Shape& shape, int64_t row, uint64_t* words);
 
@@ -42,10 +39,14 @@ class Blocks {
  public:
   // The first block has `smallest` codes (a multiple of kStep), later ones as many as were seen,
   // up to the shape's block: a search that knows nothing yet learns before it reads much.
-  Blocks(const Codes& codes, const Shape& shape, int64_t first, int64_t last, int64_t smallest);
+  Blocks(const Isa& isa, const Codes& codes, const Shape& shape, int64_t first, int64_t last,
+         int64_t smallest);
   bool next(Block* block);
 
  private:
+  void pack(int64_t count);
+
+  const Isa& isa_;
   const Codes& codes_;
   const Shape& shape_;
   int64_t first_, position_, last_, smallest_, most_;

@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "hamming.h"
+
 namespace semicon_fast {
 
 constexpr int kTile = 8;       // queries in registers, at most
@@ -40,6 +42,8 @@ struct Isa {
   const char* name;
   bool (*supported)();
   int shortest_lane;  // bytes: lanes narrower than this are not provided
+  // Codes first..first + count - 1 into lanes.
+  void (*pack)(const Codes& codes, int64_t first, int64_t count, int lane_bytes, uint8_t* lanes);
   // The kernel for one shape that takes most of `queries` (>= 1) at a time.
   Kernel (*kernel)(int lane_bytes, int64_t words, int64_t queries);
 };

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels.h"
+#include "pack.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -108,7 +109,7 @@ SEMICON_FAST_TARGET_END
 
 }  // namespace
 
-const Isa kAvx2 = {"avx2", supported, Simd::kShortestLane, kernel};
+const Isa kAvx2 = {"avx2", supported, Simd::kShortestLane, pack_avx2, kernel};
 
 }  // namespace semicon_fast
 #endif

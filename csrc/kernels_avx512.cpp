@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "kernels.h"
+#include "pack.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -50,7 +51,7 @@ SEMICON_FAST_TARGET_END
 
 }  // namespace
 
-const Isa kAvx512 = {"avx512", supported, Simd::kShortestLane, kernel};
+const Isa kAvx512 = {"avx512", supported, Simd::kShortestLane, pack_avx2, kernel};
 
 }  // namespace semicon_fast
 #endif

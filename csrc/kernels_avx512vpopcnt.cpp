@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels.h"
+#include "pack.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -48,7 +49,7 @@ SEMICON_FAST_TARGET_END
 
 }  // namespace
 
-const Isa kAvx512Vpopcnt = {"avx512vpopcnt", supported, Simd::kShortestLane, kernel};
+const Isa kAvx512Vpopcnt = {"avx512vpopcnt", supported, Simd::kShortestLane, pack_avx2, kernel};
 
 }  // namespace semicon_fast
 #endif

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels.h"
+#include "pack.h"
 
 #if defined(__aarch64__)
 #include <arm_neon.h>
@@ -87,7 +88,7 @@ struct Simd {
 
 }  // namespace
 
-const Isa kNeon = {"neon", supported, Simd::kShortestLane, kernel};
+const Isa kNeon = {"neon", supported, Simd::kShortestLane, pack_scalar, kernel};
 
 }  // namespace semicon_fast
 #endif

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels.h"
+#include "pack.h"
 #include "target.h"
 
 namespace semicon_fast {
@@ -72,6 +73,6 @@ SEMICON_FAST_TARGET_END
 
 }  // namespace
 
-const Isa kScalar = {"scalar", supported, Simd::kShortestLane, kernel};
+const Isa kScalar = {"scalar", supported, Simd::kShortestLane, pack_scalar, kernel};
 
 }  // namespace semicon_fast

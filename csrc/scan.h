@@ -18,7 +18,8 @@ class Group {
   // rows: which queries, in slot order. Every limit starts at 0.
   Group(const Isa& isa, const Shape& shape, const Codes& queries, const int64_t* rows,
         int64_t count)
-      : shape_(shape),
+      : isa_(isa),
+        shape_(shape),
         kernel_(isa.kernel(shape.lane_bytes, shape.words, count)),
         count_(count) {
     const int64_t tiles = (count + kernel_.queries - 1) / kernel_.queries;
@@ -34,12 +35,14 @@ class Group {
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
 
+  const Isa& isa() const { return isa_; }
   int64_t size() const { return count_; }
   const Shape& shape() const { return shape_; }
   const Kernel& kernel() const { return kernel_; }
   const std::vector<Tile>& tiles() const { return tiles_; }
 
  private:
+  const Isa& isa_;
   Shape shape_;
   Kernel kernel_;
   int64_t count_;

@@ -45,7 +45,7 @@ void sweep(const Isa& isa, const Shape& shape, const Codes& queries, const Codes
   }
   const int64_t most = shape.block_codes();
   std::vector<uint16_t> distances(static_cast<size_t>(kernel.queries * most));
-  Blocks blocks(database, shape, grid.first_code(database, range),
+  Blocks blocks(isa, database, shape, grid.first_code(database, range),
                 grid.first_code(database, range + 1), most);
   Block block;
   while (blocks.next(&block)) {

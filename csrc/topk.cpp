@@ -79,7 +79,7 @@ std::vector<Nearest> scan_range(const Group& group, const Codes& database, int64
     nearest[slot].offer(distance, position);
   };
   Scan<decltype(accept)> scan(group, accept);
-  Blocks blocks(database, shape, first, last, kFirstBlock);
+  Blocks blocks(group.isa(), database, shape, first, last, kFirstBlock);
   Block block;
   while (open.update() && blocks.next(&block)) {
     scan(block, open.tiles());
