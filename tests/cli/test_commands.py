@@ -1,0 +1,192 @@
+"""The commands as a person types them: train, encode, index, search, evaluate on a small folder."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from semicon_fast.cli import app
+
+CUB = ["train", "-o", "x", "--preset", "cub-48"]
+COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200)}
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output + result.stderr
+    return result
+
+
+def answer(*arguments):
+    """The JSON that a command prints, and nothing else, on stdout."""
+    return json.loads(run(*arguments, "--json").stdout)
+
+
+def draw(path, colour, rng):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = rng.integers(-25, 25, (16, 16, 3))
+    Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 8), ("test", 3)):
+        for name, colour in COLOURS.items():
+            for i in range(count):
+                draw(folder / part / name / f"{i}.png", colour, rng)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(photos, tmp_path_factory):
+    """A run of two quick iterations of DSH, and what `train --json` said."""
+    output = tmp_path_factory.mktemp("runs") / "run"
+    said = answer(
+        "train", "--preset", "cifar10-dsh-12", "--data", "folder", "--root", photos, "-o", output,
+        "--set", "data.options={}", "--set", "schedule.iterations=4", "--set", "run.threads=1",
+        "--set", "schedule.batch_size=8", "--set", "model.options={\"width\": 8}",
+    )  # fmt: skip
+    return output, said
+
+
+@pytest.fixture(scope="module")
+def gallery(trained, photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("galleries") / "train"
+    run("encode", trained[0], photos / "train", "-o", folder)
+    run("index", folder)
+    return folder
+
+
+def test_train_leaves_a_model_a_log_and_a_result(trained):
+    output, said = trained
+    assert json.loads((output / "result.json").read_text()) == said
+    assert (output / "model.safetensors").is_file() and (output / "log.jsonl").is_file()
+    assert "6 queries against 16 database images" in said["protocol"]
+    assert said["selection"]["mode"] == "last"
+
+
+def test_train_twice_into_one_folder_is_refused(trained, photos):
+    said = run(
+        "train", "--preset", "cifar10-dsh-12", "--root", photos, "-o", trained[0], code=2
+    ).stderr
+    assert said.startswith("error: ") and "resume" in said and "Traceback" not in said
+
+
+def test_encode_writes_codes_that_numpy_reads(gallery, trained):
+    codes = np.load(gallery / "codes.npy")
+    assert codes.shape == (16, 2) and codes.dtype == np.uint8
+    about = json.loads((gallery / "gallery.json").read_text())
+    assert about["bits"] == 12 and about["count"] == 16
+    assert about["model"].endswith("model.safetensors")
+    lines = (gallery / "images.csv").read_text().splitlines()
+    assert lines[0] == "id,image,label" and lines[1].endswith(",blue")
+
+
+def test_encode_refuses_to_replace_a_gallery_unless_told(gallery, trained, photos):
+    said = run("encode", trained[0], photos / "test", "-o", gallery, code=2).stderr
+    assert "exists already" in said
+    assert len(np.load(gallery / "codes.npy")) == 16
+
+
+def test_search_finds_the_query_itself_first(gallery, photos):
+    query = photos / "train" / "red" / "3.png"
+    found = answer("search", gallery, query, "-k", "16")["queries"][0]["hits"]
+    distances = [hit["distance"] for hit in found]
+    assert distances[0] == 0 and distances == sorted(distances) and len(found) == 16
+    assert str(query.resolve()) in [h["image"] for h in found if h["distance"] == 0]
+
+
+def test_search_draws_a_picture(gallery, photos, tmp_path):
+    run("search", gallery, photos / "test", "-k", "3", "--picture", tmp_path / "hits.png")
+    with Image.open(tmp_path / "hits.png") as picture:
+        assert picture.width > 300 and picture.height > 300
+
+
+def test_index_and_codes_must_belong_together(gallery, tmp_path, photos):
+    import shutil
+
+    from semicon_fast import HammingIndex
+
+    copy = tmp_path / "copy"
+    shutil.copytree(gallery, copy)
+    HammingIndex(12).save(copy / "index.hamming")
+    assert "build it again" in run("search", copy, photos / "test", code=2).stderr
+
+
+def test_evaluate_agrees_between_run_and_galleries(trained, gallery, photos, tmp_path):
+    output, said = trained
+    run("encode", output, photos / "test", "-o", tmp_path / "test")
+    way = "symmetric (encoded database)"
+    from_run = answer("evaluate", "--run", output)["evaluation"][way]["mAP"]
+    from_galleries = answer("evaluate", "--queries", tmp_path / "test", "--database", gallery)
+    assert from_run == pytest.approx(said["evaluation"][way]["mAP"], abs=1e-12)
+    assert from_galleries["evaluation"][way]["mAP"] == pytest.approx(from_run, abs=1e-12)
+
+
+def test_evaluate_draws_the_curve(trained, tmp_path):
+    run("evaluate", "--run", trained[0], "--curve", tmp_path / "curve.svg")
+    assert "<svg" in (tmp_path / "curve.svg").read_text()
+
+
+def test_broken_images_are_all_named_or_left_out(trained, photos, tmp_path):
+    rng = np.random.default_rng(1)
+    draw(tmp_path / "in" / "good.png", (9, 9, 9), rng)
+    (tmp_path / "in" / "words.jpg").write_text("not an image")
+    (tmp_path / "in" / "empty.png").write_bytes(b"")
+    said = run("encode", trained[0], tmp_path / "in", "-o", tmp_path / "out", code=2).stderr
+    flat = " ".join(said.split())
+    assert "2 of 3 images do not decode" in flat and "words.jpg" in flat and "empty.png" in flat
+    assert not (tmp_path / "out").exists()
+    said = answer(
+        "encode", trained[0], tmp_path / "in", "-o", tmp_path / "out", "--on-broken", "skip"
+    )
+    assert said["count"] == 1 and len(said["broken"]) == 2
+
+
+def test_info_names_operators_presets_and_data_sets():
+    facts = answer("info")
+    assert {"icon_attention", "sem_mask", "hamming_topk"} <= facts["operators"].keys()
+    assert "cub-48" in facts["presets"] and "birdlets" in facts["data sets"]
+    assert "torch" in run("info").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["train", "-o", "x"], "say what to train"),
+        (["train", "-o", "x", "--preset", "cub-47"], "the nearest are cub-"),
+        (
+            ["train", "-o", "x", "--preset", "cub-48", "--set", "schedule.iteration=3"],
+            "did you mean",
+        ),
+        (
+            ["train", "-o", "x", "--preset", "cub-48", "--set", "schedule.iterations=x"],
+            "iterations",
+        ),
+        (CUB, "needs root"),
+        ([*CUB, "--root", "nowhere"], "nowhere"),
+        (["train", "-o", "x", "--config", "nowhere.json"], "does not exist"),
+        (["encode", "nowhere", "nothing", "-o", "x"], "no model at"),
+        (["index", "nowhere"], "is no gallery"),
+        (["search", "nowhere", "nothing"], "is no gallery"),
+        (["evaluate"], "say what to evaluate"),
+        (["evaluate", "--run", "nowhere"], "no finished run"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(arguments, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments, code=2)
+    assert sentence in " ".join(result.stderr.split())
+    assert result.stderr.startswith("error: ") and "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir()), "nothing may be left behind"
+
+
+def test_help_shows_every_command():
+    text = run("--help").stdout
+    for command in ("demo", "train", "encode", "index", "search", "evaluate", "info"):
+        assert command in text
+    assert run("--version").stdout.startswith("semicon-fast ")
