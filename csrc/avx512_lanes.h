@@ -22,9 +22,14 @@ struct Lanes512 {
   }
   template <class Lane>
   static uint64_t mask_below(Vec counts, Vec limit) {
-    if constexpr (sizeof(Lane) == 8) return _mm512_cmplt_epu64_mask(counts, limit);
-    if constexpr (sizeof(Lane) == 4) return _mm512_cmplt_epu32_mask(counts, limit);
-    return _mm512_cmplt_epu16_mask(counts, limit);
+    uint32_t mask;
+    if constexpr (sizeof(Lane) == 8) mask = _mm512_cmplt_epu64_mask(counts, limit);
+    if constexpr (sizeof(Lane) == 4) mask = _mm512_cmplt_epu32_mask(counts, limit);
+    if constexpr (sizeof(Lane) == 2) mask = _mm512_cmplt_epu16_mask(counts, limit);
+    // Through a general register: g++ 12 can spill a mask that is about to be widened with a store
+    // of 32 bits and read back 64 (seen at -O1 -fsanitize=thread, where masks then were garbage).
+    asm("" : "+r"(mask));
+    return mask;
   }
   template <class Lane>
   static int any_below(Vec counts, Vec limit) {
