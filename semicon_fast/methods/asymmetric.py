@@ -87,17 +87,19 @@ class AsymmetricMethod(Method):
         """Takes the sums over the database that the losses of this iteration need: O(N k^2)."""
         groups, rows = self._groups(), self._checked(rows)
         number = len(self.codes)
-        sizes = groups.spread(groups.counts)
+        sums = group_sums(self.codes, groups.index, len(groups))
+        # One pass over R for both: the similar images of a group, and the sum of their codes.
+        spread = groups.spread(torch.cat([groups.counts[:, None], sums], 1))
+        sizes = spread[:, 0]
         positive = float(sizes[groups.index[rows]].sum())
         negative = float(len(rows)) * number - positive
         # Without a negative pair S is 1 everywhere, whatever the ratio.
         ratio = positive / negative if negative else 0.0
-        sums = group_sums(self.codes, groups.index, len(groups))
         self.register_buffer("rows", rows)
         self.register_buffer("outputs", self.codes.new_zeros(len(rows), self.codes.shape[1]))
         self.register_buffer("ratio", sums.new_tensor(ratio))
         # S B by group, and the sum of the squares of a row of S.
-        self.register_buffer("targets", (1 + ratio) * groups.spread(sums) - ratio * sums.sum(0))
+        self.register_buffer("targets", (1 + ratio) * spread[:, 1:] - ratio * sums.sum(0))
         self.register_buffer("target_norms", sizes + ratio**2 * (number - sizes))
         self.register_buffer("code_gram", gram(self.codes))
         self.position.fill_(-1)

@@ -4,15 +4,15 @@ Images with the same label, or the same set of labels, are one *group*. Two imag
 their groups are, so a product with S (n x N) is sums over groups, a product with the relevance R
 (D x D) between the D groups, and a look-up. With one label an image R is the identity; with
 several, R_gh = 1 where the two sets have a label in common, which is not low rank in general: R
-keeps the size D x D (D distinct label sets) and is formed in blocks of bounded size.
+keeps the size D x D (D distinct label sets) and is formed tile by tile.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
-# Entries of one block of R: 2**22 float64 values are 32 MiB.
-BLOCK_ENTRIES = 1 << 22
+# Rows and columns of one tile of R: its float64 values are 8 MiB.
+TILE = 1024
 # Rows of the database taken at a time; a block of float64 codes then stays in the cache.
 CHUNK_ROWS = 8192
 
@@ -48,15 +48,18 @@ class Groups:
         return self
 
     def spread(self, table: Tensor) -> Tensor:
-        """R @ table: float64 (D, ...) -> float64 (D, ...), summed over the similar groups."""
+        """R @ table: float64 (D, c) -> float64 (D, c), sums over the similar groups.
+
+        O(D c) for one label an image, O(D^2 (C + c)) for several.
+        """
         if self.label_sets is None:
             return table
-        flat = table.reshape(len(table), -1)
-        step = max(1, BLOCK_ENTRIES // len(self))
-        blocks = [
-            ((sets @ self.label_sets.T) > 0).double() @ flat for sets in self.label_sets.split(step)
-        ]
-        return torch.cat(blocks).reshape(table.shape)
+        result = torch.zeros_like(table)
+        for rows, sums in zip(self.label_sets.split(TILE), result.split(TILE), strict=True):
+            for columns, values in zip(self.label_sets.split(TILE), table.split(TILE), strict=True):
+                # In place: small results kept between large blocks fragment the heap by gigabytes.
+                sums.addmm_((rows @ columns.T > 0).double(), values)
+        return result
 
 
 def group_sums(values: Tensor, index: Tensor, groups: int) -> Tensor:

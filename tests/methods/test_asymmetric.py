@@ -128,7 +128,7 @@ def test_blocks_and_chunks_do_not_change_the_result(kind, monkeypatch):
     whole, rows = started(labels)
     fill(whole, labels, rows)
     whole.end_iteration()
-    monkeypatch.setattr("semicon_fast.methods.similarity.BLOCK_ENTRIES", 7)
+    monkeypatch.setattr("semicon_fast.methods.similarity.TILE", 4)
     monkeypatch.setattr("semicon_fast.methods.similarity.CHUNK_ROWS", 7)
     monkeypatch.setattr("semicon_fast.methods.asymmetric.CHUNK_ROWS", 7)
     pieces, _ = started(labels)
