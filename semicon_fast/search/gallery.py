@@ -73,14 +73,21 @@ class Gallery:
 
     @staticmethod
     def _put(staging: Path, target: Path) -> None:
-        old: Path | None = None
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-            os.rename(target, old / target.name)
-        os.rename(staging, target)
+        """Renames staging to target; where that fails, an older target is back in its place."""
+        if not target.exists():
+            os.rename(staging, target)
+        else:
+            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+            try:
+                os.rename(target, aside / "old")
+                os.rename(staging, target)
+            except BaseException:
+                if (aside / "old").exists():
+                    (aside / "old").replace(target)
+                raise
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
         sync_directory(target.parent)
-        if old is not None:
-            shutil.rmtree(old)
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> "Gallery":

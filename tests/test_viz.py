@@ -1,0 +1,60 @@
+"""Pictures are drawn, framed by right and wrong, and saved whole."""
+
+import pytest
+import torch
+from PIL import Image
+
+from semicon_fast import viz
+
+
+def image(value, size=8):
+    return torch.full((3, size, size), value, dtype=torch.uint8)
+
+
+def grid(**options):
+    hits = [[image(10), image(90)], [image(5, 12)]]
+    return viz.retrieval_grid([image(0), image(255)], hits, [[0, 3], [7]], **options)
+
+
+def test_a_grid_shows_distances_and_frames_right_and_wrong():
+    figure = grid(relevant=[[True, False], [True]], query_names=["bird", "fish"], title="48 bits")
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles == ["bird", "d = 0 ✓", "d = 3 ✗", "fish", "d = 7 ✓", ""]
+    frames = [axis.spines["left"] for axis in figure.axes[1:3]]
+    assert [f.get_linestyle() for f in frames] == ["solid", "dashed"]
+    assert frames[0].get_edgecolor() != frames[1].get_edgecolor()
+
+
+def test_without_relevance_nothing_is_framed():
+    assert not grid().axes[1].spines["left"].get_visible()
+
+
+def test_a_grid_needs_as_many_rows_everywhere():
+    with pytest.raises(ValueError, match="equally many, got 1, 0 and 0"):
+        viz.retrieval_grid([image(0)], [], [])
+
+
+def test_images_must_be_bytes():
+    with pytest.raises(ValueError, match="uint8"):
+        viz.retrieval_grid([image(0).float()], [[]], [[]])
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_a_picture_is_saved_in_the_format_of_its_name(tmp_path, kind):
+    path = viz.save_figure(grid(), tmp_path / f"grid.{kind}")
+    head = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[kind]
+    assert path.read_bytes().startswith(head)
+    if kind == "png":
+        with Image.open(path) as picture:
+            assert picture.width > 200
+
+
+def test_another_ending_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match=r"must end in \.png, \.svg or \.pdf"):
+        viz.save_figure(grid(), tmp_path / "grid.jpg")
+    assert not list(tmp_path.iterdir())
+
+
+def test_curves_are_named():
+    figure = viz.precision_recall_figure({"a": ([0, 1], [1, 0.5]), "b": ([0, 1], [1, 0.2])})
+    assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["a", "b"]
