@@ -1,0 +1,56 @@
+"""README.md is so: its Python runs, its commands and presets exist, its tables are made."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from semicon_fast.cli import app
+from semicon_fast.training import presets
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.S)
+
+
+def test_the_python_runs_and_does_what_its_comments_say():
+    names: dict = {}
+    assert len(blocks("python")) >= 1
+    for block in blocks("python"):
+        exec(block, names)
+    assert names["codes"].shape == (8, 6)
+    assert names["distances"][:, 0].tolist() == [0, 0]
+    assert 0 < names["score"] <= 1
+
+
+def commands() -> list[list[str]]:
+    lines = "\n".join(blocks("bash")).replace("&&", "\n").splitlines()
+    inline = re.findall(r"`(semicon-fast [^`]+)`", TEXT)
+    words = [line.partition("#")[0].split() for line in [*lines, *inline]]
+    return [w for w in words if w[:1] == ["semicon-fast"] and len(w) > 1]
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_its_commands_exist_with_their_options(words):
+    command = typer.main.get_command(app).commands[words[1]]
+    known = {name for parameter in command.params for name in parameter.opts}
+    options = {word for word in words[2:] if re.fullmatch("--?[a-z][a-z-]*", word)}
+    assert options <= known
+    for option, value in zip(words, words[1:], strict=False):
+        if option == "--preset":
+            assert value in presets.names()
+
+
+def test_its_tables_are_what_the_result_files_say():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "tables.py"), "--check"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
