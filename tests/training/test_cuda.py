@@ -1,0 +1,21 @@
+"""Training on a CUDA device runs, in both precisions, and gives codes that the CPU can search."""
+
+import pytest
+import torch
+
+from semicon_fast.training import Trainer, evaluate_run, preset
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_the_demo_learns_on_the_device(tmp_path, precision):
+    config = preset("birdlets-48").override([f"run.precision={precision}", "run.device=cuda"])
+    result = Trainer(config, output=tmp_path / "run").fit()
+    for figures in result.evaluation.values():
+        assert figures["mAP"] > 0.8
+    again = evaluate_run(tmp_path / "run")["evaluation"]
+    assert again.keys() == result.evaluation.keys()
