@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "metrics": {"search", "ops", "reference"},
     "viz": {"methods", "models", "data", "metrics", "search", "files"},
     "training": {"methods", "models", "data", "metrics", "search", "files"},
-    "cli": {"training", "viz", "methods", "models", "data", "metrics", "search", "ops", "files"},
+    "cli": {"training", "viz", "methods", "models", "data", "metrics", "search", "ops", "native"},
 }
 THIRD_PARTY = {"reference": {"torch"}, "kernels": {"torch", "triton"}}
 

@@ -1,6 +1,7 @@
 """`semicon-fast info`: versions, devices, and what runs where."""
 
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
@@ -26,7 +27,7 @@ def facts() -> dict[str, Any]:
     """Everything a bug report should hold, as JSON-able values."""
     import torch
 
-    from .. import __version__, data, methods, models, ops
+    from .. import __version__, data, methods, models, native, ops
     from ..training import presets
 
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -38,6 +39,7 @@ def facts() -> dict[str, Any]:
         "cpu threads": torch.get_num_threads(),
         "cpu capability": torch.backends.cpu.get_cpu_capability(),
         "cuda devices": devices,
+        "hamming search on the cpu": native.status(),
         "operators": ops.backends(),
         "networks": sorted(models.NETWORKS),
         "methods": sorted(methods.METHODS),
@@ -57,10 +59,14 @@ def info(
     out = console(False)
     operators = found.pop("operators")
     packages = found.pop("packages")
-    rows = [(k, ", ".join(v) if isinstance(v, list) else v) for k, v in found.items()]
-    rows = [(k, v if v != "" else "none") for k, v in rows]
+    kernels = found.pop("hamming search on the cpu")
+    found["presets"] = _by_length(found["presets"])
+    rows = list(_lines(found).items())
     rows[3:3] = list(packages.items())
     out.print(table("semicon_fast", ("what", "found here"), rows))
+    out.print()
+    rows = list(_lines(kernels).items())
+    out.print(table("Hamming search on the CPU", ("what", "found here"), rows))
     out.print()
     out.print(
         table(
@@ -69,3 +75,21 @@ def info(
             [(name, where["cpu"], where["cuda"]) for name, where in operators.items()],
         )
     )
+
+
+def _by_length(presets: list[str]) -> list[str]:
+    """cub-12, cub-24, ... as one cub-{12,24,...}."""
+    lengths: dict[str, list[str]] = {}
+    for name in presets:
+        number = re.findall(r"-(\d+)", name)[-1]
+        lengths.setdefault(name.replace(f"-{number}", "-{}"), []).append(number)
+    return [
+        key.replace("{}", f"{{{','.join(found)}}}" if len(found) > 1 else found[0])
+        for key, found in lengths.items()
+    ]
+
+
+def _lines(facts: dict[str, Any]) -> dict[str, str]:
+    """Each value as a person reads it."""
+    texts = {k: ", ".join(map(str, v)) if isinstance(v, list) else v for k, v in facts.items()}
+    return {k: "none" if v in ("", None) else str(v) for k, v in texts.items()}
