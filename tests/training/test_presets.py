@@ -55,6 +55,13 @@ def test_dsh_runs_70000_batches_with_drops_after_60000_and_65000():
     assert [m * batches for m in schedule.milestones] == [60_000, 65_000]
 
 
+def test_fine_tuning_runs_30000_batches_with_drops_every_4000():
+    config = preset("cifar10-dsh-finetune-48")
+    assert config.schedule.iterations * 250 == 30_000 and config.model.start is not None
+    assert [m * 250 for m in config.schedule.milestones[:2]] == [4_000, 8_000]
+    assert len(config.schedule.milestones) == 7 and config.schedule.factor == 0.6
+
+
 @pytest.mark.parametrize("name", presets.names())
 def test_every_preset_describes_a_network_and_a_method(name):
     config = preset(name)
