@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -122,11 +123,17 @@ def _numbered(batches: _Batches, start: int, stop: int, workers: int) -> Iterato
         sampler=range(start, stop),
         num_workers=workers,
         generator=torch.Generator(),
+        worker_init_fn=_leave_interrupts_to_the_main_process,
     )
     for batch in made:
         if isinstance(batch, BrokenImageError):
             raise batch
         yield batch
+
+
+def _leave_interrupts_to_the_main_process(worker: int) -> None:
+    # Ctrl-C reaches every process of a terminal; a dead worker would stop a save half-way.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _check(batch_size: int, workers: int) -> None:

@@ -83,6 +83,12 @@ class Trainer:
                 return self._finish()
             except StopRequested:
                 raise self._interrupted() from None
+            except RuntimeError as error:
+                # A worker process that was still starting dies of the terminal's Ctrl-C, maybe in
+                # the middle of a step: what is in memory may be no state of an unbroken run.
+                if self.stop.requested and "DataLoader worker" in str(error):
+                    raise Interrupted(f"with its worker processes; {self._go_on}") from None
+                raise
             finally:
                 self.reporter.close()
                 if self._log is not None:
@@ -258,10 +264,12 @@ class Trainer:
         where = f"iteration {self.at.iteration + 1}, epoch {self.at.epoch + 1}"
         if self.at.batch:
             where += f", after batch {self.at.batch}"
-        return Interrupted(
-            f"before the end, at {where}; saved in {self._saved}; go on with: "
-            f"semicon-fast train --output {self.output} --resume"
-        )
+        return Interrupted(f"before the end, at {where}; {self._go_on}")
+
+    @property
+    def _go_on(self) -> str:
+        place = f"saved in {self._saved}" if self._saved else "nothing was saved yet"
+        return f"{place}; go on with: semicon-fast train --output {self.output} --resume"
 
     @property
     def _last_good(self) -> str:

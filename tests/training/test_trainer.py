@@ -312,6 +312,27 @@ def test_a_second_ctrl_c_stops_at_once(tiny, tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
+def test_worker_processes_that_die_of_the_signal_leave_the_last_checkpoint(
+    tiny, tmp_path, monkeypatch
+):
+    run = Trainer(tiny.config(), tiny.data(), output=tmp_path)
+    step, calls = Learner._step, iter(range(1000))
+
+    def dying(self, batch):
+        if next(calls) == 7:
+            run.stop.requested = True
+            raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+        return step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "_step", dying)
+        with pytest.raises(Interrupted, match="worker processes; saved in .*/000001; go on with"):
+            run.fit()
+    fit(tiny, tmp_path, resume=True)
+    fit(tiny, tmp_path / "whole")
+    assert tiny.outcome(tmp_path) == tiny.outcome(tmp_path / "whole")
+
+
 class Anchored(methods.SEMICONObjective):
     """A method with a head of its own and anchors from a pass over the data."""
 
