@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semicon_fast import methods
+from semicon_fast.methods import asymmetric
 
 C, N, SAMPLED, K = 5, 60, 20, 8
 
@@ -120,6 +121,21 @@ def test_update_equals_the_dense_one(kind, name):
     method.end_iteration()
     assert torch.equal(method.learned_codes.double(), wanted)
     assert set(method.learned_codes.unique().tolist()) <= {-1.0, 1.0}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_q_equals_the_dense_one(kind, monkeypatch):
+    labels = LABELS[kind]()
+    method, rows = started(labels)
+    outputs = fill(method, labels, rows)
+    spread = torch.zeros(N, K).double()
+    spread[rows] = outputs
+    wanted = K * soft_similarity(relevance(labels, rows)).T @ outputs + 200 * spread
+    taken = []
+    sweep = asymmetric._sweep
+    monkeypatch.setattr(asymmetric, "_sweep", lambda q, *rest: taken.append(q) or sweep(q, *rest))
+    method.end_iteration()
+    torch.testing.assert_close(torch.cat(taken), wanted, rtol=1e-12, atol=1e-10)
 
 
 @pytest.mark.parametrize("kind", LABELS)
