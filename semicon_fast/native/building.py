@@ -20,6 +20,7 @@ from filelock import FileLock
 from ..files import atomic_write
 
 FLAGS = ("-O3", "-pthread", "-fvisibility=hidden")
+PREBUILT = "_native.json"  # in the package: what setup.py built, and its key
 
 _NAME = "semicon_fast_native"
 _MARK = "build.json"
@@ -68,20 +69,20 @@ def _load_library(path: Path) -> Path:
 
 
 def load_prebuilt() -> Path | None:
-    """What `SEMICON_FAST_AOT=1 pip install` put into the package, if it is for this torch."""
-    record = _PACKAGE / "_native.json"
+    """What `SEMICON_FAST_AOT=1 pip install` put into the package, if it is of these sources for
+    this torch; anything else is left alone, with a notice."""
+    record = _PACKAGE / PREBUILT
     if not record.is_file():
         return None
     about = json.loads(record.read_text("utf-8"))
-    library = _PACKAGE / str(about["library"])
-    if about["torch"] != torch.__version__:
+    if about["key"] != cache_folder().name:
         _LOG.warning(
-            "semicon_fast was built ahead of time for torch %s, this is %s: building for it now",
-            about["torch"],
-            torch.__version__,
+            "semicon_fast's kernels were built ahead of time as %s, but this is %s; that is used",
+            about["key"],
+            cache_folder().name,
         )
         return None
-    return _load_library(library)
+    return _load_library(_PACKAGE / str(about["library"]))
 
 
 def load_cached(folder: Path) -> Path | None:

@@ -156,6 +156,20 @@ def test_a_damaged_library_is_a_sentence(undecided, monkeypatch):
         assert native.load() is False
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_what_was_built_ahead_serves_only_its_own_torch_and_sources(
+    undecided, monkeypatch, tmp_path, caplog, same
+):
+    paths = building.sources()
+    key = building.cache_folder().name if same else "torch1.0-cpu-x86_64-000000000000"
+    (tmp_path / building.PREBUILT).write_text(f'{{"key": "{key}", "library": "_native.so"}}')
+    monkeypatch.setattr(building, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(building, "_load_library", lambda path: path)
+    monkeypatch.setattr(building, "sources", lambda: paths)
+    assert building.load_prebuilt() == (tmp_path / "_native.so" if same else None)
+    assert ("built ahead of time as torch1.0" in caplog.text) is not same
+
+
 @pytest.fixture
 def pretended(undecided, monkeypatch):
     """Building takes a moment and makes a file; loading is left out. -> how often it was built."""

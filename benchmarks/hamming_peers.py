@@ -1,0 +1,143 @@
+"""Other ways to the k nearest codes: each turns a database into a search, or says why it cannot.
+
+A search takes queries uint8 (Q, bytes) and k and returns distances (Q, k), ascending, or None where
+the peer only orders. Peers get the bytes as they are: a multiple of 8 bits, as faiss needs it.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+Search = Callable[[np.ndarray, int], np.ndarray]
+
+# Pairs a peer may hold at once where it materialises them all.
+_PAIRS = 1 << 25
+
+
+class NotHere(Exception):
+    """The peer is not installed, or does not do this case; the text says which."""
+
+
+def own(database: np.ndarray, threads: int) -> Search:
+    import semicon_fast
+
+    index = semicon_fast.HammingIndex(8 * database.shape[1])
+    index.add(database)
+    return lambda queries, k: index.search(queries, k)[0]
+
+
+def faiss(database: np.ndarray, threads: int) -> Search:
+    try:
+        import faiss as library
+    except ImportError as error:
+        raise NotHere(str(error)) from error
+    library.omp_set_num_threads(threads)
+    index = library.IndexBinaryFlat(8 * database.shape[1])
+    index.add(database)
+    return lambda queries, k: index.search(queries, k)[0]
+
+
+def usearch(database: np.ndarray, threads: int) -> Search:
+    try:
+        from usearch.index import MetricKind, search
+    except ImportError as error:
+        raise NotHere(str(error)) from error
+
+    def run(queries: np.ndarray, k: int) -> np.ndarray:
+        found = search(database, queries, k, MetricKind.Hamming, exact=True, threads=threads)
+        return np.asarray(found.distances).reshape(len(queries), k)
+
+    return run
+
+
+def numkong(database: np.ndarray, threads: int) -> Search:
+    """Its packed product writes all distances; torch.topk then selects."""
+    try:
+        import numkong as library
+    except ImportError as error:
+        raise NotHere(str(error)) from error
+    packed = library.hammings_pack(database)
+
+    def rows(queries: np.ndarray) -> np.ndarray:
+        return np.asarray(library.hammings_packed(queries, packed))
+
+    def run(queries: np.ndarray, k: int) -> np.ndarray:
+        parts = np.array_split(queries, min(threads, len(queries)))
+        with ThreadPoolExecutor(threads) as pool:
+            distances = np.concatenate(list(pool.map(rows, parts))).view(np.int32)
+        return torch.from_numpy(distances).topk(k, largest=False).values.numpy()
+
+    return run
+
+
+def numpy(database: np.ndarray, threads: int) -> Search:
+    if not hasattr(np, "bitwise_count"):
+        raise NotHere("NumPy has bitwise_count from 2.0 on")
+    width = database.shape[1]
+    word = {1: np.uint8, 2: np.uint16, 4: np.uint32}.get(width, np.uint64)
+    if width > 8 and width % 8 or width in (3, 5, 6, 7):
+        word = np.uint8
+    words = np.ascontiguousarray(database).view(word)
+
+    def run(queries: np.ndarray, k: int) -> np.ndarray:
+        found = np.empty((len(queries), k), np.int32)
+        for row, query in enumerate(np.ascontiguousarray(queries).view(word)):
+            distances = np.bitwise_count(words ^ query).sum(-1, dtype=np.int32)
+            found[row] = np.sort(np.partition(distances, k - 1)[:k])
+        return found
+
+    return run
+
+
+def torch_matmul(database: np.ndarray, threads: int) -> Search:
+    """+-1 in float32, one product, torch.topk; the unpacked database is made beforehand."""
+    bits = 8 * database.shape[1]
+    if database.size * 32 > 2 << 30:
+        raise NotHere("the unpacked database would take more than 2 GiB")
+    signs = _signs(database)
+
+    def run(queries: np.ndarray, k: int) -> np.ndarray:
+        products = _signs(queries) @ signs.T
+        best = products.topk(k).values
+        return ((bits - best) / 2).to(torch.int32).numpy()
+
+    return run
+
+
+def _signs(codes: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.unpackbits(codes, axis=1, bitorder="little")).float() * 2 - 1
+
+
+def torch_argsort(database: np.ndarray, threads: int) -> Search:
+    """Only the stable sort of distances that are there already: less than evaluation code does."""
+    signs, bits = _signs(database), 8 * database.shape[1]
+    kept: dict[int, torch.Tensor] = {}
+
+    def run(queries: np.ndarray, k: int) -> None:
+        key = hash(queries.tobytes())
+        if key not in kept:
+            kept[key] = (bits - _signs(queries) @ signs.T) / 2
+            return None
+        torch.argsort(kept[key], dim=1, stable=True)
+        return None
+
+    return run
+
+
+# Whether a peer holds every pair at once, and so gets fewer queries.
+PEERS: dict[str, tuple[Callable[[np.ndarray, int], Search], bool]] = {
+    "semicon_fast": (own, False),
+    "faiss": (faiss, False),
+    "usearch": (usearch, True),
+    "numkong": (numkong, True),
+    "numpy": (numpy, True),
+    "torch matmul": (torch_matmul, True),
+    "torch argsort": (torch_argsort, False),
+}
+
+
+def queries_for(engine: str, queries: int, codes: int) -> int:
+    """How many queries an engine gets: some need bytes for each pair. Rates are compared."""
+    return max(1, min(queries, _PAIRS // codes)) if PEERS[engine][1] else queries
