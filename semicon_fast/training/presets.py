@@ -124,13 +124,14 @@ DSH_RECIPES = {
         {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01},
         {"iterations": 45, "lr": "onecycle"},
     ),
-    # The paper's loss on a small network with batch normalisation.
+    # The paper's loss on a small network with batch normalisation. The database is the training
+    # set, so fitting it counts: cropping at random as well ended at 0.624 mAP with 12 bits.
     "": DSHRecipe(
         "small",
-        "small",
+        "plain",
         CIFAR_STD,
-        {"name": "adamw", "lr": 5e-3, "weight_decay": 0.05},
-        {"iterations": 24, "lr": "onecycle"},
+        {"name": "adamw", "lr": 4e-3, "weight_decay": 0.02},
+        {"iterations": 24, "batch_size": 100, "lr": "onecycle"},
     ),
 }
 
