@@ -1,9 +1,9 @@
-"""How well do the presets retrieve? Collects finished runs into results/accuracy.csv.
+"""How well do the presets retrieve? Evaluates finished runs into results/accuracy.csv.
 
     semicon-fast train --preset cifar10-dsh-12 --root DATA -o runs/cifar10-dsh-12
     python benchmarks/accuracy.py runs/*
 
-Every figure comes from a run's result.json, with the command that made it; nothing is typed in.
+Every figure is computed here from the run's model and codes; the command beside it made the run.
 """
 
 import argparse
@@ -13,32 +13,33 @@ from typing import Any
 
 from harness import RESULTS, environment, merge_rows
 
-FIGURES = ("mAP", "precision_within_radius_2")
+from semicon_fast.training import evaluate_run
+
+FIGURES = ("mAP", "mAP_stable", "precision_within_radius_2")
 
 
 def rows_of(run: Path) -> list[dict[str, Any]]:
     """One row for each way of making the database's codes."""
     result = json.loads((run / "result.json").read_text("utf-8"))
     config = result["config"]
-    rows = []
-    for way, figures in result["evaluation"].items():
-        rows.append(
-            {
-                "run": run.name,
-                "data": config["data"]["name"],
-                "network": config["model"]["network"],
-                "method": config["method"]["name"],
-                "bits": config["model"]["code_length"],
-                "database codes": way,
-                **{name: figures[name] for name in FIGURES},
-                "selection": config["selection"]["mode"],
-                "protocol": result["protocol"],
-                "seconds": round(result["seconds"]),
-                **environment(),
-                "command": result["command"],
-            }
-        )
-    return rows
+    evaluated = evaluate_run(run)
+    return [
+        {
+            "run": run.name,
+            "data": config["data"]["name"],
+            "network": config["model"]["network"],
+            "method": config["method"]["name"],
+            "bits": config["model"]["code_length"],
+            "database codes": way,
+            **{name: figures[name] for name in FIGURES},
+            "selection": result["selection"]["kept"],
+            "protocol": evaluated["protocol"],
+            "training seconds": round(result["seconds"]),
+            **environment(),
+            "command": result["command"],
+        }
+        for way, figures in evaluated["evaluation"].items()
+    ]
 
 
 def main() -> None:

@@ -78,6 +78,8 @@ def _galleries(queries: Path, database: Path, topk: int | None, denominator: str
         bits=asked.bits,
         topk=topk,
         denominator=denominator,
+        ties="expected",
+        all_ties=True,
         curve=True,
     )
     protocol = f"query = {queries} ({len(asked):,}), database = {database} ({len(searched):,})"

@@ -80,6 +80,7 @@ class Selection:
             queries.labels,
             database.labels,
             bits=self.config.model.code_length,
+            ties="expected",
         )
         better = self.best is None or figure > self.best["mAP"]
         if better:
