@@ -1,6 +1,6 @@
 """How well do the presets retrieve? Evaluates finished runs into results/accuracy.csv.
 
-    semicon-fast train --preset cifar10-dsh-12 --root DATA -o runs/cifar10-dsh-12
+    semicon-fast train --preset cifar10-dsh-quick-12 --root DATA -o runs/cifar10-dsh-quick-12
     python benchmarks/accuracy.py runs/*
 
 Every figure is computed here from the run's model and codes; the command beside it made the run.

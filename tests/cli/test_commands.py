@@ -46,9 +46,11 @@ def trained(photos, tmp_path_factory):
     """A run of two quick iterations of DSH, and what `train --json` said."""
     output = tmp_path_factory.mktemp("runs") / "run"
     said = answer(
-        "train", "--preset", "cifar10-dsh-12", "--data", "folder", "--root", photos, "-o", output,
+        "train", "--preset", "cifar10-dsh-quick-12", "-o", output, "--data", "folder",
+        "--root", photos,
         "--set", "data.options={}", "--set", "schedule.iterations=4", "--set", "run.threads=1",
-        "--set", "schedule.batch_size=8", "--set", "model.options={\"width\": 8}",
+        "--set", "schedule.batch_size=8", "--set", "model.network=small",
+        "--set", "model.options={\"width\": 8}",
     )  # fmt: skip
     return output, said
 
@@ -71,7 +73,7 @@ def test_train_leaves_a_model_a_log_and_a_result(trained):
 
 def test_train_twice_into_one_folder_is_refused(trained, photos):
     said = run(
-        "train", "--preset", "cifar10-dsh-12", "--root", photos, "-o", trained[0], code=2
+        "train", "--preset", "cifar10-dsh-quick-12", "--root", photos, "-o", trained[0], code=2
     ).stderr
     assert said.startswith("error: ") and "resume" in said and "Traceback" not in said
 

@@ -75,7 +75,8 @@ def test_every_preset_describes_a_network_and_a_method(name):
 
 
 @pytest.mark.parametrize(
-    "wrong, near", [("cub-84", "cub-48"), ("CUB-48", "cub-48"), ("cifar-dsh-12", "cifar10-dsh-12")]
+    "wrong, near",
+    [("cub-84", "cub-48"), ("CUB-48", "cub-48"), ("cifar-dsh-quick-12", "cifar10-dsh-quick-12")],
 )
 def test_an_unknown_preset_gets_the_nearest_names(wrong, near):
     with pytest.raises(ValueError, match=f"preset '{wrong}' does not exist.*{near}"):
