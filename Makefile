@@ -1,4 +1,7 @@
-.PHONY: lint test test-slow gpu bench tables
+.PHONY: lint test test-slow sanitize neon gpu bench tables
+
+# The Hamming kernels without torch, held against a loop over bits.
+CHECK = tests/csrc/check.cpp $(filter-out csrc/bindings.cpp,$(wildcard csrc/*.cpp))
 
 lint:
 	ruff check .
@@ -11,6 +14,20 @@ test:
 test-slow:
 	pytest -m slow
 
+sanitize:
+	mkdir -p build
+	$(CXX) -std=c++17 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -pthread \
+	  -Icsrc $(CHECK) -o build/check-asan
+	build/check-asan 100
+	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -pthread -Icsrc $(CHECK) -o build/check-tsan
+	build/check-tsan 24
+
+# Needs g++-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static (Debian's names).
+neon:
+	mkdir -p build
+	aarch64-linux-gnu-g++ -std=c++17 -O3 -static -pthread -Icsrc $(CHECK) -o build/check-neon
+	qemu-aarch64-static build/check-neon 20
+
 # Everything that needs a CUDA device: tests first, so that no speed is reported of a wrong kernel.
 gpu:
 	pytest -m gpu
@@ -18,6 +35,7 @@ gpu:
 
 bench:
 	python benchmarks/loss_and_codes.py
+	python benchmarks/hamming_rank.py
 
 # README's tables come from benchmarks/results and from nowhere else.
 tables:
