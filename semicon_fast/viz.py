@@ -66,7 +66,7 @@ def retrieval_grid(
     for axis in axes.flat:
         axis.set_axis_off()
     for row, query in enumerate(queries):
-        name = query_names[row] if query_names else "query"
+        name = _short(query_names[row]) if query_names else "query"
         _cell(axes[row, 0], query, name, QUERY, "solid")
         for column, image in enumerate(hits[row]):
             right = None if relevant is None else relevant[row][column]
@@ -80,6 +80,12 @@ def retrieval_grid(
         figure.suptitle(title, fontsize=10, y=1.0, va="bottom")
     figure.subplots_adjust(wspace=0.12, hspace=0.32, top=0.96, bottom=0.02, left=0.02, right=0.98)
     return figure
+
+
+def _short(name: str, longest: int = 17) -> str:
+    """A title no wider than its picture: both ends of a long name."""
+    half = longest // 2
+    return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"
 
 
 def _cell(axis: Any, image: Tensor, text: str, colour: str | None, style: str) -> None:

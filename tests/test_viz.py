@@ -25,6 +25,12 @@ def test_a_grid_shows_distances_and_frames_right_and_wrong():
     assert frames[0].get_edgecolor() != frames[1].get_edgecolor()
 
 
+def test_long_names_keep_both_ends_and_stay_in_their_column():
+    figure = grid(query_names=["2a12baab-f020-42e3-8e6b-5d82e3ed0b55.jpg", "short.jpg"])
+    titles = [figure.axes[i].get_title() for i in (0, 3)]
+    assert titles == ["2a12baab…0b55.jpg", "short.jpg"]
+
+
 def test_without_relevance_nothing_is_framed():
     assert not grid().axes[1].spines["left"].get_visible()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 P = ParamSpec("P")
@@ -68,7 +68,9 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     listed = [list(row) for row in rows]
     for number, name in enumerate(columns):
         numeric = all(isinstance(row[number], (int, float)) for row in listed)
-        result.add_column(name, justify="right" if numeric and listed else "left")
+        side: JustifyMethod = "right" if numeric and listed else "left"
+        # Paths are folded, never cut: one may want to copy them.
+        result.add_column(name, justify=side, overflow="fold")
     for row in listed:
         result.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
     return result
