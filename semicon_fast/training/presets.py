@@ -211,7 +211,7 @@ def _birdlets(bits: int) -> dict[str, Any]:
         "model": {"network": "semicon", "code_length": bits, "options": {"backbone": "tiny"}},
         "method": {"name": "semicon"},
         "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01},
-        "schedule": {"iterations": 6, "epochs": 2, "batch_size": 32, "lr": "onecycle"},
+        "schedule": {"iterations": 5, "epochs": 3, "batch_size": 32, "lr": "onecycle"},
         "run": {"checkpoint_every": "iteration"},
     }
 
