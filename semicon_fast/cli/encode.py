@@ -6,7 +6,7 @@ Example: semicon-fast encode runs/cub-48 photos/ -o gallery
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -14,6 +14,9 @@ from rich.console import Console
 from rich.progress import track
 
 from .common import choose_device, console, errors_as_sentences, help_of, model_file, print_json
+
+if TYPE_CHECKING:
+    from ..models import HashModel
 
 
 def register(app: typer.Typer) -> None:
@@ -40,15 +43,15 @@ def encode(
         raise ValueError(f"{output} exists already; choose another folder or add --overwrite")
     file = model_file(model)
     paths, labels = images_below(images)
+    network = models.load(file)
     codes, kept, broken = encode_files(
-        file,
+        network,
         paths,
         choose_device(device),
         console(as_json),
         batch_size=batch_size,
         on_broken=on_broken,
     )
-    network = models.load(file)
     info = {
         "model": str(file.resolve()),
         "model_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
@@ -81,12 +84,11 @@ def encode(
 
 
 def encode_files(
-    model: Path,
+    network: "HashModel",
     paths: Sequence[Path],
     device: str,
     out: Console,
     *,
-    bits: int | None = None,
     batch_size: int = 64,
     on_broken: str = "error",
 ) -> tuple[np.ndarray, list[int], list[str]]:
@@ -94,15 +96,14 @@ def encode_files(
 
     Raises ValueError that names every broken file, unless `on_broken` is "skip".
     """
-    from .. import models
     from ..data.decode import BrokenImageError, decode
     from ..data.transforms import from_config
 
     if on_broken not in ("error", "skip"):
         raise ValueError(f'--on-broken must be "error" or "skip", got {on_broken!r}')
-    network = models.load(model, bits).to(device).eval()
+    network.to(device).eval()
     if network.preprocess is None:
-        raise ValueError(f"{model} does not say how its images were prepared; train it again")
+        raise ValueError("the model does not say how its images were prepared; train it again")
     transform = from_config(network.preprocess)
     codes: list[np.ndarray] = []
     kept: list[int] = []

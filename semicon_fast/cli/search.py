@@ -41,16 +41,15 @@ def search(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
+    from .. import models
     from ..search.gallery import Gallery, images_below, open_index
     from .encode import encode_files
 
     opened = Gallery.open(gallery)
     index = open_index(gallery, opened)
-    network = model_file(_model_of(opened, model))
+    network = models.load(model_file(_model_of(opened, model)), opened.bits)
     paths, _ = images_below(queries)
-    codes, kept, _ = encode_files(
-        network, paths, choose_device(device), console(as_json), bits=opened.bits
-    )
+    codes, kept, _ = encode_files(network, paths, choose_device(device), console(as_json))
     names = [str(paths[i]) for i in kept]
     distances, ids = index.search(codes, k)
     found: list[dict[str, Any]] = [

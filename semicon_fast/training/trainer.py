@@ -105,6 +105,7 @@ class Trainer:
             config, self.data, self.learner.model, self.query_transform, self._encoding
         )
         self.at, self._started, self._before = Position(), -1, 0.0
+        self._commands = [command()]
         self._clock = time.monotonic()
         label_sum = zlib.crc32(self.data.train.labels.numpy().tobytes())
         self._data_mark = {"train": len(self.data.train), "labels": label_sum}
@@ -134,6 +135,7 @@ class Trainer:
             )
         self.at = Position(*state["position"])
         self._started, self._before = state["started"], state["seconds"]
+        self._commands = [*state.get("commands", []), *self._commands]
         if self._started >= 0:
             self.learner.start_iteration(self._started, self._rows(self._started))
         self.learner.restore(found.tensors, state["learner"])
@@ -212,7 +214,7 @@ class Trainer:
             selection=self.selection.summary(),
             config=self.config,
             seconds=self._seconds(),
-            command=command(),
+            command="; ".join(self._commands),
             versions=versions(),
         )
         self._record(
@@ -250,6 +252,7 @@ class Trainer:
             "data": self._data_mark,
             "log_lines": self._log.lines,
             "seconds": self._seconds(),
+            "commands": self._commands,
             "started": self._started,
             "learner": own,
             "selection": chosen,

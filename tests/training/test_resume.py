@@ -58,6 +58,15 @@ def test_stopped_again_and_again_it_ends_in_the_same_bits(tiny, whole, tmp_path,
     assert tiny.outcome(tmp_path / "cut") == whole(kind)
 
 
+def test_a_result_names_every_command_that_made_it(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["semicon-fast", "train", "--preset", "x"])
+    with pytest.raises(Interrupted):
+        fit(tiny, tmp_path, KINDS["dsh"], stop=tiny.StopAfter(2))
+    monkeypatch.setattr("sys.argv", ["semicon-fast", "train", "--resume"])
+    result = fit(tiny, tmp_path, KINDS["dsh"], resume=True)
+    assert result.command == "semicon-fast train --preset x; semicon-fast train --resume"
+
+
 @pytest.mark.parametrize("places", [0, 1, 2, 3])
 def test_stopped_after_any_batch_it_ends_in_the_same_bits(tiny, whole, tmp_path, places):
     with pytest.raises(Interrupted):
