@@ -23,6 +23,7 @@ _HOME = {
     "DSHNet": "models",
     "SmallHashNet": "models",
     "HammingIndex": "search",
+    "convert_codes": "search",
     "pack_codes": "search",
     "unpack_codes": "search",
     "rerank": "search",
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from . import data, layers, methods, metrics, models, ops, search, training, viz
     from .layers import ICON, SEM
     from .models import SEMICON, BackboneHash, DSHNet, SmallHashNet
-    from .search import HammingIndex, pack_codes, rerank, unpack_codes
+    from .search import HammingIndex, convert_codes, pack_codes, rerank, unpack_codes
 
 
 def __getattr__(name: str) -> Any:
@@ -58,6 +59,7 @@ __all__ = [
     "DSHNet",
     "HammingIndex",
     "SmallHashNet",
+    "convert_codes",
     "data",
     "layers",
     "methods",

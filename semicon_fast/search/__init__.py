@@ -1,12 +1,13 @@
 """Packed binary codes and exact search over them."""
 
-from .codes import code_bytes, pack_codes, select_bits, unpack_codes
+from .codes import code_bytes, convert_codes, pack_codes, select_bits, unpack_codes
 from .index import HammingIndex
 from .reranking import rerank
 
 __all__ = [
     "HammingIndex",
     "code_bytes",
+    "convert_codes",
     "pack_codes",
     "rerank",
     "select_bits",

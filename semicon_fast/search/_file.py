@@ -99,23 +99,22 @@ def read(path: str | os.PathLike[str], *, verify: bool) -> Content:
     Raises ValueError, with a sentence, for a file that is foreign, newer, cut short or changed;
     OSError where it cannot be opened.
     """
+    # One descriptor for all: the path may name another file a moment later.
     with open(path, "rb") as file:
         fields = _header(file, Path(path))
         if verify:
             _verify(file, fields[-1], Path(path))
-    bits, has_ids, count, next_id, codes_at, ids_at = fields[:6]
-    codes = _mapped(path, codes_at, np.dtype(np.uint8), (count, (bits + 7) // 8))
-    ids = _mapped(path, ids_at, np.dtype("<i8"), (count,)) if has_ids else None
+        bits, has_ids, count, next_id, codes_at, ids_at = fields[:6]
+        codes = _mapped(file, codes_at, np.dtype(np.uint8), (count, (bits + 7) // 8))
+        ids = _mapped(file, ids_at, np.dtype("<i8"), (count,)) if has_ids else None
     return Content(bits, codes, ids, next_id)
 
 
-def _mapped(
-    path: str | os.PathLike[str], offset: int, dtype: np.dtype, shape: tuple[int, ...]
-) -> np.ndarray:
+def _mapped(file: IO[bytes], offset: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
     if shape[0] == 0:
         return np.empty(shape, dtype)
     # Read-only: a writable private mapping of a file larger than memory may be refused.
-    return np.memmap(path, dtype, "r", offset, shape)
+    return np.memmap(file, dtype, "r", offset, shape)
 
 
 def _header(file: IO[bytes], path: Path) -> tuple[int, ...]:
@@ -136,7 +135,7 @@ def _header(file: IO[bytes], path: Path) -> tuple[int, ...]:
     _, _, _, bits, order, sign, has_ids, count, next_id, *layout, checksum = _HEADER.unpack_from(
         raw
     )
-    known = (order, sign) == (_LITTLE, _NOT_NEGATIVE) and has_ids in (0, 1)
+    known = (order, sign) == (_LITTLE, _NOT_NEGATIVE) and has_ids in (0, 1) and next_id >= count
     if not (known and 1 <= bits <= MAX_BITS and tuple(layout) == _layout(bits, count, has_ids)):
         raise ValueError(f"{path} has a header that this release does not understand")
     size = os.fstat(file.fileno()).st_size

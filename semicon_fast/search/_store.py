@@ -11,19 +11,30 @@ from .codes import as_tensor
 MAX_ID = 2**63 - 2
 
 
+def _integers(values: Any, name: str) -> Tensor:
+    """`values` as a tensor (n,). NumPy array, tensor, or sequence of numbers."""
+    if not isinstance(values, (np.ndarray, Tensor)):
+        try:
+            array = np.asarray(values)
+        except ValueError as error:
+            raise TypeError(f"{name} must be integers, got rows of different lengths") from error
+        values = array.astype(np.int64) if array.size == 0 else array
+    ids = as_tensor(values, name)
+    if ids.is_floating_point() or ids.is_complex():
+        raise TypeError(f"{name} must be integers, got {ids.dtype}")
+    if ids.ndim != 1:
+        raise ValueError(f"{name} must be (n,), got {tuple(ids.shape)}")
+    return ids
+
+
 def check_ids(values: Any, name: str) -> Tensor:
     """`values` as int64 (n,) without negative ones. NumPy array, tensor, or sequence of integers.
 
     Raises TypeError or ValueError naming `name`.
     """
-    if not isinstance(values, (np.ndarray, Tensor)):
-        array = np.asarray(values)
-        values = array.astype(np.int64) if array.size == 0 else array
-    ids = as_tensor(values, name)
-    if ids.is_floating_point() or ids.is_complex() or ids.dtype is torch.bool:
+    ids = _integers(values, name)
+    if ids.dtype is torch.bool:
         raise TypeError(f"{name} must be integers, got {ids.dtype}")
-    if ids.ndim != 1:
-        raise ValueError(f"{name} must be (n,), got {tuple(ids.shape)}")
     ids = ids.to(torch.int64)
     if len(ids) and (int(ids.min()) < 0 or int(ids.max()) > MAX_ID):
         raise ValueError(
@@ -35,16 +46,18 @@ def check_ids(values: Any, name: str) -> Tensor:
 class Store:
     """Codes uint8 (N, bytes) and their ids int64 (N,), ascending; ids are implicit while 0..N - 1.
 
-    Rows are appended to a buffer that grows by half, so many small additions cost no more than one.
-    A buffer that was given, perhaps mapped from a file, is full: it is replaced, never written to.
+    What a Store says never changes: `added`, `without` and `reserved` return the next one, and a
+    search goes on over the one that it began with. Rows are appended to a buffer that grows by
+    half, behind the rows that earlier Stores share, so many small additions cost no more than one;
+    so only the newest may be added to, by one thread at a time. A buffer that was given, perhaps
+    mapped from a file, is full: it is replaced, never written to.
     """
 
-    def __init__(self, codes: Tensor, ids: Tensor | None = None, next_id: int | None = None):
+    def __init__(self, codes: Tensor, ids: Tensor | None, next_id: int, count: int | None = None):
         self._codes = codes
         self._ids = ids
-        self.count = len(codes)
-        largest = self.count - 1 if ids is None else int(ids[-1]) if len(ids) else -1
-        self.next_id = largest + 1 if next_id is None else next_id
+        self.count = len(codes) if count is None else count
+        self.next_id = next_id
 
     @property
     def codes(self) -> Tensor:
@@ -74,43 +87,56 @@ class Store:
             )
         return where
 
-    def add(self, codes: Tensor, ids: Tensor | None, name: str) -> None:
-        """Raises ValueError, before anything is changed, for ids that are there or come twice."""
+    def selected(self, subset: Any, name: str) -> Tensor:
+        """Positions, ascending and each once, of ids or of the ones of a mask over all codes."""
+        chosen = _integers(subset, name)
+        if chosen.dtype is not torch.bool:
+            return self.positions(check_ids(chosen, name).to(self._codes.device), name).unique()
+        if len(chosen) != self.count:
+            raise ValueError(
+                f"{name} must be ids, or a mask with one value for each of the {self.count} codes, "
+                f"got a mask of {len(chosen)}"
+            )
+        return chosen.to(self._codes.device).nonzero().flatten()
+
+    def added(self, codes: Tensor, ids: Tensor | None, name: str) -> "Store":
+        """Raises ValueError for ids that are there already or come twice."""
         if len(codes) == 0:
-            return
+            return self
         if ids is None:
             if self.next_id + len(codes) > MAX_ID + 1:
                 raise ValueError(f"{name} must be given: the next id would be {self.next_id}")
             if self._ids is None and self.next_id == self.count:
-                self._append(codes, None)
-                return
+                return self._extended(codes, None)
             ids = torch.arange(self.next_id, self.next_id + len(codes), device=codes.device)
         ids, order = ids.sort()
         codes = codes[order]
         self._refuse_known(ids, name)
         first, last = int(ids[0]), int(ids[-1])
         if self._ids is None and (first, last) == (self.count, self.count + len(ids) - 1):
-            self._append(codes, None)
-            return
+            return self._extended(codes, None)
         own = self._explicit()
-        if self.count and first < int(own[-1]):
-            ids, order = torch.cat([own, ids]).sort()
-            next_id = max(self.next_id, last + 1)
-            self.replace(torch.cat([self.codes, codes])[order], ids, next_id)
-        else:
-            self._append(codes, ids)
+        if not self.count or first > int(own[-1]):
+            return self._extended(codes, ids)
+        ids, order = torch.cat([own, ids]).sort()
+        next_id = max(self.next_id, last + 1)
+        return Store(torch.cat([self.codes, codes])[order], ids, next_id)
 
-    def remove(self, ids: Tensor, name: str) -> int:
+    def without(self, ids: Tensor, name: str) -> "Store":
+        """Raises ValueError where an id is not there."""
         keep = torch.ones(self.count, dtype=torch.bool, device=self._codes.device)
         keep[self.positions(ids, name)] = False
-        removed = self.count - int(keep.sum())
-        if removed:
-            self.replace(self.codes[keep], self._explicit()[keep], self.next_id)
-        return removed
+        return Store(self.codes[keep], self._explicit()[keep], self.next_id) if len(ids) else self
 
-    def replace(self, codes: Tensor, ids: Tensor, next_id: int) -> None:
-        self._codes, self._ids, self.count = codes, ids, len(codes)
-        self.next_id = next_id
+    def reserved(self, count: int) -> "Store":
+        """The same with a buffer for `count` codes."""
+        ids = None if self._ids is None else self._grown(self._ids, count)
+        return Store(self._grown(self._codes, count), ids, self.next_id, self.count)
+
+    def copy(self) -> "Store":
+        """The same with memory of its own."""
+        ids = None if self._ids is None else self._ids[: self.count].clone()
+        return Store(self.codes.clone(), ids, self.next_id)
 
     def _explicit(self) -> Tensor:
         if self._ids is None:
@@ -128,18 +154,17 @@ class Store:
             if len(known):
                 raise ValueError(f"{name} must be new, but {int(known[0])} is in the index already")
 
-    def _append(self, codes: Tensor, ids: Tensor | None) -> None:
+    def _extended(self, codes: Tensor, ids: Tensor | None) -> "Store":
         """ids ascending and above all that are there; None where they go on as 0..N - 1."""
         size = self.count + len(codes)
-        own = None if ids is None else self._explicit()
         rows = self._grown(self._codes, size)
         rows[self.count : size] = codes
-        if ids is not None and own is not None:
-            numbers = self._grown(own if self._ids is None else self._ids, size)
+        numbers = None
+        if ids is not None:
+            numbers = self._grown(self._explicit() if self._ids is None else self._ids, size)
             numbers[self.count : size] = ids
-            self._ids = numbers
-        self._codes, self.count = rows, size
-        self.next_id = max(self.next_id, size if ids is None else int(ids[-1]) + 1)
+        next_id = max(self.next_id, size if ids is None else int(ids[-1]) + 1)
+        return Store(rows, numbers, next_id, size)
 
     def _grown(self, buffer: Tensor, size: int) -> Tensor:
         """A buffer of at least `size` rows with the same first `count`."""

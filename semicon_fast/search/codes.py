@@ -18,6 +18,7 @@ from ..reference import hamming as reference
 MAX_BITS = 4096
 BIT_ORDER = "little"
 SIGN_RULE = "x >= 0"
+FORMATS = ("little", "big", "ubinary", "binary")
 
 # Rows unpacked at a time where the result is packed again: bounds memory, not a result.
 _ROWS = 1 << 16
@@ -53,15 +54,21 @@ def code_bytes(bits: int) -> int:
 def as_tensor(values: Any, name: str) -> Tensor:
     """A tensor that shares memory with `values`, a NumPy array or a tensor. Never written to.
 
-    Raises TypeError for anything else, and for arrays whose dtype PyTorch does not have.
+    Raises TypeError for anything else, for arrays whose dtype PyTorch does not have, and for
+    tensors that are not dense or hold no data.
     """
     if isinstance(values, Tensor):
+        if values.layout is not torch.strided or values.is_quantized or values.is_meta:
+            kind = "meta" if values.is_meta else f"{values.layout}, {values.dtype}"
+            raise TypeError(f"{name} must be a dense tensor with data, got one of {kind}")
         return values.detach()
     if not isinstance(values, np.ndarray):
         raise TypeError(
             f"{name} must be a NumPy array or a torch tensor, got {type(values).__name__}"
         )
-    if any(step < 0 for step in values.strides) or not values.dtype.isnative:
+    steps = values.strides
+    uneven = any(step < 0 or step % (values.itemsize or 1) for step in steps)
+    if uneven or not values.dtype.isnative:
         values = np.array(values, dtype=values.dtype.newbyteorder("="))
     try:
         with warnings.catch_warnings():
@@ -135,7 +142,7 @@ def check_codes(codes: Any, bits: int, name: str = "codes") -> Tensor:
     if bits % 8 and (packed[:, -1] >> (bits % 8)).any():
         raise ValueError(
             f"{name} must have 0 in the {8 - bits % 8} unused bits of the last byte ({bits} bits, "
-            "least significant first), got ones there"
+            "least significant first; convert_codes brings other orders in), got ones there"
         )
     return packed
 
@@ -156,3 +163,46 @@ def select_bits(codes: Array, bits: int, positions: Sequence[int]) -> Array:
         for start in range(0, max(1, packed.shape[0]), _ROWS)
     ]
     return like(torch.cat(parts), codes)
+
+
+def convert_codes(
+    codes: Array, bits: int, *, source: str = "little", target: str = "little"
+) -> Array:
+    """Codes from elsewhere as this library has them (`source=`), or the other way (`target=`).
+
+    - "little": uint8, least significant bit first: `pack_codes`, `np.packbits(bitorder="little")`,
+      faiss.
+    - "big": uint8, most significant bit first, `np.packbits` unless told otherwise; the unused
+      bits of the last byte are its lowest.
+    - "ubinary": sentence-transformers' name for "big".
+    - "binary": int8, sentence-transformers' ubinary - 128.
+
+    sentence-transformers sets a bit where x > 0, `pack_codes` where x >= 0: the bits differ for
+    zeros. Distances between codes of one format do not depend on the format; `unpack_codes`,
+    `select_bits` and files do.
+
+    codes (N, ceil(bits / 8)), bits 1..4096 -> a new array of the same shape and kind. Raises
+    TypeError or ValueError for an unknown format and for what are no codes of `source`.
+    """
+    for name, value in (("source", source), ("target", target)):
+        if value not in FORMATS:
+            raise ValueError(
+                f"convert_codes: {name} must be one of {', '.join(FORMATS)}, got {value!r}"
+            )
+    packed = as_tensor(codes, "convert_codes: codes")
+    if source == "binary":
+        if packed.dtype is not torch.int8:
+            raise TypeError(f"convert_codes: codes must be int8 as 'binary', got {packed.dtype}")
+        packed = packed.view(torch.uint8) ^ 128  # minus 128 and back is the highest bit
+    if source != "little" and packed.dtype is torch.uint8:
+        packed = _mirrored(packed)
+    packed = check_codes(packed, bits, f"convert_codes: codes (as {source!r})")
+    result = packed.clone() if target == "little" else _mirrored(packed)
+    return like((result ^ 128).view(torch.int8) if target == "binary" else result, codes)
+
+
+def _mirrored(codes: Tensor) -> Tensor:
+    """Each byte with its bits in the other order: halves, pairs and neighbours change places."""
+    for shift, mask in ((4, 0x0F), (2, 0x33), (1, 0x55)):
+        codes = ((codes >> shift) & mask) | ((codes & mask) << shift)
+    return codes
