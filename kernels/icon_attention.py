@@ -1,0 +1,128 @@
+"""One step of ICON as one kernel: projection, logits, signed root, softmax, product, residual.
+
+A program computes BLOCK_M tokens of one head of one image; nothing but the result is written.
+The map's cells are walked twice in tiles (logits, then the product with v), which is one tile and
+no walk up to 64 cells.
+"""
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .icon_launch import forward_blocks
+from .icon_tiles import attention_weights, projected, slot_of, token_rows
+from .layout import with_cell_strides
+
+MAX_TOKENS = 256
+
+
+@triton.jit
+def _icon_attention_fwd_kernel(
+    out_ptr,  # (B, C, P)
+    x_ptr,  # (B, C, P)
+    weight_ptr,  # (3 C, TOKENS)
+    bias_ptr,  # (3 C,) or None
+    images,
+    heads,
+    delta,
+    scale,  # 1 / sqrt(TOKENS)
+    out_image,
+    out_channel,
+    out_cell,
+    x_image,
+    x_channel,
+    x_cell,
+    STACKED: tl.constexpr,
+    RESIDUAL_LAST: tl.constexpr,
+    TOKENS: tl.constexpr,
+    CELLS: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+):
+    pid = tl.program_id(0).to(tl.int64)
+    tiles: tl.constexpr = (TOKENS + BLOCK_M - 1) // BLOCK_M
+    image = (pid // tiles) % images
+    head = pid // tiles // images
+    rows = (pid % tiles).to(tl.int32) * BLOCK_M + tl.arange(0, BLOCK_M)
+    tokens = tl.arange(0, BLOCK_D)
+    x_ptr += image * x_image
+    out_ptr += image * out_image
+
+    logits = tl.zeros([BLOCK_M, BLOCK_D], dtype=tl.float32)
+    for start in range(0, CELLS, BLOCK_P):
+        cells = start + tl.arange(0, BLOCK_P).to(tl.int64)
+        q = projected(
+            x_ptr, weight_ptr, bias_ptr, slot_of(head, 0, heads, STACKED), rows, cells,
+            x_channel, x_cell, TOKENS, CELLS, BLOCK_K,
+        )  # fmt: skip
+        k = projected(
+            x_ptr, weight_ptr, bias_ptr, slot_of(head, 1, heads, STACKED), tokens, cells,
+            x_channel, x_cell, TOKENS, CELLS, BLOCK_K,
+        )  # fmt: skip
+        logits = tl.dot(q, tl.trans(k), logits, input_precision="ieee")
+    weights = attention_weights(logits * scale, delta, tokens, TOKENS)
+    weights = weights.to(x_ptr.dtype.element_ty)
+
+    for start in range(0, CELLS, BLOCK_P):
+        cells = start + tl.arange(0, BLOCK_P).to(tl.int64)
+        v = projected(
+            x_ptr, weight_ptr, bias_ptr, slot_of(head, 2, heads, STACKED), tokens, cells,
+            x_channel, x_cell, TOKENS, CELLS, BLOCK_K,
+        )  # fmt: skip
+        out = tl.dot(weights, v, input_precision="ieee")
+        if RESIDUAL_LAST:
+            residual = token_rows(x_ptr, head, heads, rows, cells, x_channel, x_cell, TOKENS, CELLS)
+        else:
+            residual = token_rows(
+                x_ptr, head * TOKENS, 1, rows, cells, x_channel, x_cell, TOKENS, CELLS
+            )
+        out += residual.to(tl.float32)
+        tl.store(
+            out_ptr + (rows * heads + head)[:, None] * out_channel + cells[None, :] * out_cell,
+            out.to(out_ptr.dtype.element_ty),
+            mask=(rows < TOKENS)[:, None] & (cells < CELLS)[None, :],
+        )
+
+
+def unsupported(x: Tensor, num_heads: int) -> str | None:
+    """Why the kernels cannot take x (B, C, H, W) in num_heads groups, or None."""
+    if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return f"dtype {x.dtype}"
+    tokens = x.shape[1] // num_heads
+    return f"{tokens} channels a group (at most {MAX_TOKENS})" if tokens > MAX_TOKENS else None
+
+
+def icon_attention_fwd(
+    out: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    num_heads: int,
+    delta: float,
+    stacked: bool,
+    residual_last: bool,
+) -> None:
+    """Fill out (B, C, H, W) with the step of x (B, C, H, W); arguments as in the reference.
+
+    All of one dtype: float32 (IEEE products), bfloat16 or float16. Up to MAX_TOKENS channels a
+    group, any map, any batch.
+    """
+    images, channels = x.shape[:2]
+    if images == 0:
+        return
+    tokens, cells = channels // num_heads, x.shape[2] * x.shape[3]
+    x, strides = with_cell_strides(x)
+    _, out_strides = with_cell_strides(out)
+    blocks = forward_blocks(tokens, cells, x.element_size())
+    grid = (images * num_heads * triton.cdiv(tokens, blocks["BLOCK_M"]),)
+    with torch.cuda.device_of(x):
+        _icon_attention_fwd_kernel[grid](
+            out, x, weight.contiguous(), bias, images, num_heads, delta,
+            1 / math.sqrt(tokens), *out_strides, *strides, STACKED=stacked,
+            RESIDUAL_LAST=residual_last, TOKENS=tokens, CELLS=cells, **blocks,
+        )  # fmt: skip

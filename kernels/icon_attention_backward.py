@@ -1,0 +1,275 @@
+"""Gradient of one step of ICON: the attention is recomputed, every sum has one fixed order.
+
+1. A program per head and image (and per tile of its tokens, where a head is too large for the
+   registers) recomputes the logits and turns the gradient into those of q, k, v. They are the
+   only thing of size 3 C P that is written. A large head writes its weights and the gradient of
+   its logits instead, from which a second kernel makes the same three.
+2. Gradient of x: transposed projection of a group's three slots, plus the residual's.
+3. Gradient of the weights and biases: each program adds up a run of images in their order; the
+   runs are added by torch.
+"""
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .icon_launch import backward_blocks, token_blocks
+from .icon_projection_backward import projection_bwd
+from .icon_tiles import attention_weights, logits_gradient, projected, slot_of, token_rows
+from .layout import with_cell_strides
+
+
+@triton.jit
+def _icon_attention_bwd_kernel(
+    d_qkv_ptr,  # (B, 3 C, P); not written unless WHOLE
+    weights_ptr,  # (B, heads, TOKENS, TOKENS); not written if WHOLE
+    d_logits_ptr,  # (B, heads, TOKENS, TOKENS); not written if WHOLE
+    grad_ptr,  # (B, C, P)
+    x_ptr,  # (B, C, P)
+    weight_ptr,  # (3 C, TOKENS)
+    bias_ptr,  # (3 C,) or None
+    images,
+    heads,
+    delta,
+    scale,  # 1 / sqrt(TOKENS)
+    grad_image,
+    grad_channel,
+    grad_cell,
+    x_image,
+    x_channel,
+    x_cell,
+    STACKED: tl.constexpr,
+    WHOLE: tl.constexpr,
+    TOKENS: tl.constexpr,
+    CELLS: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+):
+    pid = tl.program_id(0).to(tl.int64)
+    tiles: tl.constexpr = (TOKENS + BLOCK_M - 1) // BLOCK_M
+    image = (pid // tiles) % images
+    head = pid // tiles // images
+    rows = (pid % tiles).to(tl.int32) * BLOCK_M + tl.arange(0, BLOCK_M)
+    tokens = tl.arange(0, BLOCK_D)
+    x_ptr += image * x_image
+    grad_ptr += image * grad_image
+    dtype = x_ptr.dtype.element_ty
+    slot_q = slot_of(head, 0, heads, STACKED)
+    slot_k = slot_of(head, 1, heads, STACKED)
+    slot_v = slot_of(head, 2, heads, STACKED)
+
+    logits = tl.zeros([BLOCK_M, BLOCK_D], dtype=tl.float32)
+    d_weights = tl.zeros([BLOCK_M, BLOCK_D], dtype=tl.float32)
+    for start in range(0, CELLS, BLOCK_P):
+        cells = start + tl.arange(0, BLOCK_P).to(tl.int64)
+        q = projected(
+            x_ptr, weight_ptr, bias_ptr, slot_q, rows, cells, x_channel, x_cell,
+            TOKENS, CELLS, BLOCK_K,
+        )  # fmt: skip
+        k = projected(
+            x_ptr, weight_ptr, bias_ptr, slot_k, tokens, cells, x_channel, x_cell,
+            TOKENS, CELLS, BLOCK_K,
+        )  # fmt: skip
+        logits = tl.dot(q, tl.trans(k), logits, input_precision="ieee")
+        v = projected(
+            x_ptr, weight_ptr, bias_ptr, slot_v, tokens, cells, x_channel, x_cell,
+            TOKENS, CELLS, BLOCK_K,
+        )  # fmt: skip
+        g = token_rows(
+            grad_ptr, head, heads, rows, cells, grad_channel, grad_cell, TOKENS, CELLS
+        ).to(dtype)
+        d_weights = tl.dot(g, tl.trans(v), d_weights, input_precision="ieee")
+    logits *= scale
+    weights = attention_weights(logits, delta, tokens, TOKENS)
+    d_logits = (logits_gradient(logits, weights, d_weights, delta) * scale).to(dtype)
+    weights = weights.to(dtype)
+
+    if WHOLE:
+        d_qkv_ptr += image * 3 * heads * TOKENS * CELLS
+        for start in range(0, CELLS, BLOCK_P):
+            cells = start + tl.arange(0, BLOCK_P).to(tl.int64)
+            q = projected(
+                x_ptr, weight_ptr, bias_ptr, slot_q, rows, cells, x_channel, x_cell,
+                TOKENS, CELLS, BLOCK_K,
+            )  # fmt: skip
+            k = projected(
+                x_ptr, weight_ptr, bias_ptr, slot_k, tokens, cells, x_channel, x_cell,
+                TOKENS, CELLS, BLOCK_K,
+            )  # fmt: skip
+            g = token_rows(
+                grad_ptr, head, heads, rows, cells, grad_channel, grad_cell, TOKENS, CELLS
+            ).to(dtype)
+            _store_slot(d_qkv_ptr, d_logits, k, slot_q, tokens, cells, TOKENS, CELLS)
+            _store_slot(d_qkv_ptr, tl.trans(d_logits), q, slot_k, tokens, cells, TOKENS, CELLS)
+            _store_slot(d_qkv_ptr, tl.trans(weights), g, slot_v, tokens, cells, TOKENS, CELLS)
+    else:
+        base = (image * heads + head) * TOKENS * TOKENS
+        offsets = base + rows[:, None] * TOKENS + tokens[None, :]
+        inside = (rows < TOKENS)[:, None] & (tokens < TOKENS)[None, :]
+        tl.store(weights_ptr + offsets, weights, mask=inside)
+        tl.store(d_logits_ptr + offsets, d_logits, mask=inside)
+
+
+@triton.jit
+def _store_slot(
+    d_qkv_ptr,  # one image, (3 C, P)
+    a,  # [D, R]
+    b,  # [R, P]
+    slot,
+    tokens,
+    cells,
+    TOKENS: tl.constexpr,
+    CELLS: tl.constexpr,
+):
+    tl.store(
+        d_qkv_ptr + (slot * TOKENS + tokens)[:, None] * CELLS + cells[None, :],
+        tl.dot(a, b, input_precision="ieee").to(d_qkv_ptr.dtype.element_ty),
+        mask=(tokens < TOKENS)[:, None] & (cells < CELLS)[None, :],
+    )
+
+
+@triton.jit
+def _icon_tokens_bwd_kernel(
+    d_qkv_ptr,  # (B, 3 C, P)
+    weights_ptr,  # (B, heads, TOKENS, TOKENS)
+    d_logits_ptr,  # (B, heads, TOKENS, TOKENS)
+    grad_ptr,  # (B, C, P)
+    x_ptr,  # (B, C, P)
+    weight_ptr,  # (3 C, TOKENS)
+    bias_ptr,  # (3 C,) or None
+    images,
+    heads,
+    grad_image,
+    grad_channel,
+    grad_cell,
+    x_image,
+    x_channel,
+    x_cell,
+    STACKED: tl.constexpr,
+    TOKENS: tl.constexpr,
+    CELLS: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_P: tl.constexpr,
+):
+    pid = tl.program_id(0).to(tl.int64)
+    row_tiles: tl.constexpr = (TOKENS + BLOCK_N - 1) // BLOCK_N
+    cell_tiles: tl.constexpr = (CELLS + BLOCK_P - 1) // BLOCK_P
+    rows = (pid % row_tiles).to(tl.int32) * BLOCK_N + tl.arange(0, BLOCK_N)
+    pid //= row_tiles
+    cells = (pid % cell_tiles) * BLOCK_P + tl.arange(0, BLOCK_P)
+    pid //= cell_tiles
+    image = pid % images
+    head = pid // images
+    x_ptr += image * x_image
+    grad_ptr += image * grad_image
+    d_qkv_ptr += image * 3 * heads * TOKENS * CELLS
+    weights_ptr += (image * heads + head) * TOKENS * TOKENS
+    d_logits_ptr += (image * heads + head) * TOKENS * TOKENS
+    slot_q = slot_of(head, 0, heads, STACKED)
+    slot_k = slot_of(head, 1, heads, STACKED)
+
+    d_q = tl.zeros([BLOCK_N, BLOCK_P], dtype=tl.float32)
+    d_k = tl.zeros([BLOCK_N, BLOCK_P], dtype=tl.float32)
+    d_v = tl.zeros([BLOCK_N, BLOCK_P], dtype=tl.float32)
+    row_in = (rows < TOKENS)[:, None]
+    for start in range(0, TOKENS, BLOCK_M):
+        others = start + tl.arange(0, BLOCK_M)
+        inside = row_in & (others < TOKENS)[None, :]
+        q = projected(
+            x_ptr, weight_ptr, bias_ptr, slot_q, others, cells, x_channel, x_cell,
+            TOKENS, CELLS, BLOCK_K,
+        )  # fmt: skip
+        k = projected(
+            x_ptr, weight_ptr, bias_ptr, slot_k, others, cells, x_channel, x_cell,
+            TOKENS, CELLS, BLOCK_K,
+        )  # fmt: skip
+        g = token_rows(
+            grad_ptr, head, heads, others, cells, grad_channel, grad_cell, TOKENS, CELLS
+        ).to(q.dtype)
+        across = rows[:, None] * TOKENS + others[None, :]
+        d_logits = tl.load(d_logits_ptr + across, mask=inside, other=0.0)
+        d_q = tl.dot(d_logits, k, d_q, input_precision="ieee")
+        # The transposed tiles: entry (row, other) of the transpose is entry (other, row).
+        along = others[None, :] * TOKENS + rows[:, None]
+        d_logits = tl.load(d_logits_ptr + along, mask=inside, other=0.0)
+        d_k = tl.dot(d_logits, q, d_k, input_precision="ieee")
+        weights = tl.load(weights_ptr + along, mask=inside, other=0.0)
+        d_v = tl.dot(weights, g, d_v, input_precision="ieee")
+    slot_v = slot_of(head, 2, heads, STACKED)
+    inside = row_in & (cells < CELLS)[None, :]
+    offsets = rows[:, None] * CELLS + cells[None, :]
+    dtype = d_qkv_ptr.dtype.element_ty
+    tl.store(d_qkv_ptr + slot_q * TOKENS * CELLS + offsets, d_q.to(dtype), mask=inside)
+    tl.store(d_qkv_ptr + slot_k * TOKENS * CELLS + offsets, d_k.to(dtype), mask=inside)
+    tl.store(d_qkv_ptr + slot_v * TOKENS * CELLS + offsets, d_v.to(dtype), mask=inside)
+
+
+def icon_attention_bwd(
+    d_x: Tensor,
+    d_weight: Tensor,
+    d_bias: Tensor,
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    num_heads: int,
+    delta: float,
+    stacked: bool,
+    residual_last: bool,
+) -> None:
+    """Fill d_x (B, C, H, W), d_weight (3 C, d, 1, 1), d_bias (3 C,) for grad (B, C, H, W).
+
+    Arguments and limits as in `icon_attention_fwd`. Workspace: 3 B C P elements of x's dtype, and
+    2 B C d more where d is over 64.
+    """
+    if x.shape[0] == 0:
+        d_weight.zero_()
+        d_bias.zero_()
+        return
+    x, _ = with_cell_strides(x)
+    grad, _ = with_cell_strides(grad)
+    weight = weight.contiguous()
+    with torch.cuda.device_of(x):
+        d_qkv = _attention_bwd(grad, x, weight, bias, num_heads, delta, stacked)
+        projection_bwd(d_x, d_weight, d_bias, d_qkv, grad, x, weight, num_heads, residual_last)
+
+
+def _attention_bwd(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    num_heads: int,
+    delta: float,
+    stacked: bool,
+) -> Tensor:
+    """Gradient of the projected channels, (B, 3 C, P) contiguous."""
+    images, channels = x.shape[:2]
+    tokens, cells = channels // num_heads, x.shape[2] * x.shape[3]
+    strides = (*with_cell_strides(grad)[1], *with_cell_strides(x)[1])
+    d_qkv = x.new_empty(images, 3 * channels, cells)
+    blocks = backward_blocks(tokens, cells, x.element_size())
+    whole = blocks["BLOCK_M"] >= tokens
+    square = (0,) if whole else (images, num_heads, tokens, tokens)
+    weights, d_logits = x.new_empty(square), x.new_empty(square)
+    shape = {"STACKED": stacked, "TOKENS": tokens, "CELLS": cells}
+    grid = (images * num_heads * triton.cdiv(tokens, blocks["BLOCK_M"]),)
+    _icon_attention_bwd_kernel[grid](
+        d_qkv, weights, d_logits, grad, x, weight, bias, images, num_heads, delta,
+        1 / math.sqrt(tokens), *strides, WHOLE=whole, **shape, **blocks,
+    )  # fmt: skip
+    if not whole:
+        blocks = token_blocks(tokens, cells, x.element_size())
+        tiles = triton.cdiv(tokens, blocks["BLOCK_N"]) * triton.cdiv(cells, blocks["BLOCK_P"])
+        _icon_tokens_bwd_kernel[(images * num_heads * tiles,)](
+            d_qkv, weights, d_logits, grad, x, weight, bias, images, num_heads, *strides,
+            **shape, **blocks,
+        )  # fmt: skip
+    return d_qkv

@@ -1,0 +1,90 @@
+"""Tile sides, warps and stages of ICON's kernels.
+
+One rule a kernel, chosen so that registers hold everything without spilling; the compiler is held
+to the table of tests/kernels. No figure of speed stands behind it.
+"""
+
+import triton
+
+from .layout import padded
+
+# Heads up to this many tokens are one tile of logits in the backward pass.
+WHOLE_TOKENS = 64
+
+# Programs that fill a device: 132 multiprocessors (H200) times four, rounded.
+ENOUGH_PROGRAMS = 512
+
+
+def forward_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
+    """Of `_icon_attention_fwd_kernel`."""
+    d = padded(tokens)
+    wide = element_size == 4
+    return {
+        "BLOCK_M": min(d, 64),
+        "BLOCK_D": d,
+        "BLOCK_K": min(d, 32 if wide else 64),
+        "BLOCK_P": min(padded(cells), 32 if wide else 64),
+        "num_warps": 4 if d <= 32 else 8,
+        "num_stages": 2,
+    }
+
+
+def backward_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
+    """Of `_icon_attention_bwd_kernel`."""
+    d = padded(tokens)
+    wide = element_size == 4
+    return {
+        "BLOCK_M": min(d, WHOLE_TOKENS if d <= WHOLE_TOKENS else 32),
+        "BLOCK_D": d,
+        "BLOCK_K": min(d, 32 if wide else 64),
+        "BLOCK_P": min(padded(cells), 32 if wide else 64),
+        "num_warps": 4 if d <= 32 else 8,
+        "num_stages": 2,
+    }
+
+
+def token_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
+    """Of `_icon_tokens_bwd_kernel`."""
+    wide = element_size == 4
+    return {
+        "BLOCK_M": 32,
+        "BLOCK_N": 64,
+        "BLOCK_K": 32,
+        "BLOCK_P": min(padded(cells), 32 if wide else 64),
+        "num_warps": 8,
+        "num_stages": 2,
+    }
+
+
+def input_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
+    """Of `_icon_input_bwd_kernel`."""
+    wide = element_size == 4
+    return {
+        "BLOCK_M": min(padded(tokens), 64),
+        "BLOCK_K": 32,
+        "BLOCK_P": min(padded(cells), 32 if wide else 64),
+        "num_warps": 4,
+        "num_stages": 2,
+    }
+
+
+def weight_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
+    """Of `_icon_weight_bwd_kernel`."""
+    d = padded(tokens)
+    wide = element_size == 4
+    return {
+        "BLOCK_M": min(d, 64),
+        "BLOCK_N": min(d, 64),
+        "BLOCK_P": min(padded(cells), 32 if wide else 64),
+        "num_warps": 4,
+        "num_stages": 2,
+    }
+
+
+def image_runs(images: int, programs_a_run: int) -> int:
+    """Images that one program of `_icon_weight_bwd_kernel` adds up.
+
+    A function of the shapes alone, so that a gradient is the same on every device.
+    """
+    runs = min(images, triton.cdiv(ENOUGH_PROGRAMS, programs_a_run))
+    return int(triton.cdiv(images, runs))

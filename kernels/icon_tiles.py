@@ -1,0 +1,104 @@
+"""Tiles that the kernels of `icon_attention` share; the mathematics is in the reference.
+
+The 3 C projected channels are 3 * heads slots of d = TOKENS channels. Slot s is computed by group
+s // 3 of the convolution from the d input channels of that group. Head h reads its q, k, v from
+slots 3 h + (0, 1, 2) in the paper and h + (0, 1, 2) * heads in the released code (STACKED), so
+the two differ in the numbers that `slot_of` gives and nowhere else.
+
+Tiles are padded to powers of two. Padded rows of a projection and cells beyond the map are 0
+(bias included), so products over them add nothing; padded columns of the logits are -inf.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def slot_of(head, part, heads, STACKED: tl.constexpr):
+    """Slot of a head's q (part 0), k (1) or v (2)."""
+    return part * heads + head if STACKED else 3 * head + part
+
+
+@triton.jit
+def projected(
+    x_ptr,  # one image, (C, P)
+    weight_ptr,  # (3 C, TOKENS), contiguous
+    bias_ptr,  # (3 C,) or None
+    slot,
+    rows,  # [R] int32
+    cells,  # [P] int64
+    x_channel,
+    x_cell,
+    TOKENS: tl.constexpr,
+    CELLS: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """Rows of one slot's projection at the given cells, [R, P] in the dtype of x."""
+    dtype = x_ptr.dtype.element_ty
+    group = slot // 3
+    row_in = (rows < TOKENS)[:, None]
+    cell_in = (cells < CELLS)[None, :]
+    channels = slot * TOKENS + rows
+    acc = tl.zeros([rows.shape[0], cells.shape[0]], dtype=tl.float32)
+    for start in range(0, TOKENS, BLOCK_K):
+        k = start + tl.arange(0, BLOCK_K)
+        weight = tl.load(
+            weight_ptr + channels[:, None] * TOKENS + k[None, :],
+            mask=row_in & (k < TOKENS)[None, :],
+            other=0.0,
+        )
+        x = tl.load(
+            x_ptr + (group * TOKENS + k)[:, None] * x_channel + cells[None, :] * x_cell,
+            mask=(k < TOKENS)[:, None] & cell_in,
+            other=0.0,
+        )
+        acc = tl.dot(weight, x, acc, input_precision="ieee")
+    if bias_ptr is not None:
+        bias = tl.load(bias_ptr + channels, mask=rows < TOKENS, other=0.0)
+        acc += bias.to(tl.float32)[:, None]
+    return tl.where(row_in & cell_in, acc, 0.0).to(dtype)
+
+
+@triton.jit
+def token_rows(
+    map_ptr,  # one image, (C, P)
+    first,  # channel of token 0
+    step,  # channels from one token to the next
+    rows,  # [R] int32
+    cells,  # [P] int64
+    map_channel,
+    map_cell,
+    TOKENS: tl.constexpr,
+    CELLS: tl.constexpr,
+):
+    """Tokens of a head read from a map: channels first + rows * step, [R, P]; 0 where padded."""
+    return tl.load(
+        map_ptr + (first + rows * step)[:, None] * map_channel + cells[None, :] * map_cell,
+        mask=(rows < TOKENS)[:, None] & (cells < CELLS)[None, :],
+        other=0.0,
+    )
+
+
+@triton.jit
+def root_magnitude(logits, delta):
+    """sqrt(|A| + delta); 1 where A = 0, whose sign is 0, so that delta = 0 stays finite."""
+    return tl.sqrt_rn(tl.where(logits == 0.0, 1.0, tl.abs(logits) + delta))
+
+
+@triton.jit
+def attention_weights(logits, delta, columns, TOKENS: tl.constexpr):
+    """softmax(sign(A) sqrt(|A| + delta)) of logits [R, D] float32 over the columns below TOKENS."""
+    root = root_magnitude(logits, delta)
+    root = tl.where(logits == 0.0, 0.0, tl.where(logits < 0.0, -root, root))
+    root = tl.where((columns < TOKENS)[None, :], root, float("-inf"))
+    # A row always has a column below TOKENS, so its maximum is finite.
+    weights = tl.exp(root - tl.max(root, 1)[:, None])
+    return weights / tl.sum(weights, 1)[:, None]
+
+
+@triton.jit
+def logits_gradient(logits, weights, d_weights, delta):
+    """Gradient of the logits, float32: the softmax's, times the root's slope; 0 where A = 0."""
+    d_root = weights * (d_weights - tl.sum(weights * d_weights, 1)[:, None])
+    slope = 0.5 / root_magnitude(logits, delta)
+    return d_root * tl.where(logits == 0.0, 0.0, slope)

@@ -1,0 +1,29 @@
+"""How kernels address feature maps: (image, channel, cell) strides, cell = row * W + column."""
+
+import torch
+from torch import Tensor
+
+
+def cell_strides(x: Tensor) -> tuple[int, int, int] | None:
+    """Strides of x (B, C, H, W) seen as (B, C, H W); None where the cells have no one stride."""
+    image, channel, row, column = x.stride()
+    height, width = x.shape[2:]
+    if width == 1:
+        return image, channel, row
+    if height == 1 or row == width * column:
+        return image, channel, column
+    return None
+
+
+def with_cell_strides(x: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
+    """x and its strides. Contiguous, channels_last and expanded maps stay; windows are copied."""
+    strides = cell_strides(x)
+    if strides is None:
+        x = x.contiguous(memory_format=torch.contiguous_format)
+        strides = (x.stride(0), x.stride(1), 1)
+    return x, strides
+
+
+def padded(size: int, at_least: int = 16) -> int:
+    """The power of two that holds `size`; 16 is the smallest side of a product of tiles."""
+    return max(at_least, 1 << (size - 1).bit_length())
