@@ -58,8 +58,8 @@ def as_tensor(values: Any, name: str) -> Tensor:
     tensors that are not dense or hold no data.
     """
     if isinstance(values, Tensor):
-        if values.layout is not torch.strided or values.is_quantized or values.is_meta:
-            kind = "meta" if values.is_meta else f"{values.layout}, {values.dtype}"
+        if values.layout is not torch.strided or values.is_meta:
+            kind = "meta" if values.is_meta else str(values.layout)
             raise TypeError(f"{name} must be a dense tensor with data, got one of {kind}")
         return values.detach()
     if not isinstance(values, np.ndarray):
