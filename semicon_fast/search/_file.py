@@ -32,7 +32,7 @@ from typing import IO
 import numpy as np
 
 from ..files import atomic_write
-from .codes import MAX_BITS
+from .codes import MAX_BITS, check_codes
 
 _MAGIC = b"SFHAMIDX"
 _VERSION = 1
@@ -107,7 +107,10 @@ def read(path: str | os.PathLike[str], *, verify: bool) -> Content:
         bits, has_ids, count, next_id, codes_at, ids_at = fields[:6]
         codes = _mapped(file, codes_at, np.dtype(np.uint8), (count, (bits + 7) // 8))
         ids = _mapped(file, ids_at, np.dtype("<i8"), (count,)) if has_ids else None
-    return Content(bits, codes, ids, next_id)
+    content = Content(bits, codes, ids, next_id)
+    if verify:
+        _check(content, Path(path))
+    return content
 
 
 def _mapped(file: IO[bytes], offset: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
@@ -143,6 +146,19 @@ def _header(file: IO[bytes], path: Path) -> tuple[int, ...]:
         state = "cut short" if size < layout[2] else "longer than it should be"
         raise ValueError(f"{path} is {state}: {size} bytes, its header names {layout[2]}")
     return bits, has_ids, count, next_id, layout[0], layout[1], checksum
+
+
+def _check(content: Content, path: Path) -> None:
+    """For a file whose checksum is right, but not its writer."""
+    check_codes(content.codes, content.bits, f"{path}: its codes")
+    ids = content.ids
+    if ids is None or len(ids) == 0:
+        return
+    if ids[0] < 0 or ids[-1] >= content.next_id or (ids[1:] <= ids[:-1]).any():
+        raise ValueError(
+            f"{path} has ids that are not ascending from 0 to {content.next_id - 1}, the last one "
+            "that it names"
+        )
 
 
 def _verify(file: IO[bytes], wanted: int, path: Path) -> None:
