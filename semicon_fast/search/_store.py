@@ -35,7 +35,7 @@ def check_ids(values: Any, name: str) -> Tensor:
     ids = _integers(values, name)
     if ids.dtype is torch.bool:
         raise TypeError(f"{name} must be integers, got {ids.dtype}")
-    ids = ids.to(torch.int64)
+    ids = ids.to(torch.int64).contiguous()
     if len(ids) and (int(ids.min()) < 0 or int(ids.max()) > MAX_ID):
         raise ValueError(
             f"{name} must be from 0 to 2**63 - 2, got {int(ids.min())} to {int(ids.max())}"

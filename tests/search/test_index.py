@@ -1,5 +1,8 @@
 """HammingIndex against sorting every (distance, id)."""
 
+import copy
+from pickle import dumps, loads
+
 import numpy as np
 import pytest
 import torch
@@ -66,6 +69,70 @@ def test_subset_searches_only_its_ids_each_once():
     wanted = expected(codes(3, seed=1), codes(30)[chosen // 2], chosen)
     assert pairs(distances, ids) == [row + [(2**31 - 1, -1)] * 2 for row in wanted]
     assert (index.search(codes(1), 2, subset=np.empty(0, np.int64))[1] == -1).all()
+
+
+@pytest.mark.parametrize("ids", [None, np.arange(30)[::-1] * 2], ids=["numbered", "named"])
+@pytest.mark.parametrize("kind", ["ids", "mask", "tensor mask", "list"])
+def test_every_kind_of_search_takes_a_subset_by_ids_or_by_mask(ids, kind):
+    index = HammingIndex(BITS)
+    index.add(codes(30), ids)
+    numbers, content = index.ids(), index.reconstruct(index.ids())
+    mask = np.arange(30) % 3 == 1
+    subset = {
+        "ids": numbers[mask][::-1],
+        "mask": mask,
+        "tensor mask": torch.from_numpy(mask),
+        "list": mask.tolist(),
+    }[kind]
+    asked = codes(4, seed=1)
+    wanted = expected(asked, content[mask], numbers[mask])
+    assert pairs(*index.search(asked, 4, subset=subset)) == [row[:4] for row in wanted]
+    assert pairs(*index.rank(asked, subset=subset)) == wanted
+    lims, distances, found = index.range_search(asked, 5, subset=subset)
+    inside = [[p for p in row if p[0] <= 5] for row in wanted]
+    assert np.diff(lims).tolist() == [len(row) for row in inside]
+    got = list(zip(distances.tolist(), found.tolist(), strict=True))
+    assert got == [p for row in inside for p in row]
+
+
+def test_empty_subsets_find_nothing():
+    index = HammingIndex(BITS)
+    index.add(codes(30))
+    for subset in ([], np.zeros(30, bool)):
+        assert (index.search(codes(2), 2, subset=subset)[1] == -1).all()
+        assert index.rank(codes(2), subset=subset)[0].shape == (2, 0)
+        assert index.range_search(codes(2), 11, subset=subset)[0].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("ids", [None, [9, 4, 70]], ids=["numbered", "named"])
+@pytest.mark.parametrize("made", [copy.copy, copy.deepcopy, lambda i: loads(dumps(i))])
+def test_copies_are_independent(made, ids):
+    index = HammingIndex(BITS)
+    index.reserve(50)
+    index.add(codes(3), ids)
+    other = made(index)
+    other.add(codes(1, seed=2))
+    index.add(codes(1, seed=3))
+    assert other.ids().tolist() == index.ids().tolist()
+    assert np.array_equal(other.reconstruct(other.ids()[-1:]), codes(1, seed=2))
+    assert np.array_equal(index.reconstruct(index.ids()[-1:]), codes(1, seed=3))
+
+
+@pytest.mark.parametrize("ids", [None, np.arange(100) * 2], ids=["numbered", "named"])
+def test_reserved_room_is_filled_in_place_and_changes_nothing(ids):
+    index = HammingIndex(BITS)
+    index.add(codes(10), None if ids is None else ids[:10])
+    index.reserve(100)
+    assert len(index) == 10
+    place = index._store.codes.data_ptr()
+    for start in range(10, 100, 10):
+        index.add(codes(10, seed=start), None if ids is None else ids[start : start + 10])
+    assert index._store.codes.data_ptr() == place and len(index) == 100
+    index.reserve(3)
+    assert np.array_equal(index.reconstruct(index.ids()[:10]), codes(10))
+    with pytest.raises(MemoryError, match="count must fit into memory, got"):
+        index.reserve(2**60)
+    assert len(index) == 100
 
 
 def test_tensors_give_tensors_and_arrays_give_arrays():

@@ -1,13 +1,15 @@
 """The index file: what comes back, and what is refused."""
 
 import os
+import resource
 import struct
+import time
 import zlib
 
 import numpy as np
 import pytest
 
-from semicon_fast.search import HammingIndex, pack_codes
+from semicon_fast.search import HammingIndex, _file, pack_codes
 
 
 def codes(rows, bits=11, seed=0):
@@ -74,6 +76,36 @@ def test_file_is_laid_out_as_documented(tmp_path):
     assert np.frombuffer(raw, "<i8", 30, 192).tolist() == list(range(100, 130))
     assert struct.unpack_from("<I", raw, 64)[0] == zlib.crc32(raw[128:])
     assert struct.unpack_from("<I", raw, 124)[0] == zlib.crc32(raw[:124])
+
+
+def test_ten_gigabytes_open_at_once(tmp_path):
+    """A file with holes: nothing of its codes is read, and one code alone when it is asked for."""
+    count = 10 * 2**30 // 8
+    fields = (b"SFHAMIDX", 1, 128, 64, 1, 1, 0, count, count, 128, 128 + 8 * count, 128 + 8 * count)
+    header = struct.pack("<8sIIIBBBxQQQQQI56x", *fields, 0)
+    with open(tmp_path / "index", "wb") as file:
+        file.write(header + struct.pack("<I", zlib.crc32(header)))
+        file.truncate(fields[-1])
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    index = HammingIndex.load(tmp_path / "index")
+    assert len(index) == count and not index.reconstruct([count - 1]).any()
+    assert time.perf_counter() - began < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**17, "128 MB read"
+
+
+def test_loading_maps_the_file_that_it_checked(tmp_path, monkeypatch):
+    """Another index takes the path's place between the check and the mapping."""
+    built(np.arange(30) * 2).save(tmp_path / "index")
+    check = _file._header
+
+    def replaced(file, path):
+        fields = check(file, path)
+        built(rows=5).save(path)
+        return fields
+
+    monkeypatch.setattr(_file, "_header", replaced)
+    back = HammingIndex.load(tmp_path / "index")
+    assert np.array_equal(back.reconstruct(np.arange(30) * 2), codes(30))
 
 
 def newer(raw):
