@@ -1,0 +1,167 @@
+"""Generated indexes and searches give the reference's integers on every instruction set."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from semicon_fast.reference import hamming as reference
+from semicon_fast.search import HammingIndex
+
+QUIET = {
+    "deadline": None,
+    "derandomize": True,
+    "suppress_health_check": list(HealthCheck),
+}
+PLACES = ["whole", "backwards", "every second row", "columns", "by columns", "read-only"]
+
+
+@st.composite
+def cases(draw):
+    lengths = st.one_of(
+        st.integers(1, 130),
+        st.integers(1, 4096),
+        st.sampled_from([12, 24, 32, 48, 64, 128, 256, 512, 768, 1024, 2048, 4096]),
+    )
+    bits = draw(lengths)
+    most = max(70, min(9000, 120_000 // bits))
+    count = draw(st.one_of(st.sampled_from([0, 1, 2, 15, 16, 17, 63, 65]), st.integers(0, most)))
+    return {
+        "bits": bits,
+        "count": count,
+        "queries": draw(st.sampled_from([0, 1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33, 70])),
+        "distinct": draw(st.sampled_from([0, 0, 1, 2, 7, 60])),
+        "order": draw(st.sampled_from(["random", "ascending", "descending"])),
+        "ids": draw(st.sampled_from(["numbered", "gaps", "shuffled"])),
+        "places": draw(st.tuples(st.sampled_from(PLACES), st.sampled_from(PLACES))),
+        "k": draw(st.one_of(st.integers(1, 12), st.integers(1, count + 9), st.just(count + 1))),
+        "radius": draw(st.one_of(st.integers(0, bits + 1), st.sampled_from([bits // 2, 2**70]))),
+        "threads": draw(st.integers(1, 3)),
+        "seed": draw(st.integers(0, 2**31)),
+    }
+
+
+def drawn(rng, rows, bits, distinct, order="random"):
+    """uint8 (rows, ceil(bits / 8)), unused bits 0."""
+    width = -(-bits // 8)
+    codes = rng.integers(0, 256, (distinct or rows, width), dtype=np.uint8)
+    codes[:, -1] &= 255 >> (-bits % 8)
+    if distinct:
+        codes = codes[rng.integers(0, distinct, rows)]
+    if order != "random":
+        codes = codes[np.lexsort(codes.T)]
+    return codes[::-1].copy() if order == "descending" else codes
+
+
+def placed(codes, place):
+    """The same codes, lying otherwise in memory."""
+    if place == "backwards":
+        return codes[::-1].copy()[::-1]
+    if place == "every second row":
+        return np.repeat(codes, 2, axis=0)[::2]
+    if place == "columns":
+        return np.pad(codes, ((0, 0), (3, 2)), constant_values=255)[:, 3:-2]
+    if place == "by columns":
+        return np.asfortranarray(codes)
+    codes = codes.copy()
+    codes.flags.writeable = place != "read-only"
+    return codes
+
+
+def numbers(rng, count, kind):
+    """Ids, or None for 0..count - 1."""
+    if kind == "numbered":
+        return None
+    ids = np.cumsum(rng.integers(1, 50, count))
+    return rng.permutation(ids) if kind == "shuffled" else ids
+
+
+def built(case, codes, ids):
+    index = HammingIndex(case["bits"])
+    for part in np.array_split(np.arange(case["count"]), 3):
+        index.add(placed(codes[part], case["places"][0]), None if ids is None else ids[part])
+    return index
+
+
+def assert_all_equal(found, wanted, *what):
+    for one, other in zip(found, wanted, strict=True):
+        one, other = torch.as_tensor(one), torch.as_tensor(other)
+        assert one.dtype == other.dtype and torch.equal(one, other), what
+
+
+def searched(ranking, ids, k):
+    near, where = (part[:, :k] for part in ranking)
+    missing = (0, k - near.shape[1])
+    return (
+        torch.nn.functional.pad(near, missing, value=2**31 - 1),
+        torch.nn.functional.pad(ids[where], missing, value=-1),
+    )
+
+
+def check(case, each_isa):
+    rng = np.random.default_rng(case["seed"])
+    codes = drawn(rng, case["count"], case["bits"], case["distinct"], case["order"])
+    queries = drawn(rng, case["queries"], case["bits"], case["distinct"])
+    if len(codes) and case["distinct"]:
+        queries[::2] = codes[rng.integers(0, len(codes), len(queries[::2]))]
+    ids = numbers(rng, case["count"], case["ids"])
+    index = built(case, codes, ids)
+    asked = placed(queries, case["places"][1])
+
+    names = np.arange(len(codes)) if ids is None else np.sort(ids)
+    database = torch.tensor(codes if ids is None else codes[np.argsort(ids)])
+    plain, names = torch.tensor(queries), torch.tensor(names)
+    ranking = reference.hamming_topk(plain, database, len(database))
+    ball = reference.hamming_range(plain, database, min(case["radius"], case["bits"]))
+    distances = reference.hamming_distance(plain, database)
+    counts = reference.hamming_histogram(plain, database)
+    search = searched(ranking, names, case["k"])
+    operations, strided = torch.ops.semicon_fast, database.T.contiguous().T
+    for isa in each_isa():
+        assert_all_equal(index.search(asked, case["k"]), search, isa, "search")
+        assert_all_equal(index.rank(asked), (ranking[0], names[ranking[1]]), isa, "rank")
+        lims, near, found = index.range_search(asked, case["radius"])
+        assert_all_equal((lims, near, found), (*ball[:2], names[ball[2]]), isa, "range_search")
+        assert_all_equal(
+            [operations.hamming_distance(plain, strided)], [distances], isa, "distance"
+        )
+        assert_all_equal([operations.hamming_histogram(plain, strided)], [counts], isa, "histogram")
+    assert np.array_equal(index.reconstruct(names.numpy()), database.numpy())
+
+
+@settings(max_examples=250, **QUIET)
+@given(case=cases())
+def test_every_answer_equals_the_reference(each_isa, threads, case):
+    threads(case["threads"])
+    check(case, each_isa)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@settings(max_examples=4000, **QUIET)
+@given(case=cases())
+def test_thousands_of_answers_equal_the_reference(each_isa, threads, case):
+    threads(case["threads"])
+    check(case, each_isa)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(8))
+def test_every_length_in_bytes_equals_the_reference(each_isa, threads, part):
+    for width in range(1 + part, 513, 8):
+        case = {
+            "bits": 8 * width - width % 8,
+            "count": 150 + 900 // width,
+            "queries": 1 + width % 19,
+            "distinct": (0, 30)[width % 2],
+            "order": "random",
+            "ids": "shuffled",
+            "places": ("whole", "whole"),
+            "radius": 4 * width,
+            "seed": width,
+        }
+        for k, count in ((5, 1), (100, 2)):
+            threads(count)
+            check({**case, "k": k}, each_isa)
