@@ -8,11 +8,16 @@ import triton
 
 from .layout import padded
 
-# Heads up to this many tokens are one tile of logits in the backward pass.
+# Heads up to this many tokens are one tile of logits.
 WHOLE_TOKENS = 64
 
 # Programs that fill a device: 132 multiprocessors (H200) times four, rounded.
 ENOUGH_PROGRAMS = 512
+
+
+def _rows(d: int) -> int:
+    """Rows of a tile of logits with d columns: all, or 4096 elements in a tile."""
+    return d if d <= WHOLE_TOKENS else 4096 // d
 
 
 def forward_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
@@ -20,10 +25,10 @@ def forward_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]
     d = padded(tokens)
     wide = element_size == 4
     return {
-        "BLOCK_M": min(d, 64),
+        "BLOCK_M": _rows(d),
         "BLOCK_D": d,
-        "BLOCK_K": min(d, 32 if wide else 64),
-        "BLOCK_P": min(padded(cells), 32 if wide else 64),
+        "BLOCK_K": min(d, 16 if wide else 64),
+        "BLOCK_P": min(padded(cells), 16 if wide else 64),
         "num_warps": 4 if d <= 32 else 8,
         "num_stages": 2,
     }
@@ -34,10 +39,10 @@ def backward_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int
     d = padded(tokens)
     wide = element_size == 4
     return {
-        "BLOCK_M": min(d, WHOLE_TOKENS if d <= WHOLE_TOKENS else 32),
+        "BLOCK_M": _rows(d),
         "BLOCK_D": d,
-        "BLOCK_K": min(d, 32 if wide else 64),
-        "BLOCK_P": min(padded(cells), 32 if wide else 64),
+        "BLOCK_K": min(d, 16 if wide else 64),
+        "BLOCK_P": min(padded(cells), 16 if wide else 64),
         "num_warps": 4 if d <= 32 else 8,
         "num_stages": 2,
     }
@@ -49,8 +54,8 @@ def token_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
     return {
         "BLOCK_M": 32,
         "BLOCK_N": 64,
-        "BLOCK_K": 32,
-        "BLOCK_P": min(padded(cells), 32 if wide else 64),
+        "BLOCK_K": 16 if wide else 32,
+        "BLOCK_P": min(padded(cells), 16 if wide else 64),
         "num_warps": 8,
         "num_stages": 2,
     }
@@ -61,8 +66,8 @@ def input_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
     wide = element_size == 4
     return {
         "BLOCK_M": min(padded(tokens), 64),
-        "BLOCK_K": 32,
-        "BLOCK_P": min(padded(cells), 32 if wide else 64),
+        "BLOCK_K": 16 if wide else 32,
+        "BLOCK_P": min(padded(cells), 16 if wide else 64),
         "num_warps": 4,
         "num_stages": 2,
     }
@@ -75,8 +80,8 @@ def weight_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
     return {
         "BLOCK_M": min(d, 64),
         "BLOCK_N": min(d, 64),
-        "BLOCK_P": min(padded(cells), 32 if wide else 64),
-        "num_warps": 4,
+        "BLOCK_P": min(padded(cells), 16 if wide else 64),
+        "num_warps": 8 if d > 32 else 4,
         "num_stages": 2,
     }
 
