@@ -10,6 +10,11 @@
 #include <thread>
 #include <vector>
 
+#if defined(__linux__)
+#include <pthread.h>
+#include <sched.h>
+#endif
+
 namespace semicon_fast {
 
 // Pairs times words a thread must have to do before it is worth starting (some 20 us).
@@ -17,6 +22,28 @@ constexpr int64_t kThreadWork = int64_t{1} << 19;
 
 inline int useful_threads(int threads, int64_t work) {
   return static_cast<int>(std::clamp<int64_t>(work / kThreadWork, 1, std::max(threads, 1)));
+}
+
+// Moves a new thread to the i-th processor after the caller's, then lets it go where it likes. Linux
+// may start it on the caller's own, where it waits for milliseconds while the others are idle.
+inline void spread(std::thread& thread, int64_t i) {
+#if defined(__linux__)
+  cpu_set_t allowed, one;
+  const int own = sched_getcpu();
+  if (own < 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  const int64_t place = i % CPU_COUNT(&allowed);
+  int cpu = own;
+  for (int64_t seen = 0; seen <= place;) {
+    cpu = (cpu + 1) % CPU_SETSIZE;
+    seen += CPU_ISSET(cpu, &allowed) ? 1 : 0;
+  }
+  CPU_ZERO(&one);
+  CPU_SET(cpu, &one);
+  pthread_setaffinity_np(thread.native_handle(), sizeof one, &one);
+  pthread_setaffinity_np(thread.native_handle(), sizeof allowed, &allowed);
+#else
+  (void)thread, (void)i;
+#endif
 }
 
 // Calls run(task) for 0 <= task < tasks, in order of task number, the caller's thread included.
@@ -41,6 +68,7 @@ void parallel(int64_t tasks, int threads, const Run& run) {
   for (int64_t i = 0; i < wanted; ++i) {
     try {
       others.emplace_back(work);
+      spread(others.back(), i);
     } catch (const std::system_error&) {
       break;  // the system has no more threads: those there are do the work
     }

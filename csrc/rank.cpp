@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "counts.h"
 #include "sweep.h"
@@ -10,95 +11,86 @@ namespace semicon_fast {
 namespace {
 
 // counts (ranges, width) of one query -> where the first code of each (range, distance) goes.
-void to_offsets(std::vector<int64_t>& counts, int64_t ranges, int64_t width) {
+void to_offsets(int64_t* counts, int64_t ranges, int64_t width) {
   int64_t next = 0;
   for (int64_t distance = 0; distance < width; ++distance) {
     for (int64_t range = 0; range < ranges; ++range) {
-      int64_t& entry = counts[range * width + distance];
-      next += std::exchange(entry, next);
+      next += std::exchange(counts[range * width + distance], next);
     }
   }
 }
 
-// What rank() writes for one tile of queries.
-class Ranking {
+// One tile of queries. All its distances are kept, so that each row of results is written at one
+// go and stays in cache meanwhile.
+class RankedTile {
  public:
-  Ranking(const Codes& queries, const Codes& database, int64_t k, int threads, int32_t* distances,
-          int64_t* positions)
-      : isa_(active_isa()),
-        shape_(queries.bytes, isa_),
-        grid_(isa_, shape_, queries, database, threads),
-        queries_(queries),
+  RankedTile(const Isa& isa, const Shape& shape, const Codes& queries, const Codes& database,
+             const Grid& grid, int64_t tile, int64_t k, int32_t* distances, int64_t* positions)
+      : isa_(isa),
+        shape_(shape),
         database_(database),
+        measure_(isa, shape, queries, grid, tile),
+        ranges_(grid.ranges),
         k_(k),
-        width_(shape_.bits() + 1),
-        distances_(distances),
-        positions_(positions) {}
+        width_(shape.bits() + 1),
+        stride_((database.count + kStep - 1) / kStep * kStep),
+        offsets_(static_cast<size_t>(grid.tile * ranges_ * width_)),
+        near_(static_cast<size_t>(grid.tile * stride_)),
+        distances_(distances + tile * grid.tile * k),
+        positions_(positions + tile * grid.tile * k) {}
 
-  void run() {
-    if (grid_.ranges == 1) {
-      parallel(grid_.tiles, grid_.threads, [&](int64_t tile) {
-        Tables tables = make_tables();
-        count(tile, 0, tables);
-        finish_counts(tile, tables);
-        place(tile, 0, tables);
-      });
-      return;
+  int64_t queries() const { return measure_.count(); }
+
+  // Every query's distances to the codes of a range.
+  void measure(int64_t range) {
+    Blocks blocks(isa_, database_, shape_, first(range), first(range + 1), shape_.block_codes());
+    Block block;
+    while (blocks.next(&block)) measure_(block, &near_[block.first], stride_);
+  }
+
+  // How many codes of a range lie at each distance from query i.
+  void count(int64_t i, int64_t range) {
+    Counts counts(1, shape_.bits());
+    counts.add(0, &near_[i * stride_ + first(range)], first(range + 1) - first(range));
+    counts.add_to(0, &offsets_[(i * ranges_ + range) * width_]);
+  }
+
+  // Counts become offsets; distances, runs of equal numbers, are written.
+  void finish(int64_t i) {
+    int64_t* const offsets = &offsets_[i * ranges_ * width_];
+    to_offsets(offsets, ranges_, width_);
+    int32_t* const row = distances_ + i * k_;
+    for (int64_t distance = 0; distance < width_; ++distance) {
+      const int64_t last = distance + 1 < width_ ? offsets[distance + 1] : k_;
+      std::fill(row + std::min(offsets[distance], k_), row + std::min(last, k_),
+                static_cast<int32_t>(distance));
     }
-    for (int64_t tile = 0; tile < grid_.tiles; ++tile) {
-      Tables tables = make_tables();
-      parallel(grid_.ranges, grid_.threads, [&](int64_t range) { count(tile, range, tables); });
-      finish_counts(tile, tables);
-      parallel(grid_.ranges, grid_.threads, [&](int64_t range) { place(tile, range, tables); });
+  }
+
+  void place(int64_t i, int64_t range) {
+    int64_t* const offsets = &offsets_[(i * ranges_ + range) * width_];
+    int64_t* const row = positions_ + i * k_;
+    const uint16_t* const near = &near_[i * stride_];
+    const int64_t last = first(range + 1), k = k_;
+    for (int64_t position = first(range); position < last; ++position) {
+      const int64_t at = offsets[near[position]]++;
+      if (at < k) row[at] = position;
     }
   }
 
  private:
-  using Tables = std::vector<std::vector<int64_t>>;  // (queries of a tile), each (ranges, width)
-
-  Tables make_tables() const {
-    return Tables(grid_.tile, std::vector<int64_t>(static_cast<size_t>(grid_.ranges * width_)));
-  }
-
-  void count(int64_t tile, int64_t range, Tables& tables) const {
-    Counts counts(grid_.tile, shape_.bits());
-    sweep(isa_, shape_, queries_, database_, grid_, tile, range,
-          [&](int64_t i, const uint16_t* distances, int64_t, int64_t n) {
-            counts.add(i, distances, n);
-          });
-    for (int64_t i = 0; i < grid_.tile; ++i) counts.add_to(i, &tables[i][range * width_]);
-  }
-
-  // Offsets, and the distances themselves, which are runs of equal numbers.
-  void finish_counts(int64_t tile, Tables& tables) const {
-    for (int64_t i = 0; i < grid_.tile && tile * grid_.tile + i < queries_.count; ++i) {
-      to_offsets(tables[i], grid_.ranges, width_);
-      int32_t* row = distances_ + (tile * grid_.tile + i) * k_;
-      for (int64_t distance = 0; distance < width_; ++distance) {
-        const int64_t last = distance + 1 < width_ ? tables[i][distance + 1] : k_;
-        std::fill(row + std::min(tables[i][distance], k_), row + std::min(last, k_),
-                  static_cast<int32_t>(distance));
-      }
-    }
-  }
-
-  void place(int64_t tile, int64_t range, Tables& tables) const {
-    sweep(isa_, shape_, queries_, database_, grid_, tile, range,
-          [&](int64_t i, const uint16_t* distances, int64_t position, int64_t n) {
-            int64_t* offsets = &tables[i][range * width_];
-            int64_t* row = positions_ + (tile * grid_.tile + i) * k_;
-            for (int64_t j = 0; j < n; ++j) {
-              const int64_t at = offsets[distances[j]]++;
-              if (at < k_) row[at] = position + j;
-            }
-          });
+  // Where a range begins: at a whole step, so that no two write the same step of distances.
+  int64_t first(int64_t range) const {
+    return std::min(stride_ / kStep * range / ranges_ * kStep, database_.count);
   }
 
   const Isa& isa_;
-  Shape shape_;
-  Grid grid_;
-  Codes queries_, database_;
-  int64_t k_, width_;
+  const Shape& shape_;
+  const Codes& database_;
+  TileQueries measure_;
+  int64_t ranges_, k_, width_, stride_;
+  std::vector<int64_t> offsets_;  // (queries of a tile, ranges, width)
+  std::vector<uint16_t> near_;    // (queries of a tile, stride)
   int32_t* distances_;
   int64_t* positions_;
 };
@@ -107,7 +99,36 @@ class Ranking {
 
 void rank(const Codes& queries, const Codes& database, int64_t k, int threads, int32_t* distances,
           int64_t* positions) {
-  Ranking(queries, database, k, threads, distances, positions).run();
+  const Isa& isa = active_isa();
+  const Shape shape(queries.bytes, isa);
+  const Grid grid(isa, shape, queries, database, threads);
+  const auto ranked_tile = [&](int64_t tile) {
+    return RankedTile(isa, shape, queries, database, grid, tile, k, distances, positions);
+  };
+  if (grid.ranges == 1) {
+    parallel(grid.tiles, grid.threads, [&](int64_t t) {
+      RankedTile tile = ranked_tile(t);
+      tile.measure(0);
+      for (int64_t i = 0; i < tile.queries(); ++i) {
+        tile.count(i, 0);
+        tile.finish(i);
+        tile.place(i, 0);
+      }
+    });
+    return;
+  }
+  for (int64_t t = 0; t < grid.tiles; ++t) {
+    RankedTile tile = ranked_tile(t);
+    const int64_t count = tile.queries();
+    parallel(grid.ranges, grid.threads, [&](int64_t range) {
+      tile.measure(range);
+      for (int64_t i = 0; i < count; ++i) tile.count(i, range);
+    });
+    parallel(count, grid.threads, [&](int64_t i) { tile.finish(i); });
+    parallel(grid.ranges, grid.threads, [&](int64_t range) {
+      for (int64_t i = 0; i < count; ++i) tile.place(i, range);
+    });
+  }
 }
 
 }  // namespace semicon_fast

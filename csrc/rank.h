@@ -4,7 +4,7 @@
 
 namespace semicon_fast {
 
-// As topk, by counting every distance twice: first how many there are, then where each goes.
+// As topk, by a stable counting sort of every distance; holds a tile of them, 2 bytes each.
 void rank(const Codes& queries, const Codes& database, int64_t k, int threads, int32_t* distances,
           int64_t* positions);
 

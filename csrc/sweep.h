@@ -32,26 +32,49 @@ struct Grid {
   }
 };
 
+// The queries of one tile of a grid, ready to be held against blocks.
+class TileQueries {
+ public:
+  TileQueries(const Isa& isa, const Shape& shape, const Codes& queries, const Grid& grid,
+              int64_t tile)
+      : kernel_(isa.kernel(shape.lane_bytes, shape.words, grid.tile)),
+        words_(shape.words),
+        count_(std::min(grid.tile, queries.count - tile * grid.tile)),
+        codes_(static_cast<size_t>(kernel_.queries * words_)) {
+    for (int64_t i = 0; i < kernel_.queries; ++i) {
+      const int64_t row = tile * grid.tile + std::min(i, count_ - 1);
+      pack_query(queries, shape, row, &codes_[i * words_]);
+    }
+  }
+  int64_t count() const { return count_; }
+  // -> distances (queries of a tile, stride).
+  void operator()(const Block& block, uint16_t* distances, int64_t stride) const {
+    const int64_t steps = (block.count + kernel_.step - 1) / kernel_.step;
+    kernel_.distances(block.lanes, steps, words_, codes_.data(), distances, stride);
+  }
+
+ private:
+  Kernel kernel_;
+  int64_t words_, count_;
+  std::vector<uint64_t> codes_;
+};
+
 // use(i, distances, position, count): distances uint16 (count,) of the tile's i-th query to the
 // codes from `position` on; blocks in order of position.
 template <class Use>
 void sweep(const Isa& isa, const Shape& shape, const Codes& queries, const Codes& database,
            const Grid& grid, int64_t tile, int64_t range, const Use& use) {
-  const int64_t first = tile * grid.tile, count = std::min(grid.tile, queries.count - first);
-  const Kernel kernel = isa.kernel(shape.lane_bytes, shape.words, grid.tile);
-  std::vector<uint64_t> words(static_cast<size_t>(kernel.queries * shape.words));
-  for (int64_t i = 0; i < kernel.queries; ++i) {
-    pack_query(queries, shape, first + std::min(i, count - 1), &words[i * shape.words]);
-  }
+  const TileQueries measure(isa, shape, queries, grid, tile);
   const int64_t most = shape.block_codes();
-  std::vector<uint16_t> distances(static_cast<size_t>(kernel.queries * most));
+  std::vector<uint16_t> distances(static_cast<size_t>(grid.tile * most));
   Blocks blocks(isa, database, shape, grid.first_code(database, range),
                 grid.first_code(database, range + 1), most);
   Block block;
   while (blocks.next(&block)) {
-    const int64_t steps = (block.count + kernel.step - 1) / kernel.step;
-    kernel.distances(block.lanes, steps, shape.words, words.data(), distances.data(), most);
-    for (int64_t i = 0; i < count; ++i) use(i, &distances[i * most], block.first, block.count);
+    measure(block, distances.data(), most);
+    for (int64_t i = 0; i < measure.count(); ++i) {
+      use(i, &distances[i * most], block.first, block.count);
+    }
   }
 }
 

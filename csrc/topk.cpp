@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t kGroup = 64;                      // queries that share a block in cache
 constexpr int64_t kStateBytes = int64_t{32} << 20;  // survivors of a group, per thread
 constexpr int64_t kFirstBlock = 128;
-constexpr int64_t kSample = 16384;
+constexpr int64_t kSample = 16384;  // codes of a sample, at least; four times as many for large k
 constexpr int64_t kSampleQueries = 16;  // fewer do not pay for the sample's cache misses
 constexpr int64_t kRange = 1 << 16;     // codes a task, at least
 
@@ -118,7 +118,7 @@ class TopK {
   // Limits from a sample of the database, and `rows` in their order: queries of a tile then want
   // about the same distances.
   void estimate(std::vector<int64_t>& rows) {
-    const int64_t size = std::min(database_.count / 32, kSample);
+    const int64_t size = std::min(database_.count / 32, std::clamp(64 * k_, kSample, 4 * kSample));
     if (queries_.count < kSampleQueries || size < 512) return;
     const int64_t every = database_.count / size;
     const Codes sample{database_.data, size, database_.bytes, database_.stride * every};
