@@ -57,13 +57,12 @@ def cache_folder() -> Path:
     return (Path(named).expanduser() if named else base) / key
 
 
-def _load_library(path: Path) -> Path:
+def _load_library(path: Path, cure: str) -> Path:
     try:
         torch.ops.load_library(str(path))
     except OSError as error:
         raise NativeBuildError(
-            f"semicon_fast: {path} does not load with torch {torch.__version__}: {error}. "
-            "Delete its folder, and the next search builds it again."
+            f"semicon_fast: {path} does not load with torch {torch.__version__}: {error}. {cure}"
         ) from error
     return path
 
@@ -82,19 +81,30 @@ def load_prebuilt() -> Path | None:
             cache_folder().name,
         )
         return None
-    return _load_library(_PACKAGE / str(about["library"]))
+    return _load_library(_PACKAGE / str(about["library"]), "Install semicon_fast again.")
 
 
 def load_cached(folder: Path) -> Path | None:
     """The library in `folder`, if a build there was finished."""
     if not (folder / _MARK).is_file():
         return None
-    return _load_library(folder / f"{_NAME}.so")
+    cure = "Delete its folder, and the next search builds it again."
+    return _load_library(folder / f"{_NAME}.so", cure)
 
 
 def build() -> Path:
+    """The library, built where no other process has done it. Raises NativeBuildError."""
     _check_tools()
-    folder = _writable(cache_folder())
+    try:
+        return _built_in(_writable(cache_folder()))
+    except OSError as error:
+        raise NativeBuildError(
+            f"semicon_fast: the native kernels cannot be kept: {error}. "
+            "Set SEMICON_FAST_CACHE to a folder of yours with room."
+        ) from error
+
+
+def _built_in(folder: Path) -> Path:
     with FileLock(folder.with_name(folder.name + ".lock")):
         # Another process may have built it while this one waited.
         if (library := load_cached(folder)) is not None:

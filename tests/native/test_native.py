@@ -156,6 +156,26 @@ def test_a_damaged_library_is_a_sentence(undecided, monkeypatch):
         assert native.load() is False
 
 
+def test_a_damaged_library_built_ahead_asks_for_another_install(undecided, monkeypatch, tmp_path):
+    key = building.cache_folder().name
+    (tmp_path / building.PREBUILT).write_text(f'{{"key": "{key}", "library": "_native.so"}}')
+    (tmp_path / "_native.so").write_bytes(b"no library")
+    sources = building.sources()
+    monkeypatch.setattr(building, "sources", lambda: sources)
+    monkeypatch.setattr(building, "_PACKAGE", tmp_path)
+    with pytest.warns(RuntimeWarning, match="does not load .* Install semicon_fast again"):
+        assert native.load() is False
+
+
+def test_a_disk_that_fills_up_while_building_is_a_sentence(pretended, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(building, "atomic_write", full)
+    with pytest.warns(RuntimeWarning, match="cannot be kept: .*No space left.*SEMICON_FAST_CACHE"):
+        assert native.load() is False
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_what_was_built_ahead_serves_only_its_own_torch_and_sources(
     undecided, monkeypatch, tmp_path, caplog, same
@@ -164,7 +184,7 @@ def test_what_was_built_ahead_serves_only_its_own_torch_and_sources(
     key = building.cache_folder().name if same else "torch1.0-cpu-x86_64-000000000000"
     (tmp_path / building.PREBUILT).write_text(f'{{"key": "{key}", "library": "_native.so"}}')
     monkeypatch.setattr(building, "_PACKAGE", tmp_path)
-    monkeypatch.setattr(building, "_load_library", lambda path: path)
+    monkeypatch.setattr(building, "_load_library", lambda path, cure: path)
     monkeypatch.setattr(building, "sources", lambda: paths)
     assert building.load_prebuilt() == (tmp_path / "_native.so" if same else None)
     assert ("built ahead of time as torch1.0" in caplog.text) is not same
@@ -182,7 +202,7 @@ def pretended(undecided, monkeypatch):
 
     monkeypatch.setattr(building, "_check_tools", lambda: None)
     monkeypatch.setattr(building, "_compile_and_load", compile_and_load)
-    monkeypatch.setattr(building, "_load_library", lambda path: path)
+    monkeypatch.setattr(building, "_load_library", lambda path, cure: path)
     return built
 
 
