@@ -1,0 +1,266 @@
+"""ICON's step and SEM's mask on the CPU: batched products, few passes, work in place.
+
+The grouped 1x1 convolution becomes one product a head, (3 d, d) by (d, images P). The logits of
+a few images stay in the cache between the passes over them, and nothing of the size of all
+projections or all logits is allocated: fresh pages cost more than the arithmetic on them.
+"""
+
+import torch
+from torch import Tensor
+
+from .. import reference
+from ._library import override
+from .icon_attention import _backward as _icon_backward
+from .icon_attention import _forward as _icon_forward
+from .sem_mask import _backward as _sem_backward
+from .sem_mask import _forward as _sem_forward
+
+# 256 KiB of float32 a thread: with the copies beside it, what a second-level cache holds.
+LOGITS_A_THREAD = 1 << 16
+# Below this many multiply-adds an image the calls cost more than the grouped convolution
+# (AMD EPYC, 2 threads, batches of 16 and 64: equal at 4 to 8 x 10^5).
+WORTH_A_LOOP = 1_000_000
+
+
+class _Step:
+    """One call's sizes, weights and scratch: what forward and backward share."""
+
+    def __init__(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        num_heads: int,
+        delta: float,
+        stacked: bool,
+        buffers: int,
+    ) -> None:
+        self.heads, self.tokens = num_heads, x.shape[1] // num_heads
+        self.cells, self.stacked = x.shape[2] * x.shape[3], stacked
+        self.weight = weight.reshape(num_heads, 3 * self.tokens, self.tokens)
+        self.bias = None if bias is None else bias.view(num_heads, -1, 1)
+        self.delta = torch.tensor(delta, dtype=x.dtype)
+        self.buffers = buffers
+        few = LOGITS_A_THREAD * torch.get_num_threads() // (x.shape[1] * self.tokens)
+        self.resize(min(max(few, 1), max(len(x), 1)))
+
+    def resize(self, images: int) -> None:
+        """Scratch for `images` at a time, and the views of it that the products read."""
+        empty, heads, tokens = self.weight.new_empty, self.heads, self.tokens
+        self.images = images
+        self.wide = empty(heads, tokens, images, self.cells) if images > 1 else None
+        self.projected = empty(heads, 3 * tokens, images, self.cells)
+        self.qkv = self.roles(self.projected)
+        self.logits = [empty(images * heads, tokens, tokens) for _ in range(self.buffers)]
+        self.each = [buffer.split(heads) for buffer in self.logits]
+        self.rows = empty(images * heads, tokens, self.cells)
+
+    def roles(self, projected: Tensor) -> list[tuple[Tensor, ...]]:
+        """(N, 3 d, images, P) -> for each image q, k, v (N, d, P), views."""
+        if self.stacked:
+            split = projected.view(3, self.heads, self.tokens, -1, self.cells)
+        else:
+            split = projected.view(self.heads, 3, self.tokens, -1, self.cells).transpose(0, 1)
+        return [image.unbind(0) for image in split.unbind(3)]
+
+    def by_group(self, maps: Tensor) -> Tensor:
+        """(images, C, H, W) -> (images, N, d, P), a view."""
+        return maps.view(-1, self.heads, self.tokens, self.cells)
+
+    def by_place(self, maps: Tensor) -> Tensor:
+        """(images, C, H, W) in the output's order -> (images, N, d, P), a view."""
+        return maps.view(-1, self.tokens, self.heads, self.cells).transpose(1, 2)
+
+    def project(self, maps: Tensor) -> Tensor:
+        """(images, C, H, W), projected into `qkv` -> the same side by side, (N, d, images P)."""
+        if len(maps) != self.images:
+            self.resize(len(maps))
+        heads = self.by_group(maps)
+        if self.wide is None:
+            wide = heads[0]
+        else:
+            wide = self.wide.copy_(heads.permute(1, 2, 0, 3)).flatten(2)
+        out = self.projected.flatten(2)
+        if self.bias is None:
+            torch.bmm(self.weight, wide, out=out)
+        else:
+            torch.baddbmm(self.bias, self.weight, wide, out=out)
+        return wide
+
+    def attend(self, a: int, sign: int, root: int) -> None:
+        """Buffer a = softmax(sign root), root = sqrt(|A| + delta); root may be a."""
+        scale = self.tokens**-0.5
+        for out, (q, k, _) in zip(self.each[a], self.qkv, strict=True):
+            torch.baddbmm(out, q, k.transpose(1, 2), beta=0, alpha=scale, out=out)
+        p, signs, roots = self.logits[a], self.logits[sign], self.logits[root]
+        torch.sign(p, out=signs)
+        # A sign(A) is |A|, in one pass with the addition; the sign keeps an exact 0 at 0.
+        torch.addcmul(self.delta, p, signs, out=roots)
+        roots.sqrt_()
+        torch.mul(roots, signs, out=p)
+        torch.softmax(p, -1, out=p)
+
+
+def _takes(x: Tensor, num_heads: int) -> bool:
+    """Whether products beat the reference; half precision has fast convolutions of its own."""
+    work = 5 * x.shape[1] ** 2 // num_heads * x.shape[2] * x.shape[3]
+    plain = x.dtype in (torch.float32, torch.float64)
+    return plain and len(x) > 0 and work >= WORTH_A_LOOP
+
+
+def icon_attention(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    num_heads: int,
+    delta: float,
+    stacked: bool,
+    residual_last: bool,
+) -> Tensor:
+    """`reference.icon_attention`, by batched products where they win."""
+    if not _takes(x, num_heads):
+        return reference.icon_attention(x, weight, bias, num_heads, delta, stacked, residual_last)
+    x = x.contiguous(memory_format=reference.memory_format_of(x))
+    out = torch.empty_like(x)
+    step = _Step(x, weight, bias, num_heads, delta, stacked, buffers=2)
+    for maps, target in zip(x.split(step.images), out.split(step.images), strict=True):
+        step.project(maps)
+        step.attend(0, 1, 0)
+        for y, p, (_, _, v) in zip(step.rows.split(num_heads), step.each[0], step.qkv, strict=True):
+            torch.bmm(p, v, out=y)
+        own = step.by_place(maps) if residual_last else step.by_group(maps)
+        torch.add(step.rows.view(own.shape), own, out=step.by_place(target))
+    return out
+
+
+def icon_attention_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    num_heads: int,
+    delta: float,
+    stacked: bool,
+    residual_last: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`reference.icon_attention_backward`, by batched products where they win."""
+    if not _takes(x, num_heads):
+        return reference.icon_attention_backward(
+            grad, x, weight, bias, num_heads, delta, stacked, residual_last
+        )
+    layout = reference.memory_format_of(x)
+    x, grad = x.contiguous(memory_format=layout), grad.contiguous(memory_format=layout)
+    d_x = torch.empty_like(x)
+    step = _Step(x, weight, bias, num_heads, delta, stacked, buffers=4)
+    d_weight = torch.zeros_like(step.weight)
+    d_bias = d_weight.new_zeros(d_weight.shape[:2])
+    for maps, d_out, target in zip(*(t.split(step.images) for t in (x, grad, d_x)), strict=True):
+        wide = step.project(maps)
+        step.attend(0, 1, 2)
+        rows = step.by_place(d_out)
+        rows = rows if rows.stride(-1) == 1 else rows.contiguous()
+        d_projected = _attention_gradient(step, rows).flatten(2)
+        d_weight.baddbmm_(d_projected, wide.transpose(1, 2))
+        d_bias.add_(d_projected.sum(2))
+        d_wide = torch.bmm(step.weight.transpose(1, 2), d_projected)
+        d_wide = d_wide.view(num_heads, step.tokens, -1, step.cells).permute(2, 0, 1, 3)
+        own = step.by_group(d_out) if residual_last else rows
+        torch.add(d_wide, own, out=step.by_group(target))
+    return d_x, d_weight.view(weight.shape), d_bias.flatten()
+
+
+def _attention_gradient(step: _Step, grad: Tensor) -> Tensor:
+    """grad (images, N, d, P) -> the gradient of `step.projected`, in its shape."""
+    p, sign, root, d_p = step.logits
+    for g, (_, _, v), out in zip(grad, step.qkv, step.each[3], strict=True):
+        torch.bmm(g, v.transpose(1, 2), out=out)
+    d_root = torch._softmax_backward_data(d_p, p, -1, p.dtype)
+    # The slope is sign^2 / (2 root), exactly 0 where the logit is; delta = 0 makes the root 0 too.
+    if not step.delta:
+        root.clamp_min_(torch.finfo(root.dtype).tiny)
+    d_root.div_(root).mul_(sign).mul_(sign)
+    scale = 0.5 * step.tokens**-0.5
+    d_projected = torch.empty_like(step.projected)
+    for g, weights, d_a, (q, k, _), (d_q, d_k, d_v) in zip(
+        grad, step.each[0], d_root.split(step.heads), step.qkv, step.roles(d_projected),
+        strict=True,
+    ):  # fmt: skip
+        d_v.copy_(torch.bmm(weights.transpose(1, 2), g))
+        torch.mul(torch.bmm(d_a, k), scale, out=d_q)
+        torch.mul(torch.bmm(d_a.transpose(1, 2), q), scale, out=d_k)
+    return d_projected
+
+
+def sem_mask(
+    guidance: Tensor, score: Tensor, alpha: float, per_batch: bool, clamp: bool, detach: bool
+) -> Tensor:
+    """`reference.sem_mask` bit for bit: the same arithmetic on fewer tensors."""
+    _, centred, variance, flat = _statistics(score, per_batch)
+    w = variance.pow_(-alpha / 2).masked_fill_(flat, 0)
+    return _masked(centred.mul_(w), clamp, guidance, _like(guidance))
+
+
+def sem_mask_backward(
+    grad: Tensor,
+    guidance: Tensor,
+    score: Tensor,
+    alpha: float,
+    per_batch: bool,
+    clamp: bool,
+    detach: bool,
+) -> tuple[Tensor, Tensor]:
+    """`reference.sem_mask_backward` on fewer tensors."""
+    a, centred, variance, flat = _statistics(score, per_batch)
+    w = variance.pow(-alpha / 2).masked_fill_(flat, 0)
+    damped = centred * w
+    d_guidance = _like(guidance)
+    if detach:
+        return _masked(damped, clamp, grad, d_guidance), score.new_zeros(score.shape)
+    # The gradient's own memory holds the products first; fresh pages would cost more than they do.
+    spare = d_guidance if a.dtype == guidance.dtype else None
+    g = torch.mul(grad.to(a.dtype), guidance, out=spare).sum(1).view_as(a)
+    _masked(damped, clamp, grad, d_guidance)
+    if clamp:
+        g.mul_(damped.abs_() <= 1)
+    z = centred.mul_(variance.masked_fill_(flat, 1).rsqrt_())
+    count = a.numel() if per_batch else a.shape[1]
+    coupled = (g * z).sum(_dims(per_batch), keepdim=True).mul_(alpha / max(count - 1, 1))
+    # w = 0 stops the gradient of flat maps.
+    d_a = torch.addcmul(g.neg_(), coupled, z).mul_(w)
+    d_score = torch._softmax_backward_data(d_a, a, 1, a.dtype)
+    return d_guidance, d_score.to(score.dtype).view(score.shape)
+
+
+def _statistics(score: Tensor, per_batch: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """a and a - 1 / n (B, n); the variance and whether it is flat, (B or 1, 1)."""
+    dtype = torch.promote_types(score.dtype, torch.float32)
+    a = torch.softmax(score.flatten(1), 1, dtype=dtype)
+    centred = a - 1 / a.shape[1]
+    variance = centred.square().sum(_dims(per_batch), keepdim=True)
+    variance.div_(max((a.numel() if per_batch else a.shape[1]) - 1, 1))
+    return a, centred, variance, variance <= (torch.finfo(dtype).eps / a.shape[1]) ** 2
+
+
+def _like(maps: Tensor) -> Tensor:
+    return torch.empty_like(maps, memory_format=reference.memory_format_of(maps))
+
+
+def _masked(damped: Tensor, clamp: bool, maps: Tensor, out: Tensor) -> Tensor:
+    """out = (1 - damped, clamped) maps; damped (B, n) is left alone."""
+    f = damped.neg().add_(1)
+    if clamp:
+        f.clamp_(0, 2)
+    return torch.mul(f.view(len(maps), 1, *maps.shape[2:]), maps, out=out)
+
+
+def _dims(per_batch: bool) -> tuple[int, ...]:
+    return (0, 1) if per_batch else (1,)
+
+
+for _op, _implementation in (
+    (_icon_forward, icon_attention),
+    (_icon_backward, icon_attention_backward),
+    (_sem_forward, sem_mask),
+    (_sem_backward, sem_mask_backward),
+):
+    override(_op, "CPU", _implementation)
