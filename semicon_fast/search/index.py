@@ -102,7 +102,7 @@ class HammingIndex:
             k: 1 to the larger of N and 2**31 - 1. Where it exceeds what is searched, the rest is
                 distance 2**31 - 1, id -1.
             subset: what to search among: ids, each in the index, or a mask, bool (N,) over all
-                codes in ascending order of id. None for all.
+                codes in ascending order of id; its codes are copied for the call. None for all.
 
         Returns distances int32 (Q, k) and ids int64 (Q, k).
         """
@@ -237,7 +237,8 @@ class HammingIndex:
         """The index that `save` wrote.
 
         On the CPU the file is mapped, not read: opening takes no time whatever its size, and pages
-        come in as they are searched. It is never written to; the first addition copies it.
+        come in as they are searched. It is never written to; the first addition copies it. `save`
+        never changes a mapped file either; another program that cuts it short ends this process.
 
         The header has a checksum of its own, and that and the size of the file are always checked:
         what is foreign, newer, cut short or has another header is refused. Codes and ids that
