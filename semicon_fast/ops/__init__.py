@@ -1,6 +1,6 @@
 """The operations of the library: argument checks, then `torch.ops.semicon_fast.*`."""
 
-from . import _cpu  # noqa: F401  registers itself
+from . import _cpu, _triton  # noqa: F401  register themselves
 from ._library import backends
 from .hamming import hamming_distance, hamming_histogram, hamming_range, hamming_topk
 from .icon_attention import icon_attention
