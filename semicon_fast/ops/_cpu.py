@@ -33,14 +33,14 @@ class _Step:
         num_heads: int,
         delta: float,
         stacked: bool,
-        buffers: int,
+        backward: bool = False,
     ) -> None:
         self.heads, self.tokens = num_heads, x.shape[1] // num_heads
         self.cells, self.stacked = x.shape[2] * x.shape[3], stacked
         self.weight = weight.reshape(num_heads, 3 * self.tokens, self.tokens)
         self.bias = None if bias is None else bias.view(num_heads, -1, 1)
         self.delta = torch.tensor(delta, dtype=x.dtype)
-        self.buffers = buffers
+        self.backward = backward
         few = LOGITS_A_THREAD * torch.get_num_threads() // (x.shape[1] * self.tokens)
         self.resize(min(max(few, 1), max(len(x), 1)))
 
@@ -51,9 +51,14 @@ class _Step:
         self.wide = empty(heads, tokens, images, self.cells) if images > 1 else None
         self.projected = empty(heads, 3 * tokens, images, self.cells)
         self.qkv = self.roles(self.projected)
-        self.logits = [empty(images * heads, tokens, tokens) for _ in range(self.buffers)]
+        buffers = 5 if self.backward else 2
+        self.logits = [empty(images * heads, tokens, tokens) for _ in range(buffers)]
         self.each = [buffer.split(heads) for buffer in self.logits]
         self.rows = empty(images * heads, tokens, self.cells)
+        if self.backward:
+            self.d_projected = torch.empty_like(self.projected)
+            self.d_qkv = self.roles(self.d_projected)
+            self.d_wide = empty(heads, tokens, images * self.cells)
 
     def roles(self, projected: Tensor) -> list[tuple[Tensor, ...]]:
         """(N, 3 d, images, P) -> for each image q, k, v (N, d, P), views."""
@@ -122,7 +127,7 @@ def icon_attention(
         return reference.icon_attention(x, weight, bias, num_heads, delta, stacked, residual_last)
     x = x.contiguous(memory_format=reference.memory_format_of(x))
     out = torch.empty_like(x)
-    step = _Step(x, weight, bias, num_heads, delta, stacked, buffers=2)
+    step = _Step(x, weight, bias, num_heads, delta, stacked)
     for maps, target in zip(x.split(step.images), out.split(step.images), strict=True):
         step.project(maps)
         step.attend(0, 1, 0)
@@ -151,7 +156,7 @@ def icon_attention_backward(
     layout = reference.memory_format_of(x)
     x, grad = x.contiguous(memory_format=layout), grad.contiguous(memory_format=layout)
     d_x = torch.empty_like(x)
-    step = _Step(x, weight, bias, num_heads, delta, stacked, buffers=4)
+    step = _Step(x, weight, bias, num_heads, delta, stacked, backward=True)
     d_weight = torch.zeros_like(step.weight)
     d_bias = d_weight.new_zeros(d_weight.shape[:2])
     for maps, d_out, target in zip(*(t.split(step.images) for t in (x, grad, d_x)), strict=True):
@@ -159,36 +164,42 @@ def icon_attention_backward(
         step.attend(0, 1, 2)
         rows = step.by_place(d_out)
         rows = rows if rows.stride(-1) == 1 else rows.contiguous()
-        d_projected = _attention_gradient(step, rows).flatten(2)
+        _attention_gradient(step, rows)
+        d_projected = step.d_projected.flatten(2)
         d_weight.baddbmm_(d_projected, wide.transpose(1, 2))
         d_bias.add_(d_projected.sum(2))
-        d_wide = torch.bmm(step.weight.transpose(1, 2), d_projected)
-        d_wide = d_wide.view(num_heads, step.tokens, -1, step.cells).permute(2, 0, 1, 3)
+        torch.bmm(step.weight.transpose(1, 2), d_projected, out=step.d_wide)
+        d_wide = step.d_wide.view(num_heads, step.tokens, -1, step.cells).permute(2, 0, 1, 3)
         own = step.by_group(d_out) if residual_last else rows
         torch.add(d_wide, own, out=step.by_group(target))
     return d_x, d_weight.view(weight.shape), d_bias.flatten()
 
 
-def _attention_gradient(step: _Step, grad: Tensor) -> Tensor:
-    """grad (images, N, d, P) -> the gradient of `step.projected`, in its shape."""
-    p, sign, root, d_p = step.logits
+def _attention_gradient(step: _Step, grad: Tensor) -> None:
+    """grad (images, N, d, P) -> `step.d_qkv`, the gradients of q, k, v."""
+    p, sign, root, d_p, d_root = step.logits
     for g, (_, _, v), out in zip(grad, step.qkv, step.each[3], strict=True):
         torch.bmm(g, v.transpose(1, 2), out=out)
-    d_root = torch._softmax_backward_data(d_p, p, -1, p.dtype)
+    torch._softmax_backward_data(d_p, p, -1, p.dtype, grad_input=d_root)
     # The slope is sign^2 / (2 root), exactly 0 where the logit is; delta = 0 makes the root 0 too.
     if not step.delta:
         root.clamp_min_(torch.finfo(root.dtype).tiny)
     d_root.div_(root).mul_(sign).mul_(sign)
     scale = 0.5 * step.tokens**-0.5
-    d_projected = torch.empty_like(step.projected)
     for g, weights, d_a, (q, k, _), (d_q, d_k, d_v) in zip(
-        grad, step.each[0], d_root.split(step.heads), step.qkv, step.roles(d_projected),
-        strict=True,
-    ):  # fmt: skip
-        d_v.copy_(torch.bmm(weights.transpose(1, 2), g))
-        torch.mul(torch.bmm(d_a, k), scale, out=d_q)
-        torch.mul(torch.bmm(d_a.transpose(1, 2), q), scale, out=d_k)
-    return d_projected
+        grad, step.each[0], step.each[4], step.qkv, step.d_qkv, strict=True
+    ):
+        _product(weights.transpose(1, 2), g, 1.0, d_v, step.rows[: step.heads])
+        _product(d_a, k, scale, d_q, step.rows[: step.heads])
+        _product(d_a.transpose(1, 2), q, scale, d_k, step.rows[: step.heads])
+
+
+def _product(a: Tensor, b: Tensor, scale: float, out: Tensor, spare: Tensor) -> None:
+    """out = scale a b; by way of `spare`, for batched products write dense memory only."""
+    target = out if out.is_contiguous() else spare
+    torch.baddbmm(target, a, b, beta=0, alpha=scale, out=target)
+    if target is spare:
+        out.copy_(spare)
 
 
 def sem_mask(
