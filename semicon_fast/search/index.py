@@ -15,6 +15,8 @@ from .codes import Array, as_tensor, check_bits, check_codes, check_integer, cod
 
 NO_ID = -1
 NO_DISTANCE = 2**31 - 1
+# Beyond N, k only adds padding, at 12 bytes a query: 200 MB of it are more than anybody wants.
+MOST_PADDED = 2**24
 
 
 class HammingIndex:
@@ -99,7 +101,7 @@ class HammingIndex:
 
         Args:
             queries: uint8 (Q, bytes).
-            k: 1 to the larger of N and 2**31 - 1. Where it exceeds what is searched, the rest is
+            k: 1 to the larger of N and 2**24. Where it exceeds what is searched, the rest is
                 distance 2**31 - 1, id -1.
             subset: what to search among: ids, each in the index, or a mask, bool (N,) over all
                 codes in ascending order of id; its codes are copied for the call. None for all.
@@ -108,12 +110,13 @@ class HammingIndex:
         """
         packed = self._queries(queries)
         store = self._searched(subset)
-        k = check_integer(k, "k", 1, max(store.count, NO_DISTANCE))
+        k = check_integer(k, "k", 1, max(store.count, MOST_PADDED))
         near, where = hamming_topk(packed, store.codes, min(k, store.count))
         ids = store.to_ids(where)
-        missing = (0, k - near.shape[1])
-        near = torch.nn.functional.pad(near, missing, value=NO_DISTANCE)
-        ids = torch.nn.functional.pad(ids, missing, value=NO_ID)
+        if k > store.count:
+            missing = (0, k - store.count)
+            near = torch.nn.functional.pad(near, missing, value=NO_DISTANCE)
+            ids = torch.nn.functional.pad(ids, missing, value=NO_ID)
         return like(near, queries), like(ids, queries)
 
     def range_search(
@@ -283,8 +286,8 @@ def _empty(width: int, device: str | torch.device) -> Tensor:
         raise TypeError(f"device must be a string or a torch.device, got {type(device).__name__}")
     try:
         empty = torch.empty(0, width, dtype=torch.uint8, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).partition(". ")[0].partition("\n")[0]
         raise ValueError(
             f"device must be one of this machine's, got {device!r}: {reason}"
         ) from error

@@ -221,7 +221,7 @@ def test_index_says_what_it_is():
         (
             lambda i: i.search(codes(2), 0),
             ValueError,
-            "k must be an integer from 1 to 2147483647, got 0",
+            "k must be an integer from 1 to 16777216, got 0",
         ),
         (lambda i: i.search(codes(2), 1.5), TypeError, "k must be an integer from 1 to .* got 1.5"),
         (lambda i: i.search(codes(2), 1, subset=[0, 5]), ValueError, "subset must be in the index"),

@@ -121,7 +121,7 @@ def wrong_count(draw, low=1):
 
 
 def wrong_k(draw):
-    return draw.choice([wrong_count(draw), 2**31, 2**62, 2**63, 2**100])
+    return draw.choice([wrong_count(draw), 2**24 + 1, 2**31 - 1, 2**62, 2**63])
 
 
 def wrong_path(draw):
