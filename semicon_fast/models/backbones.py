@@ -103,6 +103,57 @@ class Stage4(nn.Module):
         result: Tensor = self.layer4(features)
         return result
 
+    def parts(self, features: Tensor, maps: Tensor) -> Tensor:
+        """The stage on maps[:, i] * features for each i: means over the cells, (B, m, C').
+
+        A map has one value a cell, so a 1x1 convolution of the product is the product with its
+        convolution: those of the first block run once for all parts. In evaluation the parts are
+        one batch; in training each passes BatchNorm alone, as released.
+
+        Args:
+            features: (B, C, H, W) of stage 3.
+            maps: (B, m, H, W).
+        """
+        first, *rest = self.layer4
+        inner, skip = convolved(first, features)
+        # Dense in this order, so that the products keep the layout of the features.
+        maps = maps.contiguous()
+        groups = maps.split(1, dim=1) if self.training else (maps,)
+        found = []
+        for group in groups:
+            x = _scaled_block(first, inner, skip, group)
+            for module in rest:
+                x = module(x)
+            found.append(pooled(x).unflatten(0, (-1, group.shape[1])))
+        return torch.cat(found, dim=1)
+
+
+def convolved(block: nn.Module, features: Tensor) -> tuple[Tensor, Tensor]:
+    """What a stage's first block makes of its input by 1x1 convolutions alone: (inner, skip)."""
+    assert isinstance(block, (BasicBlock, Bottleneck)) and block.downsample is not None
+    inner = block.conv1(features) if isinstance(block, Bottleneck) else features
+    return inner, block.downsample[0](features)
+
+
+def _scaled_block(block: nn.Module, inner: Tensor, skip: Tensor, maps: Tensor) -> Tensor:
+    """The rest of the block for maps * features, (B m, C', H / 2, W / 2), image after image."""
+    assert isinstance(block, (BasicBlock, Bottleneck)) and block.downsample is not None
+    x = times(maps, inner)
+    if isinstance(block, Bottleneck):
+        x = block.relu(block.bn1(x))
+        x = block.relu(block.bn2(block.conv2(x)))
+        x = block.bn3(block.conv3(x))
+    else:
+        x = block.relu(block.bn1(block.conv1(x)))
+        x = block.bn2(block.conv2(x))
+    step = block.stride
+    return block.relu(x + block.downsample[1](times(maps[:, :, ::step, ::step], skip)))
+
+
+def times(maps: Tensor, features: Tensor) -> Tensor:
+    """(B, m, H, W), (B, C, H, W) -> (B m, C, H, W), each map times all channels."""
+    return (maps.unsqueeze(2) * features.unsqueeze(1)).flatten(0, 1)
+
 
 def icon_heads(channels: int) -> int:
     """Groups of ICON's first step in the released network: C' / 64, at least 16."""

@@ -92,19 +92,18 @@ class SEMICON(HashModel):
 
     def forward(self, images: Tensor) -> HashOutput:
         """images (B, 3, S, S) -> codes (B, k), features (B, C'), parts (B, m, C'), maps."""
+        if images.is_cpu and not self.training:
+            # The CPU's convolutions read this layout without reordering it first.
+            images = images.contiguous(memory_format=torch.channels_last)
         trunk = self.backbone(images)
         maps = self.attention(trunk)
-        # One call a part, as released: BatchNorm's statistics are those of one part.
-        features = [pooled(self.refine_global(trunk))] + [
-            pooled(self.refine_local(maps[:, i : i + 1] * trunk)) for i in range(self.parts)
-        ]
+        features = pooled(self.refine_global(trunk))
+        parts = self.refine_local.parts(trunk, maps)
         codes = [
             F.linear(feature, self.get_parameter(self._hash_name(i)))
-            for i, feature in enumerate(features)
+            for i, feature in enumerate((features, *parts.unbind(1)))
         ]
-        return HashOutput(
-            torch.tanh(torch.cat(codes, dim=1)), features[0], torch.stack(features[1:], 1), maps
-        )
+        return HashOutput(torch.tanh(torch.cat(codes, dim=1)), features, parts, maps)
 
     def _load_pretrained(self, weights: Weights) -> None:
         state = pretrained(self.backbone_name, weights)
