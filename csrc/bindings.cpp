@@ -101,6 +101,70 @@ Tensor hamming_histogram(const Tensor& queries, const Tensor& database) {
   return result;
 }
 
+// Groups as hamming.h has them, and the tensors that hold them: int64 vectors, and every index in
+// them within what it indexes.
+struct CheckedGroups {
+  Tensor of, members, lims;
+
+  CheckedGroups(const char* op, const Arguments& codes, const Tensor& groups_,
+                const Tensor& members_, const Tensor& lims_)
+      : of(groups_.contiguous()), members(members_.contiguous()), lims(lims_.contiguous()) {
+    for (const Tensor& t : {of, members, lims}) {
+      TORCH_CHECK_TYPE(t.scalar_type() == at::kLong, op,
+                       ": groups, members and lims must be int64, got ", t.scalar_type());
+      TORCH_CHECK_VALUE(t.dim() == 1, op, ": groups, members and lims must be vectors, got ",
+                        t.sizes());
+    }
+    const int64_t count = lims.size(0) - 1, size = codes.database.size(0);
+    TORCH_CHECK_VALUE(of.size(0) == codes.queries.size(0), op, ": groups must have one entry for ",
+                      "each of the ", codes.queries.size(0), " queries, got ", of.size(0));
+    const Groups g = get();
+    bool good = count >= 0 && g.lims[0] == 0 && g.lims[count] == members.size(0);
+    for (int64_t i = 0; good && i < count; ++i) good = g.lims[i] <= g.lims[i + 1];
+    TORCH_CHECK_VALUE(good, op, ": lims must ascend from 0 to the number of members, ",
+                      members.size(0));
+    for (int64_t i = 0; i < count; ++i) {
+      int64_t previous = -1;
+      for (int64_t m = g.lims[i]; m < g.lims[i + 1]; previous = g.members[m++]) {
+        good = good && g.members[m] > previous && g.members[m] < size;
+      }
+    }
+    TORCH_CHECK_VALUE(good, op, ": members must be positions in the database of ", size,
+                      " codes, ascending within a group");
+    for (int64_t q = 0; q < of.size(0); ++q) good = good && g.of[q] >= 0 && g.of[q] < count;
+    TORCH_CHECK_VALUE(good, op, ": groups must be at least 0 and less than ", count);
+  }
+  Groups get() const {
+    return {of.const_data_ptr<int64_t>(), members.const_data_ptr<int64_t>(),
+            lims.const_data_ptr<int64_t>()};
+  }
+  int64_t wanted() const {
+    const Groups g = get();
+    int64_t sum = 0;
+    for (int64_t q = 0; q < of.size(0); ++q) sum += g.lims[g.of[q] + 1] - g.lims[g.of[q]];
+    return sum;
+  }
+};
+
+Tensor hamming_ranks(const Tensor& queries, const Tensor& database, const Tensor& groups,
+                     const Tensor& members, const Tensor& lims) {
+  const Arguments codes("hamming_ranks", queries, database);
+  const CheckedGroups wanted("hamming_ranks", codes, groups, members, lims);
+  Tensor result = fresh({wanted.wanted()}, at::kLong);
+  ranks(codes.q(), codes.d(), wanted.get(), threads(), result.mutable_data_ptr<int64_t>());
+  return result;
+}
+
+Tensor hamming_group_histogram(const Tensor& queries, const Tensor& database, const Tensor& groups,
+                               const Tensor& members, const Tensor& lims) {
+  const Arguments codes("hamming_group_histogram", queries, database);
+  const CheckedGroups wanted("hamming_group_histogram", codes, groups, members, lims);
+  Tensor result = at::empty({queries.size(0), 8 * queries.size(1) + 1}, at::kLong);
+  group_histogram(codes.q(), codes.d(), wanted.get(), threads(),
+                  result.mutable_data_ptr<int64_t>());
+  return result;
+}
+
 std::string isa() { return active_isa().name; }
 
 // Fastest first.
@@ -128,4 +192,6 @@ TORCH_LIBRARY_IMPL(semicon_fast, CPU, m) {
   m.impl("hamming_topk", &semicon_fast::hamming_topk);
   m.impl("hamming_range", &semicon_fast::hamming_range);
   m.impl("hamming_histogram", &semicon_fast::hamming_histogram);
+  m.impl("hamming_group_histogram", &semicon_fast::hamming_group_histogram);
+  m.impl("hamming_ranks", &semicon_fast::hamming_ranks);
 }

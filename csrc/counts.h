@@ -1,7 +1,8 @@
-// Histograms of small integers, without waiting for the last store to the same counter.
+// Histograms of distances, without waiting for the last store to the same counter.
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace semicon_fast {
@@ -29,17 +30,32 @@ class Counts {
     for (; i < n; ++i) ++table[distances[i]];
   }
 
+  // How many were at this distance so far.
+  int64_t at(int64_t query, int64_t distance) const {
+    const int64_t* table = &counts_[query * tables_ * width_ + distance];
+    int64_t sum = 0;
+    for (int64_t t = 0; t < tables_; ++t) sum += table[t * width_];
+    return sum;
+  }
+
   // Adds one query's histogram to `sum` (bits + 1,).
   void add_to(int64_t query, int64_t* sum) const {
-    const int64_t* table = &counts_[query * tables_ * width_];
-    for (int64_t t = 0; t < tables_; ++t) {
-      for (int64_t i = 0; i < width_; ++i) sum[i] += table[t * width_ + i];
-    }
+    for (int64_t d = 0; d < width_; ++d) sum[d] += at(query, d);
   }
 
  private:
   int64_t width_, tables_;
   std::vector<int64_t> counts_;
 };
+
+// counts (ranges, width) of one query -> where the first code of each (range, distance) goes.
+inline void to_offsets(int64_t* counts, int64_t ranges, int64_t width) {
+  int64_t next = 0;
+  for (int64_t distance = 0; distance < width; ++distance) {
+    for (int64_t range = 0; range < ranges; ++range) {
+      next += std::exchange(counts[range * width + distance], next);
+    }
+  }
+}
 
 }  // namespace semicon_fast

@@ -27,6 +27,22 @@ void topk(const Codes& queries, const Codes& database, int64_t k, int threads, i
 // How many codes lie at each distance -> counts (Q, 8 * bytes + 1).
 void histogram(const Codes& queries, const Codes& database, int threads, int64_t* counts);
 
+// Members of groups of codes: the positions members[lims[g]] to members[lims[g + 1] - 1], ascending.
+struct Groups {
+  const int64_t* of;       // (Q,): each query's group
+  const int64_t* members;
+  const int64_t* lims;
+};
+
+// The ranks, from 1, that the members of each query's group have among all codes by (distance,
+// position), ascending -> ranks: query after query, as many as its group has members.
+void ranks(const Codes& queries, const Codes& database, const Groups& groups, int threads,
+           int64_t* ranks);
+
+// How many members of its group lie at each distance from a query -> counts (Q, 8 * bytes + 1).
+void group_histogram(const Codes& queries, const Codes& database, const Groups& groups,
+                     int threads, int64_t* counts);
+
 // Every code within a radius, ascending by (distance, position) within a query.
 class Ball {
  public:

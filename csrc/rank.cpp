@@ -1,7 +1,6 @@
 #include "rank.h"
 
 #include <algorithm>
-#include <utility>
 #include <vector>
 
 #include "counts.h"
@@ -9,16 +8,6 @@
 
 namespace semicon_fast {
 namespace {
-
-// counts (ranges, width) of one query -> where the first code of each (range, distance) goes.
-void to_offsets(int64_t* counts, int64_t ranges, int64_t width) {
-  int64_t next = 0;
-  for (int64_t distance = 0; distance < width; ++distance) {
-    for (int64_t range = 0; range < ranges; ++range) {
-      next += std::exchange(counts[range * width + distance], next);
-    }
-  }
-}
 
 // One tile of queries. All its distances are kept, so that each row of results is written at one
 // go and stays in cache meanwhile.

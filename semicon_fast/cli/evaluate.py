@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.console import Console
+from rich.progress import Progress
 
 from .common import console, errors_as_sentences, help_of, print_json, table
 
@@ -71,17 +73,20 @@ def _galleries(queries: Path, database: Path, topk: int | None, denominator: str
         raise ValueError("both galleries need labels: encode folders named by class")
     number = {name: i for i, name in enumerate(names)}
     labels = [np.array([number[n] for n in g.labels], np.int64) for g in (asked, searched)]
-    figures = metrics.evaluate(
-        np.asarray(asked.codes),
-        np.asarray(searched.codes),
-        *labels,
-        bits=asked.bits,
-        topk=topk,
-        denominator=denominator,
-        ties="expected",
-        all_ties=True,
-        curve=True,
-    )
+    with Progress(console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("evaluate", total=len(asked))
+        figures = metrics.evaluate(
+            np.asarray(asked.codes),
+            np.asarray(searched.codes),
+            *labels,
+            bits=asked.bits,
+            topk=topk,
+            denominator=denominator,
+            ties="expected",
+            all_ties=True,
+            curve=True,
+            progress=lambda queries: shown.advance(task, queries),
+        )
     protocol = f"query = {queries} ({len(asked):,}), database = {database} ({len(searched):,})"
     return {"protocol": protocol, "evaluation": {"symmetric (encoded database)": figures}}
 

@@ -40,13 +40,19 @@ def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(denominator > 0, numerator / denominator.clamp(min=1), 0.0)
 
 
-def from_hits(hits: Tensor, relevant: Tensor, denominator: str) -> Tensor:
-    """hits bool (q, K) in ranked order, relevant int64 (q,) -> AP float64 (q,)."""
-    topk = hits.shape[1]
-    found = hits.cumsum(1)
-    ranks = torch.arange(1, topk + 1, dtype=torch.float64, device=hits.device)
-    numerator = (found / ranks).mul_(hits).sum(1)
-    return _ratio(numerator, denominator_of(denominator, hits.sum(1), relevant, topk))
+def from_ranks(ranks: Tensor, counts: Tensor, topk: int, denominator: str) -> Tensor:
+    """ranks int64 (T,) of the relevant codes, counts (q,) of them a query -> AP float64 (q,)."""
+    first = counts.cumsum(0) - counts
+    places = torch.arange(1, len(ranks) + 1, device=ranks.device)
+    precisions = (places - first.repeat_interleave(counts)) / ranks.double()
+    numerator = sum_each(precisions.masked_fill_(ranks > topk, 0.0), counts)
+    found = sum_each((ranks <= topk).double(), counts)
+    return _ratio(numerator, denominator_of(denominator, found, counts, topk))
+
+
+def sum_each(values: Tensor, counts: Tensor) -> Tensor:
+    """Sums of the first counts[0] values, the next counts[1], ...: float64 (T,) -> (q,)."""
+    return torch.segment_reduce(values, "sum", lengths=counts, unsafe=True, initial=0.0)
 
 
 def from_histograms(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..search.codes import check_integer
-from ._average_precision import from_histograms, from_hits
+from ._average_precision import from_histograms, from_ranks, sum_each
 from ._retrieval import Block
 
 
@@ -30,14 +30,14 @@ def depth_of(topk: int | None, size: int) -> int:
 def block_average_precision(block: Block, depth: int, ties: str, denominator: str) -> Tensor:
     """AP float64 (q,) of the first `depth` ranks."""
     if ties == "stable":
-        return from_hits(block.hits[:, :depth], block.relevant_count, denominator)
+        return from_ranks(block.ranks, block.relevant_count, depth, denominator)
     return from_histograms(block.total, block.relevant, depth, ties, denominator)
 
 
 def block_hits(block: Block, depth: int, ties: str) -> Tensor:
     """Relevant codes within the first `depth` ranks, float64 (q,); an expectation if so asked."""
     if ties == "stable":
-        return block.hits[:, :depth].sum(1).double()
+        return sum_each((block.ranks <= depth).double(), block.relevant_count)
     total, relevant = block.total, block.relevant
     taken = (depth - (total.cumsum(1) - total)).clamp(min=0).minimum(total)
     if ties == "optimistic":

@@ -1,6 +1,6 @@
 """Every figure of a retrieval in one pass over the codes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,12 +31,6 @@ class _Plan:
     precision_at: list[int]
     recall_at: list[int]
     radius: int
-
-    def ranks(self) -> int | None:
-        """How deep a ranking must go; None where no figure depends on one."""
-        if self.ties != "stable" and not self.all_ties:
-            return None
-        return max([self.depth, *self.precision_at, *self.recall_at])
 
     def measure(self, block: Block, size: int) -> Iterator[tuple[str, Tensor]]:
         """Names and values (q,), whose mean over all queries is the figure."""
@@ -70,6 +64,7 @@ def evaluate(
     recall_at: Sequence[int] = (1, 10, 100),
     radius: int = 2,
     curve: bool = False,
+    progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """The usual figures as a dict that `json.dumps` takes; same numbers as the single functions.
 
@@ -79,6 +74,7 @@ def evaluate(
     and "mAP_pessimistic"; with curve also "curve": {"radius", "precision", "recall", "nonempty"} as
     lists. Then what they were computed from: "bits", "queries", "database", "topk", "ties",
     "denominator", and "queries_without_relevant", the queries that no ranking can serve.
+    progress: called after each block with the number of queries in it.
     Raises as `mean_average_precision`, before anything is computed.
     """
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
@@ -91,7 +87,7 @@ def evaluate(
         [check_integer(k, "recall_at", 1) for k in recall_at],
         check_integer(radius, "radius", 0),
     )
-    return _figures(retrieval, plan, curve) | {
+    return _figures(retrieval, plan, curve, progress) | {
         "bits": bits,
         "queries": len(retrieval),
         "database": retrieval.size,
@@ -101,15 +97,19 @@ def evaluate(
     }
 
 
-def _figures(retrieval: Retrieval, plan: _Plan, curve: bool) -> dict[str, Any]:
+def _figures(
+    retrieval: Retrieval, plan: _Plan, curve: bool, progress: Callable[[int], object] | None
+) -> dict[str, Any]:
     values: dict[str, list[Tensor]] = {}
     curves, missing = [], 0
-    for block in retrieval.blocks(plan.ranks()):
+    for block in retrieval.blocks():
         for name, part in plan.measure(block, retrieval.size):
             values.setdefault(name, []).append(part)
         missing += int((block.relevant_count == 0).sum())
         if curve:
             curves.append(block_curve(block))
+        if progress is not None:
+            progress(len(block.queries))
     result: dict[str, Any] = {name: float(torch.cat(v).mean()) for name, v in values.items()}
     result["queries_without_relevant"] = missing
     if curve:

@@ -35,10 +35,7 @@ def average_precision(
     check_choice(ties, TIES, "ties")
     check_choice(denominator, DENOMINATORS, "denominator")
     depth = depth_of(topk, retrieval.size)
-    values = retrieval.each(
-        depth if ties == "stable" else None,
-        lambda block: block_average_precision(block, depth, ties, denominator),
-    )
+    values = retrieval.each(lambda block: block_average_precision(block, depth, ties, denominator))
     return like(values, queries)
 
 
@@ -125,7 +122,7 @@ def recall_at(
     """
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
     depth = depth_of(check_integer(k, "k", 1), retrieval.size)
-    relevant = retrieval.each(None, lambda block: block.relevant_count)
+    relevant = retrieval.each(lambda block: block.relevant_count)
     return float((_hits(retrieval, depth, ties) / relevant.clamp(min=1)).mean())
 
 
@@ -145,7 +142,7 @@ def precision_within_radius(
     """
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
     check_integer(radius, "radius", 0)
-    return float(retrieval.each(None, lambda block: block_ball(block, radius)).mean())
+    return float(retrieval.each(lambda block: block_ball(block, radius)).mean())
 
 
 class PrecisionRecallCurve(NamedTuple):
@@ -168,7 +165,7 @@ def precision_recall_curve(
     has recall 0. Codes, labels and errors as in `mean_average_precision`.
     """
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
-    sums = sum(block_curve(block) for block in retrieval.blocks(None))
+    sums = sum(block_curve(block) for block in retrieval.blocks())
     assert isinstance(sums, Tensor)
     precision, recall, nonempty = sums / len(retrieval)
     radius = torch.arange(bits + 1, device=precision.device)
@@ -242,6 +239,4 @@ def _bit_positions(bit_groups: Mapping[str, slice], bits: int) -> dict[str, list
 
 def _hits(retrieval: Retrieval, depth: int, ties: str) -> Tensor:
     check_choice(ties, TIES, "ties")
-    return retrieval.each(
-        depth if ties == "stable" else None, lambda block: block_hits(block, depth, ties)
-    )
+    return retrieval.each(lambda block: block_hits(block, depth, ties))

@@ -3,16 +3,18 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..ops.hamming import hamming_distance, hamming_histogram, hamming_topk
+from ..ops.hamming import hamming_group_histogram, hamming_histogram, hamming_ranks
 from ..search.codes import as_tensor, check_codes
 
-# Pairs (query, code) held at a time; a pair costs up to 40 bytes on the way to an AP.
+# Relevant pairs (query, code) held at a time; one costs up to 40 bytes on the way to an AP.
 _PAIRS = 1 << 22
+# Entries of a block's histograms: what is computed from them then stays in cache.
+_BINS = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,22 +68,35 @@ class Retrieval:
         return self.query_labels.ndim == 2
 
     @cached_property
-    def _by_class(self) -> tuple[Tensor, Tensor]:
-        """Database labels in ascending order, and the codes in the same order."""
+    def by_class(self) -> "Groups":
+        """Single-label: the database positions of each class, and a last group without any."""
         labels, order = self.database_labels.sort(stable=True)
-        return labels, self.database[order]
+        classes, sizes = labels.unique_consecutive(return_counts=True)
+        lims = torch.cat([sizes.new_zeros(1), sizes.cumsum(0), sizes.sum().view(1)])
+        nearest = torch.searchsorted(classes, self.query_labels.contiguous())
+        known = nearest < len(classes)
+        known[known.clone()] = classes[nearest[known]] == self.query_labels[known]
+        return Groups(torch.where(known, nearest, len(classes)), order, lims)
 
-    def blocks(self, depth: int | None) -> Iterator["Block"]:
-        """All queries in order. depth: how many ranks, up to N, are wanted; None for no ranking."""
-        depth = None if depth is None else min(depth, self.size)
-        paired = depth is not None or self.multi_label
-        step = max(1, _PAIRS // max(1, self.size if paired else 8 * self.queries.shape[1]))
+    def blocks(self) -> Iterator["Block"]:
+        """All queries, in order."""
+        relevant = self.size if self.multi_label else int(self.by_class.lims.diff().max())
+        width = 8 * self.queries.shape[1] + 1
+        step = max(1, min(_BINS // width, _PAIRS // max(1, relevant)))
         for start in range(0, len(self), step):
-            yield Block(self, slice(start, start + step), depth)
+            yield Block(self, slice(start, start + step))
 
-    def each(self, depth: int | None, measure: Callable[["Block"], Tensor]) -> Tensor:
+    def each(self, measure: Callable[["Block"], Tensor]) -> Tensor:
         """`measure` of every block, put together along the queries."""
-        return torch.cat([measure(block) for block in self.blocks(depth)])
+        return torch.cat([measure(block) for block in self.blocks()])
+
+
+class Groups(NamedTuple):
+    """Each query's relevant codes: members[lims[g]] to members[lims[g + 1] - 1], g = of[query]."""
+
+    of: Tensor
+    members: Tensor
+    lims: Tensor
 
 
 @dataclass(eq=False)
@@ -90,15 +105,10 @@ class Block:
 
     retrieval: Retrieval
     rows: slice
-    depth: int | None
 
     @cached_property
     def queries(self) -> Tensor:
         return self.retrieval.queries[self.rows]
-
-    @cached_property
-    def labels(self) -> Tensor:
-        return self.retrieval.query_labels[self.rows]
 
     @cached_property
     def total(self) -> Tensor:
@@ -109,54 +119,33 @@ class Block:
     @cached_property
     def relevant(self) -> Tensor:
         """Relevant database codes at each distance, int64 (q, bits + 1)."""
-        counts = self._shared_histogram() if self.retrieval.multi_label else self._class_histogram()
+        counts = hamming_group_histogram(self.queries, self.retrieval.database, *self._groups)
         return counts[:, : self.retrieval.bits + 1]
 
     @cached_property
     def relevant_count(self) -> Tensor:
         """Relevant database codes of each query, int64 (q,)."""
-        if self.retrieval.multi_label:
-            return self._shared.sum(1)
-        labels, _ = self.retrieval._by_class
-        wanted = self.labels.contiguous()
-        below = torch.searchsorted(labels, wanted)
-        return torch.searchsorted(labels, wanted, right=True) - below
+        return self._groups.lims.diff()[self._groups.of]
 
     @cached_property
-    def hits(self) -> Tensor:
-        """Which of the first `depth` ranks are relevant, ties by database position: bool (q, K)."""
-        assert self.depth is not None
-        _, order = hamming_topk(self.queries, self.retrieval.database, self.depth)
-        if self.retrieval.multi_label:
-            return self._shared.gather(1, order)
-        return self.retrieval.database_labels[order] == self.labels.unsqueeze(1)
+    def ranks(self) -> Tensor:
+        """Ranks, from 1, of the relevant codes, ties by database position: int64 (T,).
+
+        Query after query, `relevant_count` each, ascending.
+        """
+        return hamming_ranks(self.queries, self.retrieval.database, *self._groups)
 
     @cached_property
-    def _shared(self) -> Tensor:
-        """Whether query and code have a label in common, bool (q, N)."""
-        mine, theirs = self.labels.float(), self.retrieval.database_labels.float()
+    def _groups(self) -> Groups:
+        if not self.retrieval.multi_label:
+            every = self.retrieval.by_class
+            return every._replace(of=every.of[self.rows])
+        mine = self.retrieval.query_labels[self.rows].float()
         with torch.autocast(mine.device.type, enabled=False):
-            return mine @ theirs.T > 0
-
-    def _shared_histogram(self) -> Tensor:
-        distances = hamming_distance(self.queries, self.retrieval.database)
-        width = 8 * self.queries.shape[1] + 1
-        first = torch.arange(len(distances), device=distances.device).mul_(width).unsqueeze(1)
-        bins = (distances + first)[self._shared]
-        return torch.bincount(bins, minlength=len(distances) * width).view(-1, width)
-
-    def _class_histogram(self) -> Tensor:
-        """Reads 1/C of the pairs: each class of queries meets its own class of codes only."""
-        labels, codes = self.retrieval._by_class
-        wanted, group = self.labels.unique(return_inverse=True)
-        first = torch.searchsorted(labels, wanted).tolist()
-        last = torch.searchsorted(labels, wanted, right=True).tolist()
-        members = group.sort(stable=True).indices.split(torch.bincount(group).tolist())
-        shape = (len(self.labels), 8 * self.queries.shape[1] + 1)
-        counts = torch.zeros(shape, dtype=torch.int64, device=self.labels.device)
-        for rows, start, stop in zip(members, first, last, strict=True):
-            counts[rows] = hamming_histogram(self.queries[rows], codes[start:stop])
-        return counts
+            shared = mine @ self.retrieval.database_labels.float().T > 0
+        sizes = shared.sum(1)
+        lims = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+        return Groups(torch.arange(len(sizes), device=sizes.device), shared.nonzero()[:, 1], lims)
 
 
 def _labels(values: Any, codes: Tensor, name: str) -> Tensor:

@@ -2,15 +2,24 @@
 
 from . import _cpu, _triton  # noqa: F401  register themselves
 from ._library import backends
-from .hamming import hamming_distance, hamming_histogram, hamming_range, hamming_topk
+from .hamming import (
+    hamming_distance,
+    hamming_group_histogram,
+    hamming_histogram,
+    hamming_range,
+    hamming_ranks,
+    hamming_topk,
+)
 from .icon_attention import icon_attention
 from .sem_mask import sem_mask
 
 __all__ = [
     "backends",
     "hamming_distance",
+    "hamming_group_histogram",
     "hamming_histogram",
     "hamming_range",
+    "hamming_ranks",
     "hamming_topk",
     "icon_attention",
     "sem_mask",

@@ -39,6 +39,16 @@ def _fake_histogram(queries: Tensor, database: Tensor) -> Tensor:
     return queries.new_empty(queries.shape[0], 8 * queries.shape[1] + 1, dtype=torch.int64)
 
 
+def _fake_group_histogram(queries: Tensor, database: Tensor, *groups: Tensor) -> Tensor:
+    return _fake_histogram(queries, database)
+
+
+def _fake_ranks(
+    queries: Tensor, database: Tensor, groups: Tensor, members: Tensor, lims: Tensor
+) -> Tensor:
+    return queries.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int64)
+
+
 def _native_first(implementation: Callable[..., Any]) -> Callable[..., Any]:
     """`implementation`, for the calls before the native kernels are loaded or where there are none.
 
@@ -74,6 +84,18 @@ HISTOGRAM = define(
     "hamming_histogram(Tensor queries, Tensor database) -> Tensor",
     _native_first(reference.hamming_histogram),
     _fake_histogram,
+)
+GROUP_HISTOGRAM = define(
+    "hamming_group_histogram(Tensor queries, Tensor database, Tensor groups, Tensor members, "
+    "Tensor lims) -> Tensor",
+    _native_first(reference.hamming_group_histogram),
+    _fake_group_histogram,
+)
+RANKS = define(
+    "hamming_ranks(Tensor queries, Tensor database, Tensor groups, Tensor members, Tensor lims) "
+    "-> Tensor",
+    _native_first(reference.hamming_ranks),
+    _fake_ranks,
 )
 
 
@@ -148,3 +170,37 @@ def hamming_histogram(queries: Tensor, database: Tensor) -> Tensor:
     _check("hamming_histogram", queries, database)
     result: Tensor = HISTOGRAM(queries, database)
     return result
+
+
+def hamming_ranks(
+    queries: Tensor, database: Tensor, groups: Tensor, members: Tensor, lims: Tensor
+) -> Tensor:
+    """Ranks, from 1, of the members of each query's group among all codes, int64 (T,).
+
+    Codes are ordered by (distance, position). queries uint8 (Q, bytes), database uint8 (N, bytes);
+    groups int64 (Q,): a group for each query; group g is the database positions members[lims[g]] to
+    members[lims[g + 1] - 1], ascending. The ranks come query after query, each ascending.
+    """
+    _check("hamming_ranks", queries, database)
+    _check_groups("hamming_ranks", groups, members, lims)
+    result: Tensor = RANKS(queries, database, groups, members, lims)
+    return result
+
+
+def hamming_group_histogram(
+    queries: Tensor, database: Tensor, groups: Tensor, members: Tensor, lims: Tensor
+) -> Tensor:
+    """How many members of a query's group lie at each distance: int64 (Q, 8 * bytes + 1).
+
+    Arguments as in `hamming_ranks`.
+    """
+    _check("hamming_group_histogram", queries, database)
+    _check_groups("hamming_group_histogram", groups, members, lims)
+    result: Tensor = GROUP_HISTOGRAM(queries, database, groups, members, lims)
+    return result
+
+
+def _check_groups(op: str, *groups: Tensor) -> None:
+    for name, value in zip(("groups", "members", "lims"), groups, strict=True):
+        if not isinstance(value, Tensor) or value.dtype is not torch.int64 or value.ndim != 1:
+            raise TypeError(f"{op}: {name} must be an int64 tensor with one dimension")

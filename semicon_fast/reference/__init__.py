@@ -1,14 +1,23 @@
 """Every operation in plain PyTorch: the truth, and the path where nothing faster is registered."""
 
-from .hamming import hamming_distance, hamming_histogram, hamming_range, hamming_topk
+from .hamming import (
+    hamming_distance,
+    hamming_group_histogram,
+    hamming_histogram,
+    hamming_range,
+    hamming_ranks,
+    hamming_topk,
+)
 from .icon_attention import icon_attention, icon_attention_backward
 from .layout import memory_format_of
 from .sem_mask import sem_mask, sem_mask_backward
 
 __all__ = [
     "hamming_distance",
+    "hamming_group_histogram",
     "hamming_histogram",
     "hamming_range",
+    "hamming_ranks",
     "hamming_topk",
     "icon_attention",
     "icon_attention_backward",

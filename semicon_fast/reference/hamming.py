@@ -150,3 +150,47 @@ def hamming_histogram(queries: Tensor, database: Tensor) -> Tensor:
             counts = torch.bincount(bins.flatten(), minlength=len(signs) * width)
             result[rows] += counts.view(len(signs), width)
     return result
+
+
+def hamming_ranks(
+    queries: Tensor, database: Tensor, groups: Tensor, members: Tensor, lims: Tensor
+) -> Tensor:
+    """Ranks, from 1, of each query's group among all codes by (distance, position): int64 (T,).
+
+    groups int64 (Q,): which group a query asks for; group g is the positions members[lims[g]] to
+    members[lims[g + 1] - 1], ascending. Query after query, ranks ascending.
+    """
+    total = database.shape[0]
+    result = [members.new_empty(0)]
+    for rows in _blocks(queries.shape[0], max(1, _PAIRS // max(1, total))):
+        row, wanted = _members(groups[rows], members, lims)
+        order = hamming_topk(queries[rows], database, total)[1]
+        rank = torch.empty_like(order)
+        rank.scatter_(1, order, torch.arange(1, total + 1, device=order.device).expand_as(order))
+        result.append((row * (total + 1) + rank[row, wanted]).sort().values % (total + 1))
+    return torch.cat(result)
+
+
+def hamming_group_histogram(
+    queries: Tensor, database: Tensor, groups: Tensor, members: Tensor, lims: Tensor
+) -> Tensor:
+    """How many codes of its group lie at each distance from a query: int64 (Q, 8 * bytes + 1).
+
+    Groups as in `hamming_ranks`.
+    """
+    width = 8 * queries.shape[1] + 1
+    row, wanted = _members(groups, members, lims)
+    result = torch.zeros(queries.shape[0] * width, dtype=torch.int64, device=queries.device)
+    for pairs in _blocks(len(row), max(1, _PAIRS // width)):
+        differing = queries[row[pairs]] ^ database[wanted[pairs]]
+        bins = unpack_bits(differing).sum(1) + row[pairs] * width
+        result += torch.bincount(bins, minlength=len(result))
+    return result.view(-1, width)
+
+
+def _members(groups: Tensor, members: Tensor, lims: Tensor) -> tuple[Tensor, Tensor]:
+    """Every (query, position) of its group, int64 (T,) each, query after query."""
+    sizes = lims.diff()[groups]
+    row = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
+    place = torch.arange(len(row), device=row.device) - (sizes.cumsum(0) - sizes)[row]
+    return row, members[lims[groups][row] + place]

@@ -96,7 +96,7 @@ def test_curve_is_precision_and_recall_of_each_ball(monkeypatch, multi):
 @pytest.mark.parametrize("multi", [False, True], ids=["single-label", "multi-label"])
 @pytest.mark.parametrize("ties", RULES)
 def test_evaluate_gives_the_numbers_of_the_single_functions(monkeypatch, ties, multi):
-    monkeypatch.setattr(_retrieval, "_PAIRS", 700)
+    monkeypatch.setattr(_retrieval, "_PAIRS", 150)
     arguments = random_problem(multi=multi)
     result = metrics.evaluate(
         *arguments,
@@ -259,3 +259,11 @@ def test_labels_of_any_integer_type_and_codes_with_strides_are_taken():
         all_ties=True,
     )
     assert found == wanted
+
+
+def test_progress_adds_up_to_the_queries(monkeypatch):
+    monkeypatch.setattr(_retrieval, "_BINS", 100)
+    arguments = random_problem()
+    steps = []
+    metrics.evaluate(*arguments, bits=BITS, progress=steps.append)
+    assert len(steps) > 1 and sum(steps) == len(arguments[0])

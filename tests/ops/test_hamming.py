@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from semicon_fast import ops
+from semicon_fast import native, ops
 from semicon_fast.reference import hamming as reference
 
 OPS = {
@@ -11,6 +11,16 @@ OPS = {
     "hamming_topk": (5,),
     "hamming_range": (6,),
     "hamming_histogram": (),
+    "hamming_ranks": (
+        torch.tensor([0, 1, 2, 1, 0, 0]),
+        torch.tensor([0, 3, 49, 7, 8]),
+        torch.tensor([0, 3, 5, 5]),
+    ),
+    "hamming_group_histogram": (
+        torch.tensor([0, 1, 2, 1, 0, 0]),
+        torch.tensor([0, 3, 49, 7, 8]),
+        torch.tensor([0, 3, 5, 5]),
+    ),
 }
 
 
@@ -79,3 +89,50 @@ def test_operation_refuses_in_a_sentence(name, queries, database, error, words):
 def test_operation_refuses_numbers_out_of_range(call, error, words):
     with pytest.raises(error, match=words):
         call(codes(2, 3))
+
+
+def by_class(labels, classes):
+    """(members, lims) of every class."""
+    sizes = torch.bincount(labels, minlength=classes)
+    return labels.sort(stable=True).indices, torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+
+
+@pytest.mark.parametrize(
+    "rows, size, bytes_, classes",
+    [(37, 1000, 1, 7), (3, 70_000, 6, 5), (1, 40_000, 2, 1), (300, 900, 17, 60), (5, 0, 3, 2)],
+)
+def test_ranks_and_histograms_of_groups_equal_those_of_whole_rankings(rows, size, bytes_, classes):
+    queries, database = codes(rows, bytes_), codes(size, bytes_, seed=1)
+    generator = torch.Generator().manual_seed(2)
+    labels = torch.randint(classes, (size,), generator=generator)
+    groups = torch.randint(classes, (rows,), generator=generator)
+    members, lims = by_class(labels, classes)
+    ranks = ops.hamming_ranks(queries, database, groups, members, lims)
+    distances, order = ops.hamming_topk(queries, database, size)
+    hits = labels[order] == groups.unsqueeze(1)
+    assert torch.equal(ranks, hits.nonzero()[:, 1] + 1)
+    counts = ops.hamming_group_histogram(queries, database, groups, members, lims)
+    wanted = torch.zeros_like(counts).scatter_add_(1, distances.long(), hits.long())
+    assert torch.equal(counts, wanted)
+
+
+@pytest.mark.parametrize("name", ["hamming_ranks", "hamming_group_histogram"])
+@pytest.mark.parametrize(
+    "groups, members, lims, error, words",
+    [
+        ([0.0], [0], [0, 1], TypeError, "groups must be an int64 tensor"),
+        ([0, 0], [0], [0, 1], ValueError, "one entry for each of the 1 queries, got 2"),
+        ([1], [0], [0, 1], ValueError, "groups must be at least 0 and less than 1"),
+        ([-1], [0], [0, 1], ValueError, "groups must be at least 0"),
+        ([0], [9], [0, 1], ValueError, "positions in the database of 5 codes"),
+        ([0], [-1], [0, 1], ValueError, "positions in the database"),
+        ([0], [3, 2], [0, 2], ValueError, "ascending within a group"),
+        ([0], [0], [0, 2], ValueError, "lims must ascend from 0 to the number of members, 1"),
+        ([0], [0], [1, 1], ValueError, "lims must ascend"),
+    ],
+)
+@pytest.mark.skipif(not native.load(), reason="the reference leaves indexing to torch")
+def test_groups_that_point_elsewhere_are_refused(name, groups, members, lims, error, words):
+    vectors = (torch.tensor(values) for values in (groups, members, lims))
+    with pytest.raises(error, match=f"{name}: .*{words}"):
+        getattr(ops, name)(codes(1, 3), codes(5, 3), *vectors)
