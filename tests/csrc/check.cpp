@@ -124,6 +124,40 @@ void check_pairs(const Case& c, const std::vector<std::vector<int32_t>>& rows) {
   }
 }
 
+// Groups of any size, empty ones and such as nobody asks for among them.
+void check_ranks(const Case& c, const std::vector<std::vector<int32_t>>& rows) {
+  const int64_t count = c.database.codes.count;
+  std::mt19937_64 own(static_cast<uint64_t>(count * 31 + c.radius));
+  std::vector<int64_t> of, members, lims{0};
+  for (int64_t g = 0; g < 5; ++g) {
+    const uint64_t every[] = {1, 2, 17, 400, 1u << 20};
+    for (int64_t n = 0; n < count; ++n) {
+      if (own() % every[g] == 0) members.push_back(n);
+    }
+    lims.push_back(static_cast<int64_t>(members.size()));
+  }
+  std::vector<int64_t> expected;
+  for (const auto& row : rows) {
+    const auto g = static_cast<int64_t>(own() % 5);
+    of.push_back(g);
+    const auto before = [&](int64_t a, int64_t b) {
+      return row[a] != row[b] ? row[a] < row[b] : a < b;
+    };
+    std::vector<int64_t> order(row.size());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int64_t>(i);
+    std::sort(order.begin(), order.end(), before);
+    for (size_t i = 0; i < order.size(); ++i) {
+      if (std::binary_search(members.begin() + lims[g], members.begin() + lims[g + 1], order[i])) {
+        expected.push_back(static_cast<int64_t>(i) + 1);
+      }
+    }
+  }
+  std::vector<int64_t> found(expected.size());
+  semicon_fast::ranks(c.queries.codes, c.database.codes, {of.data(), members.data(), lims.data()},
+                      c.threads, found.data());
+  require(found == expected, "ranks", c);
+}
+
 Case random_case(int64_t round) {
   const int64_t lengths[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17, 24, 32, 33, 64, 96, 128, 257, 512};
   const int64_t bytes = lengths[round % 20];
@@ -143,6 +177,7 @@ void check(const Case& c, const std::vector<std::vector<int32_t>>& rows) {
   check_topk(c, rows);
   check_ball(c, rows);
   check_pairs(c, rows);
+  check_ranks(c, rows);
 }
 
 }  // namespace

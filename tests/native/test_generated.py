@@ -105,6 +105,23 @@ def searched(ranking, ids, k):
     )
 
 
+def grouped(rng, queries, count):
+    """groups, members and lims of groups with all codes, some, one in a hundred, and none."""
+    members = [(rng.random(count) < share).nonzero()[0] for share in (1.0, 0.3, 0.01, 0.0)]
+    lims = np.cumsum([0, *map(len, members)])
+    tables = rng.integers(0, 4, queries), np.concatenate(members), lims
+    return [torch.from_numpy(table) for table in tables]
+
+
+def ranks(ranking, groups, members, lims):
+    """Ranks, from 1, of each query's members, read off the whole ranking."""
+    found = [torch.empty(0, dtype=torch.int64)]
+    for order, group in zip(ranking[1], groups, strict=True):
+        wanted = members[lims[group] : lims[group + 1]]
+        found.append(torch.isin(order, wanted).nonzero().flatten() + 1)
+    return torch.cat(found)
+
+
 def check(case, each_isa):
     rng = np.random.default_rng(case["seed"])
     codes = drawn(rng, case["count"], case["bits"], case["distinct"], case["order"])
@@ -123,6 +140,8 @@ def check(case, each_isa):
     distances = reference.hamming_distance(plain, database)
     counts = reference.hamming_histogram(plain, database)
     search = searched(ranking, names, case["k"])
+    groups = grouped(rng, len(plain), len(database))
+    places = ranks(ranking, *groups)
     operations, strided = torch.ops.semicon_fast, database.T.contiguous().T
     for isa in each_isa():
         assert_all_equal(index.search(asked, case["k"]), search, isa, "search")
@@ -133,6 +152,9 @@ def check(case, each_isa):
             [operations.hamming_distance(plain, strided)], [distances], isa, "distance"
         )
         assert_all_equal([operations.hamming_histogram(plain, strided)], [counts], isa, "histogram")
+        assert_all_equal(
+            [operations.hamming_ranks(plain, strided, *groups)], [places], isa, "ranks"
+        )
     assert np.array_equal(index.reconstruct(names.numpy()), database.numpy())
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import semicon_fast as sf
+from semicon_fast import native
 from semicon_fast.ops import hamming
 from semicon_fast.search import HammingIndex, convert_codes, pack_codes, select_bits, unpack_codes
 
@@ -250,10 +251,19 @@ def wrong_operand(draw):
     )
 
 
-@pytest.mark.parametrize("layer", ["checked", "operator"])
+@pytest.fixture(params=["checked", "operator"])
+def operations(request):
+    """The functions of ops.hamming, and below them the native operators, which check as well."""
+    if request.param == "checked":
+        return hamming
+    if native.backend() == "reference" or not native.load():
+        pytest.skip("no native kernels")
+    return torch.ops.semicon_fast
+
+
 @pytest.mark.parametrize("name", ["topk", "range", "distance", "histogram"])
-def test_a_wrong_call_of_an_operation_is_a_sentence(layer, name):
-    function = getattr(hamming if layer == "checked" else torch.ops.semicon_fast, f"hamming_{name}")
+def test_a_wrong_call_of_an_operation_is_a_sentence(operations, name):
+    function = getattr(operations, f"hamming_{name}")
     good, draw = torch.from_numpy(codes(5)), random.Random(name)
     for number in range(250):
         extra = (2,) if name in ("topk", "range") else ()
@@ -267,6 +277,40 @@ def test_a_wrong_call_of_an_operation_is_a_sentence(layer, name):
             extra = (draw.choice([-1, -(2**63)] + [6, 2**31, 2**62] * (name == "topk")),)
         with pytest.raises((ValueError, TypeError)) as error:
             function(queries, database, *extra)
+        assert len(str(error.value).split()) >= 3, (number, error.value)
+
+
+def wrong_groups(draw):
+    """No groups, members and lims for five queries on five codes, among them one that crosses."""
+    right = {"groups": [0, 1, 1, 0, 0], "members": [0, 4, 1, 2, 3], "lims": [0, 2, 5]}
+    wrong = {
+        "groups": [[0, 1, 1, 0], [0, 2, 0, 0, 0], [-1, 0, 0, 0, 0], [2**62] * 5, [[0] * 5]],
+        "members": [
+            [0, 5, 1, 2, 3],
+            [-1, 4, 1, 2, 3],
+            [4, 0, 1, 2, 3],
+            [1, 1, 1, 2, 3],
+            [0, 1],
+            [],
+        ],
+        "lims": [[], [0], [0, 2, 6], [1, 2, 5], [0, 6, 5], [0, -1, 5], [0, 2, 2**62], [[0, 2, 5]]],
+    }
+    name = draw.choice(sorted(wrong))
+    tensors = {key: torch.tensor(value) for key, value in right.items()}
+    tensors[name] = draw.choice(
+        [torch.tensor(value, dtype=torch.int64) for value in wrong[name]]
+        + [tensors[name].to(draw.choice([torch.int32, torch.float32, torch.uint8, torch.bool]))]
+    )
+    return tensors.values()
+
+
+def test_wrong_groups_are_a_sentence(operations):
+    if native.backend() == "reference" or not native.load():
+        pytest.skip("the reference takes the values of groups as they are")
+    good, draw = torch.from_numpy(codes(5)), random.Random(3)
+    for number in range(300):
+        with pytest.raises((ValueError, TypeError)) as error:
+            operations.hamming_ranks(good, good, *wrong_groups(draw))
         assert len(str(error.value).split()) >= 3, (number, error.value)
 
 
