@@ -48,7 +48,7 @@ class _Step:
         """Scratch for `images` at a time, and the views of it that the products read."""
         empty, heads, tokens = self.weight.new_empty, self.heads, self.tokens
         self.images = images
-        self.wide = empty(heads, tokens, images, self.cells) if images > 1 else None
+        self.wide = empty(heads, tokens, images, self.cells)
         self.projected = empty(heads, 3 * tokens, images, self.cells)
         self.qkv = self.roles(self.projected)
         buffers = 5 if self.backward else 2
@@ -77,14 +77,14 @@ class _Step:
         return maps.view(-1, self.tokens, self.heads, self.cells).transpose(1, 2)
 
     def project(self, maps: Tensor) -> Tensor:
-        """(images, C, H, W), projected into `qkv` -> the same side by side, (N, d, images P)."""
+        """(images, C, H, W), projected into `qkv` -> the maps side by side, (N, d, images P)."""
         if len(maps) != self.images:
             self.resize(len(maps))
-        heads = self.by_group(maps)
-        if self.wide is None:
-            wide = heads[0]
-        else:
-            wide = self.wide.copy_(heads.permute(1, 2, 0, 3)).flatten(2)
+        wide = self.by_group(maps).permute(1, 2, 0, 3)
+        # In channels_last the images lie side by side already.
+        if self.images > 1 and wide.stride(1) != 1:
+            wide = self.wide.copy_(wide)
+        wide = wide.flatten(2)
         out = self.projected.flatten(2)
         if self.bias is None:
             torch.bmm(self.weight, wide, out=out)
