@@ -7,6 +7,7 @@ to the table of tests/kernels. No figure of speed stands behind it.
 import triton
 
 from .layout import padded
+from .options import compiled_with
 
 # Heads up to this many tokens are one tile of logits.
 WHOLE_TOKENS = 64
@@ -29,8 +30,7 @@ def forward_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]
         "BLOCK_D": d,
         "BLOCK_K": min(d, 16 if wide else 64),
         "BLOCK_P": min(padded(cells), 16 if wide else 64),
-        "num_warps": 4 if d <= 32 else 8,
-        "num_stages": 2,
+        **compiled_with(num_warps=4 if d <= 32 else 8),
     }
 
 
@@ -38,13 +38,14 @@ def backward_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int
     """Of `_icon_attention_bwd_kernel`."""
     d = padded(tokens)
     wide = element_size == 4
+    # A second tile of cells keeps two products alive from one to the next: 64 cells spill.
+    narrow = 16 if wide else 32
     return {
         "BLOCK_M": _rows(d),
         "BLOCK_D": d,
         "BLOCK_K": min(d, 16 if wide else 64),
-        "BLOCK_P": min(padded(cells), 16 if wide else 64),
-        "num_warps": 4 if d <= 32 else 8,
-        "num_stages": 2,
+        "BLOCK_P": padded(cells) if cells <= 64 and not wide else narrow,
+        **compiled_with(num_warps=4 if d <= 32 else 8),
     }
 
 
@@ -56,8 +57,7 @@ def token_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
         "BLOCK_N": 64,
         "BLOCK_K": 16 if wide else 32,
         "BLOCK_P": min(padded(cells), 16 if wide else 64),
-        "num_warps": 8,
-        "num_stages": 2,
+        **compiled_with(num_warps=8),
     }
 
 
@@ -68,8 +68,7 @@ def input_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
         "BLOCK_M": min(padded(tokens), 64),
         "BLOCK_K": 16 if wide else 32,
         "BLOCK_P": min(padded(cells), 16 if wide else 64),
-        "num_warps": 4,
-        "num_stages": 2,
+        **compiled_with(num_warps=4),
     }
 
 
@@ -81,8 +80,7 @@ def weight_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
         "BLOCK_M": min(d, 64),
         "BLOCK_N": min(d, 64),
         "BLOCK_P": min(padded(cells), 16 if wide else 64),
-        "num_warps": 8 if d > 32 else 4,
-        "num_stages": 2,
+        **compiled_with(num_warps=8 if d > 32 else 4),
     }
 
 

@@ -11,6 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .layout import padded, with_cell_strides
+from .options import compiled_with
 
 MAX_CELLS = 4096
 # Elements of a tile of guidance, 32 a thread.
@@ -167,7 +168,7 @@ def batch_squares(score: Tensor) -> Tensor:
     image, _, cell = with_cell_strides(score)[1]
     cells = score.shape[2] * score.shape[3]
     _sem_squares_kernel[(score.shape[0],)](
-        squares, score, image, cell, CELLS=cells, BLOCK_P=padded(cells), num_warps=4
+        squares, score, image, cell, CELLS=cells, BLOCK_P=padded(cells), **compiled_with(4)
     )
     return squares
 
@@ -187,5 +188,5 @@ def mask_blocks(score: Tensor) -> dict[str, int]:
         "CELLS": cells,
         "BLOCK_C": max(1, min(TILE // block_p, 16)),
         "BLOCK_P": block_p,
-        "num_warps": 4,
+        **compiled_with(num_warps=4),
     }

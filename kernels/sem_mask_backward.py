@@ -6,6 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .layout import with_cell_strides
+from .options import compiled_with
 from .sem_mask import (
     batch_squares,
     clamped,
@@ -171,5 +172,5 @@ def sem_mask_bwd(
         if coupling:
             _sem_score_bwd_kernel[(images,)](
                 d_score, g, coupled, score, squares, images, alpha, *spreads, score_image,
-                score_cell, CELLS=blocks["CELLS"], BLOCK_P=blocks["BLOCK_P"], num_warps=4,
+                score_cell, CELLS=blocks["CELLS"], BLOCK_P=blocks["BLOCK_P"], **compiled_with(4),
             )  # fmt: skip

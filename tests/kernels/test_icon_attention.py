@@ -171,59 +171,66 @@ def test_images_do_not_see_each_other_and_weight_gradients_add_up():
         torch.testing.assert_close(whole[i], first[i] + second[i])
 
 
-def scalar_logits(logits, delta):
-    """Kernel results for one head whose row i has logits[i] against one key: 0 weights, biases.
+def one_row(logits, delta):
+    """Output and gradients of the logits where a row of the attention has just these logits.
 
-    The other key's logit is 2 and the values are 0 and 1, so row i's output is
-    sigmoid(2 's root - logit's root). Returns the outputs and the logits' gradients.
+    One head of d = len(logits) tokens on two cells. The weights are 0, so q, k, v are the biases:
+    q = 1, k gives the logits, v is 0 for even tokens and 1 for odd ones.
     """
-    n = len(logits)
-    tokens, bias = 2 * n, torch.zeros(3, 2 * n)
-    x = torch.zeros(1, tokens, 1, 2)
-    bias[0] = 1.0
-    keys = torch.stack([torch.tensor(logits), torch.full((n,), 2.0)], 1).flatten()
-    bias[1] = keys * math.sqrt(tokens) / 2
+    tokens = len(logits)
+    bias = torch.ones(3, tokens)
+    bias[1] = torch.tensor(logits) * math.sqrt(tokens) / 2
     bias[2] = torch.arange(tokens) % 2
-    weight = torch.zeros(3 * tokens, tokens, 1, 1)
+    x, weight = torch.zeros(1, tokens, 1, 2), torch.zeros(3 * tokens, tokens, 1, 1)
     out, grad = torch.empty_like(x), torch.zeros_like(x)
     grad[0, 0, 0, 0] = 1.0
     options = (1, delta, False, False)
     icon_attention_fwd(out, x, weight, bias.flatten(), *options)
     grads = torch.empty_like(x), torch.empty_like(weight), torch.empty(3 * tokens)
     icon_attention_bwd(*grads, grad, x, weight, bias.flatten(), *options)
-    # d bias_k is the logit's gradient times q = 1, over sqrt(tokens), twice for two cells.
+    # A logit is k times 2 / sqrt(d): two cells, q = 1.
     return out[0, 0, 0, 0].item(), grads[2].view(3, tokens)[1] * math.sqrt(tokens) / 2
 
 
-def closed_form(keys, delta):
-    """Output and gradients of the logits for one row, float64, written by hand."""
-    a = torch.tensor(keys, dtype=torch.float64)
-    root = a.sign() * (a.abs() + delta).sqrt()
-    p = root.softmax(0)
-    v = torch.arange(len(keys)) % 2
+def closed_form(logits, delta):
+    """The same in float64, written by hand."""
+    a = torch.tensor(logits, dtype=torch.float64)
+    p = (a.sign() * (a.abs() + delta).sqrt()).softmax(0)
+    v = torch.arange(len(logits)) % 2
     out = (p * v).sum()
     slope = torch.where(a == 0, 0.0, 0.5 / (a.abs() + delta).sqrt())
     return out.item(), p * (v - out) * slope
 
 
+AROUND_ZERO = [0.0, 1e-12, -1e-12, 1e-5, -1e-5, 0.01, -1.0, 3.0]
+
+
 @pytest.mark.parametrize("delta", [1e-5, 1e-3])
 def test_signed_root_and_its_slope_at_and_around_zero(delta):
-    logits = [0.0, 1e-12, -1e-12, 1e-5, -1e-5, 0.01, -1.0, 3.0]
-    out, slopes = scalar_logits(logits, delta)
-    # In units of 1 / sqrt(tokens) / 2 the keys' products with q are the logits again.
-    keys = [key for logit in logits for key in (logit, 2.0)]
-    expected, expected_slopes = closed_form(keys, delta)
-    assert out == pytest.approx(expected, rel=1e-5)
-    torch.testing.assert_close(slopes.double(), expected_slopes, rtol=1e-4, atol=1e-8)
-    assert slopes[0] == 0.0 and slopes[2].abs() > 0.5 / math.sqrt(2 * delta) * 1e-3
-    # The jump: either side of 0 has its own root already.
-    assert slopes[2] < 0 and slopes[4] < 0
+    for logit in AROUND_ZERO:
+        out, slopes = one_row([logit, 2.0], delta)
+        expected, expected_slopes = closed_form([logit, 2.0], delta)
+        assert out == pytest.approx(expected, rel=1e-6)
+        torch.testing.assert_close(slopes.double(), expected_slopes, rtol=1e-5, atol=0)
+    out, slopes = one_row(AROUND_ZERO, delta)
+    expected, expected_slopes = closed_form(AROUND_ZERO, delta)
+    assert out == pytest.approx(expected, rel=1e-6)
+    torch.testing.assert_close(slopes.double(), expected_slopes, rtol=1e-5, atol=1e-9)
+
+
+def test_at_zero_the_root_jumps_and_no_gradient_passes():
+    below, at, above = (one_row([logit, 2.0], 1e-5) for logit in (-1e-12, 0.0, 1e-12))
+    # The weight of the other logit falls by p (1 - p) sqrt(delta) on each side.
+    step = below[0] * (1 - below[0]) * math.sqrt(1e-5)
+    assert below[0] - at[0] == pytest.approx(step, rel=1e-2)
+    assert at[0] - above[0] == pytest.approx(step, rel=1e-2)
+    assert at[1][0] == 0.0 and below[1][0] != 0.0 and above[1][0] != 0.0
 
 
 def test_zero_logits_without_delta_stay_finite():
-    out, slopes = scalar_logits([0.0, 0.0, 1.0, -1.0], 0.0)
+    out, slopes = one_row([0.0, 0.0, 1.0, -1.0], 0.0)
     assert math.isfinite(out) and bool(slopes.isfinite().all())
-    assert slopes[0] == 0.0 and slopes[2] == 0.0
+    assert slopes[0] == 0.0 and slopes[1] == 0.0 and slopes[2] != 0.0
 
 
 def test_nan_is_not_hidden():
