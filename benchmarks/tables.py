@@ -48,7 +48,29 @@ def clothing() -> str:
     return markdown_table(["run", "bits", "database codes", "mAP", "training"], body)
 
 
-TABLES: dict[str, Callable[[], str]] = {"cifar10": cifar10, "clothing": clothing}
+def attention() -> str:
+    rows = read_rows(RESULTS / "attention.csv")
+    key = ("case", "batch", "dtype", "pages", "device")
+    released = {tuple(r[c] for c in key): r for r in rows if r["engine"] == "released"}
+    body = []
+    for own in rows:
+        if own["engine"] == "semicon_fast":
+            old = released[tuple(own[c] for c in key)]
+            body.append(
+                [own["case"], own["batch"], own["pages"]]
+                + [f"{float(r['milliseconds']):.3g} ms" for r in (old, own)]
+                + [f"{float(own['released_over_it']):.2f}"]
+                + [f"{float(r['peak_MiB']):.3g} MiB" for r in (old, own)]
+            )
+    columns = ["what", "images", "pages", "released", "semicon_fast", "ratio", "memory, released"]
+    return markdown_table([*columns, "memory, semicon_fast"], body)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "cifar10": cifar10,
+    "clothing": clothing,
+    "attention": attention,
+}
 
 
 def filled(text: str) -> str:

@@ -1,0 +1,244 @@
+"""What `attention.py` compares: the released formulation, and the engines of each case."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import semicon_fast as sf
+from semicon_fast import ops
+from semicon_fast.models.backbones import convolved, pooled, times
+
+Output = Tensor | tuple[Tensor, ...]
+Engine = Callable[[], Output]
+ALPHA, DELTA = 0.15, 1e-5
+
+
+class ReleasedICON(nn.Module):
+    """The released channel attention, same parameter names as `sf.ICON`."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.heads, self.tokens = num_heads, dim // num_heads
+        self.norm = nn.BatchNorm2d(dim)
+        self.relu = nn.ReLU(inplace=True)
+        self.qkv = nn.Conv2d(dim, 3 * dim, 1, groups=num_heads)
+        self.qkv2 = nn.Conv2d(dim, 3 * dim, 1, groups=self.tokens)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = x.shape
+        y = _attended(self.qkv(x), self.heads).reshape(shape) + x
+        y = y.reshape(shape[0], self.heads, self.tokens, *shape[2:]).transpose(1, 2)
+        y = self.norm(y.reshape(shape))
+        # In place: the residual below is the rectified one.
+        x = self.relu(y)
+        return _attended(self.qkv2(x), self.tokens).transpose(1, 2).reshape(shape) + y
+
+
+def _attended(projected: Tensor, heads: int) -> Tensor:
+    images, channels, height, width = projected.shape
+    tokens = channels // 3 // heads
+    stacked = projected.reshape(images, 3, heads, tokens, height * width)
+    q, k, v = stacked.transpose(0, 1).unbind(0)
+    logits = q @ k.transpose(-2, -1) * tokens**-0.5
+    logits = torch.sign(logits) * torch.sqrt(torch.abs(logits) + DELTA)
+    return logits.softmax(-1) @ v
+
+
+def released_mask(guidance: Tensor, score: Tensor) -> Tensor:
+    """The released mask, deviation over the whole batch, times the guidance."""
+    with torch.no_grad():
+        a = torch.softmax(score.flatten(1), 1).view(score.shape)
+        mask = 2 - torch.clamp((a - a.mean()) / a.std() ** ALPHA + 1, 0, 2)
+    return mask * guidance
+
+
+class ReleasedNetwork(nn.Module):
+    """A `SEMICON` of the official variant, run as released: eager masks, a loop over the parts."""
+
+    def __init__(self, model: sf.SEMICON) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model)
+        for stage in (self.model.refine_global, self.model.refine_local):
+            for name, block in stage.layer4.named_children():
+                if isinstance(block, sf.ICON):
+                    own = ReleasedICON(block.dim, block.num_heads)
+                    own.load_state_dict(block.state_dict())
+                    stage.layer4.add_module(name, own)
+
+    def forward(self, images: Tensor) -> Tensor:
+        model = self.model
+        trunk = model.backbone(images)
+        maps = released_maps(model.attention, model.attention.layer4(trunk))
+        stages = [model.refine_global(trunk)]
+        stages += [model.refine_local(score * trunk) for score in maps]
+        weights = [model.W_G, *(model.get_parameter(f"W_L{i + 1}") for i in range(model.parts))]
+        codes = [F.linear(pooled(x), w) for x, w in zip(stages, weights, strict=True)]
+        return torch.tanh(torch.cat(codes, dim=1))
+
+
+def released_maps(attention: sf.SEM, guidance: Tensor) -> list[Tensor]:
+    return _maps(attention, guidance, released_mask)
+
+
+def _maps(attention: sf.SEM, guidance: Tensor, mask: Callable[..., Tensor]) -> list[Tensor]:
+    maps: list[Tensor] = []
+    for i in range(attention.parts):
+        if maps:
+            guidance = mask(guidance, maps[-1])
+        maps.append(F.relu(attention.get_submodule(f"feature{i + 1}")(guidance)))
+    return maps
+
+
+@dataclass(frozen=True)
+class Case:
+    """A question. `build` gives the engines, the released one first, and the bytes that must move
+    between memory and chip (0: not asked)."""
+
+    name: str
+    what: Callable[["Case"], tuple[dict[str, Engine], int]]
+    batch: int = 16
+    size: int = 7
+    backward: bool = False
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+    compiled: bool = False
+    tolerance: float = 1e-4
+
+    def build(self) -> tuple[dict[str, Engine], int]:
+        return self.what(self)
+
+    def small(self) -> "Case":
+        return replace(self, batch=2, size=min(self.size, 64))
+
+    def draw(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, device=self.device, dtype=self.dtype)
+
+    def engine(self, module: Callable[..., Any], *given: Tensor) -> Engine:
+        """One call, or one call and its gradients; the output is returned."""
+        parameters = list(module.parameters()) if isinstance(module, nn.Module) else []
+
+        def forward() -> Output:
+            with torch.no_grad():
+                return module(*given)
+
+        def both() -> Output:
+            for tensor in (*parameters, *given):
+                tensor.grad = None
+            out = module(*given)
+            out.backward(torch.ones_like(out))
+            return out.detach(), *(t.grad for t in given if t.grad is not None)
+
+        if self.backward:
+            given = tuple(t.clone().requires_grad_() for t in given)
+        return both if self.backward else forward
+
+
+def icon(case: Case) -> tuple[dict[str, Engine], int]:
+    dim, heads = 2048, 32
+    released = ReleasedICON(dim, heads).to(case.device, case.dtype).train(case.backward)
+    own = sf.ICON(dim, heads, variant="official").to(case.device, case.dtype)
+    own.load_state_dict(released.state_dict())
+    own.train(case.backward)
+    x = case.draw(case.batch, dim, case.size, case.size)
+    engines = {"released": case.engine(released, x)}
+    if case.compiled:
+        engines["released, compiled"] = case.engine(torch.compile(copy.deepcopy(released)), x)
+    engines["semicon_fast"] = case.engine(own, x)
+    # Each step reads a map and its weights and writes a map; backward reads two and writes one.
+    maps = 2 * (5 if case.backward else 2) * x.nbytes
+    weights = (own.qkv.weight.nbytes + own.qkv2.weight.nbytes) * (3 if case.backward else 1)
+    return engines, maps + weights
+
+
+def mask(case: Case) -> tuple[dict[str, Engine], int]:
+    guidance, score = (case.draw(case.batch, c, case.size, case.size) for c in (64, 1))
+
+    def own(guidance: Tensor, score: Tensor) -> Tensor:
+        return ops.sem_mask(guidance, score, ALPHA, per_batch=True, clamp=True, detach=True)
+
+    engines = {"released": case.engine(released_mask, guidance, score)}
+    if case.compiled:
+        engines["released, compiled"] = case.engine(torch.compile(released_mask), guidance, score)
+    engines["semicon_fast"] = case.engine(own, guidance, score)
+    return engines, (4 if case.backward else 2) * guidance.nbytes
+
+
+def stage(case: Case) -> tuple[dict[str, Engine], int]:
+    """From P_1 and T to the first 1x1 convolutions of M_i * T, for three maps."""
+    model = _network(case)
+    attention, first = model.attention, model.refine_local.layer4[0]
+    guidance, trunk = (case.draw(case.batch, c, case.size, case.size) for c in (64, 1024))
+
+    def released(guidance: Tensor, trunk: Tensor) -> tuple[Tensor, ...]:
+        products = [score * trunk for score in released_maps(attention, guidance)]
+        inner = [first.conv1(product) for product in products]
+        return *inner, *(first.downsample[0](product) for product in products)
+
+    def own(guidance: Tensor, trunk: Tensor) -> tuple[Tensor, ...]:
+        maps = torch.cat(_maps(attention, guidance, attention._masked), dim=1)
+        inner, skip = convolved(first, trunk)
+        scaled = times(maps, inner), times(maps[:, :, ::2, ::2], skip)
+        return tuple(t for s in scaled for t in s.unflatten(0, (-1, attention.parts)).unbind(1))
+
+    return {
+        "released": case.engine(released, guidance, trunk),
+        "semicon_fast": case.engine(own, guidance, trunk),
+    }, 0
+
+
+def network(case: Case) -> tuple[dict[str, Engine], int]:
+    model = _network(case)
+    released = ReleasedNetwork(model).eval()
+    images = case.draw(case.batch, 3, case.size, case.size)
+    last = images.to(memory_format=torch.channels_last)
+
+    def own(images: Tensor) -> Tensor:
+        codes: Tensor = model(images).codes
+        return codes
+
+    engines = {
+        "released": case.engine(released, images),
+        "semicon_fast": case.engine(own, images),
+    }
+    if case.device != "cpu":  # where evaluation chooses no layout of its own
+        engines["semicon_fast, channels_last"] = case.engine(own, last)
+    return engines, 0
+
+
+def _network(case: Case) -> Any:
+    """ResNet-50 at 48 bits with maps that are alive."""
+    model = sf.SEMICON(48, variant="official").eval()
+    for i in range(model.parts):
+        model.attention.get_submodule(f"feature{i + 1}")[1].bias.data.fill_(0.5)
+    return model.to(case.device, case.dtype)
+
+
+CASES = [
+    Case("ICON, 2048 x 7 x 7", icon),
+    Case("ICON, 2048 x 7 x 7, with gradients", icon, backward=True),
+    Case("SEM mask, 64 x 14 x 14", mask, size=14),
+    Case("SEM mask, 64 x 14 x 14, with gradients", mask, size=14, backward=True),
+    Case("SEM stage, P and T to M T", stage, size=14),
+    Case("SEMICON, ResNet-50, 224 pixels", network, size=224),
+]
+
+
+def cuda_cases(device: str) -> list[Case]:
+    """ICON and the mask at three batches in two dtypes against eager and compiled, the network."""
+    found = []
+    for case in CASES:
+        for batch in (16, 64, 256):
+            for dtype in (torch.float32, torch.bfloat16):
+                tolerance = case.tolerance if dtype is torch.float32 else 3e-2
+                found.append(
+                    replace(
+                        case, batch=batch, dtype=dtype, device=device, compiled=True,
+                        tolerance=tolerance,
+                    )
+                )  # fmt: skip
+    return found
