@@ -125,7 +125,7 @@ void check_pairs(const Case& c, const std::vector<std::vector<int32_t>>& rows) {
 }
 
 // Groups of any size, empty ones and such as nobody asks for among them.
-void check_ranks(const Case& c, const std::vector<std::vector<int32_t>>& rows) {
+void check_groups(const Case& c, const std::vector<std::vector<int32_t>>& rows) {
   const int64_t count = c.database.codes.count;
   std::mt19937_64 own(static_cast<uint64_t>(count * 31 + c.radius));
   std::vector<int64_t> of, members, lims{0};
@@ -136,7 +136,7 @@ void check_ranks(const Case& c, const std::vector<std::vector<int32_t>>& rows) {
     }
     lims.push_back(static_cast<int64_t>(members.size()));
   }
-  std::vector<int64_t> expected;
+  std::vector<int64_t> expected, counts;
   for (const auto& row : rows) {
     const auto g = static_cast<int64_t>(own() % 5);
     of.push_back(g);
@@ -156,6 +156,18 @@ void check_ranks(const Case& c, const std::vector<std::vector<int32_t>>& rows) {
   semicon_fast::ranks(c.queries.codes, c.database.codes, {of.data(), members.data(), lims.data()},
                       c.threads, found.data());
   require(found == expected, "ranks", c);
+  const int64_t width = 8 * c.database.codes.bytes + 1;
+  for (size_t q = 0; q < rows.size(); ++q) {
+    counts.resize((q + 1) * static_cast<size_t>(width));
+    for (int64_t m = lims[of[q]]; m < lims[of[q] + 1]; ++m) {
+      ++counts[q * static_cast<size_t>(width) + static_cast<size_t>(rows[q][members[m]])];
+    }
+  }
+  std::vector<int64_t> counted(counts.size());
+  semicon_fast::group_histogram(c.queries.codes, c.database.codes,
+                                {of.data(), members.data(), lims.data()}, c.threads,
+                                counted.data());
+  require(counted == counts, "group_histogram", c);
 }
 
 Case random_case(int64_t round) {
@@ -177,7 +189,7 @@ void check(const Case& c, const std::vector<std::vector<int32_t>>& rows) {
   check_topk(c, rows);
   check_ball(c, rows);
   check_pairs(c, rows);
-  check_ranks(c, rows);
+  check_groups(c, rows);
 }
 
 }  // namespace

@@ -122,6 +122,15 @@ def ranks(ranking, groups, members, lims):
     return torch.cat(found)
 
 
+def histograms(distances, width, groups, members, lims):
+    """How many of each query's members lie at each distance below `width`, int64 (Q, width)."""
+    found = [torch.empty(0, width, dtype=torch.int64)]
+    for row, group in zip(distances, groups, strict=True):
+        near = row[members[lims[group] : lims[group + 1]]]
+        found.append(torch.bincount(near, minlength=width)[None])
+    return torch.cat(found)
+
+
 def check(case, each_isa):
     rng = np.random.default_rng(case["seed"])
     codes = drawn(rng, case["count"], case["bits"], case["distinct"], case["order"])
@@ -142,6 +151,7 @@ def check(case, each_isa):
     search = searched(ranking, names, case["k"])
     groups = grouped(rng, len(plain), len(database))
     places = ranks(ranking, *groups)
+    parts = histograms(distances, counts.shape[1], *groups)
     operations, strided = torch.ops.semicon_fast, database.T.contiguous().T
     for isa in each_isa():
         assert_all_equal(index.search(asked, case["k"]), search, isa, "search")
@@ -152,9 +162,10 @@ def check(case, each_isa):
             [operations.hamming_distance(plain, strided)], [distances], isa, "distance"
         )
         assert_all_equal([operations.hamming_histogram(plain, strided)], [counts], isa, "histogram")
-        assert_all_equal(
-            [operations.hamming_ranks(plain, strided, *groups)], [places], isa, "ranks"
-        )
+        found = operations.hamming_ranks(plain, strided, *groups)
+        assert_all_equal([found], [places], isa, "ranks")
+        found = operations.hamming_group_histogram(plain, strided, *groups)
+        assert_all_equal([found], [parts], isa, "group_histogram")
     assert np.array_equal(index.reconstruct(names.numpy()), database.numpy())
 
 
