@@ -1,12 +1,12 @@
 // What is asked of some codes only. Ranks, without ranking the others: while a query's distances are counted, each member
 // of its group remembers how many codes of its own distance came before it.
 #include <algorithm>
-#include <cstring>
 
 #include "counts.h"
 #include "hamming.h"
 #include "scan.h"
 #include "sweep.h"
+#include "words.h"
 
 namespace semicon_fast {
 namespace {
@@ -110,25 +110,12 @@ class Ranks {
   int64_t* ranks_;
 };
 
-uint64_t load(const uint8_t* from, size_t bytes) {
-  uint64_t word = 0;
-  std::memcpy(&word, from, bytes);
-  return word;
-}
-
-// The last `bytes` (1..7) bytes of a code: two reads that may overlap, none beyond the code.
-uint64_t load_tail(const uint8_t* from, int64_t bytes) {
-  if (bytes >= 4) return load(from, 4) | load(from + bytes - 4, 4) << (8 * (bytes - 4));
-  if (bytes >= 2) return load(from, 2) | load(from + bytes - 2, 2) << (8 * (bytes - 2));
-  return *from;
-}
-
 int64_t differing_bits(const uint8_t* a, const uint8_t* b, int64_t bytes) {
   int64_t sum = 0;
-  for (; bytes >= 8; a += 8, b += 8, bytes -= 8) {
-    sum += __builtin_popcountll(load(a, 8) ^ load(b, 8));
+  for (; bytes > 8; a += 8, b += 8, bytes -= 8) {
+    sum += __builtin_popcountll(load_word(a, 8) ^ load_word(b, 8));
   }
-  return bytes ? sum + __builtin_popcountll(load_tail(a, bytes) ^ load_tail(b, bytes)) : sum;
+  return sum + __builtin_popcountll(load_word(a, bytes) ^ load_word(b, bytes));
 }
 
 }  // namespace

@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <numeric>
 
 #include "hamming.h"
 #include "parallel.h"
 #include "rank.h"
+#include "repeats.h"
 #include "scan.h"
 
 namespace semicon_fast {
@@ -22,6 +24,7 @@ constexpr int64_t kFirstBlock = 128;
 constexpr int64_t kSample = 16384;  // codes of a sample, at least; four times as many for large k
 constexpr int64_t kSampleQueries = 16;  // fewer do not pay for the sample's cache misses
 constexpr int64_t kRange = 1 << 16;     // codes a task, at least
+constexpr int64_t kWorthRepeats = 128;  // words of queries; to find the distinct codes costs as much
 
 // The k nearest of the codes offered so far, which come in order of position.
 class Nearest {
@@ -40,6 +43,8 @@ class Nearest {
     if (static_cast<int64_t>(keys_.size()) > 2 * k_ + kFirstBlock) prune();
     return limit_;
   }
+  // How many accepted codes lay at this distance, if it is below the limit.
+  int64_t at(int64_t distance) const { return counts_[distance]; }
   // At most k keys, in order of position.
   std::vector<uint64_t> take() {
     prune();
@@ -100,7 +105,8 @@ class TopK {
         threads_(useful_threads(threads, queries.count * database.count * shape_.words)),
         distances_(distances),
         positions_(positions),
-        limits_(static_cast<size_t>(queries.count), static_cast<int32_t>(shape_.bits() + 1)) {
+        limits_(static_cast<size_t>(queries.count), static_cast<int32_t>(shape_.bits() + 1)),
+        equals_(static_cast<size_t>(queries.count)) {
     const int64_t state = 8 * (2 * k + shape_.block_codes() + shape_.bits());
     group_ = std::clamp<int64_t>(kStateBytes / state / kTile * kTile, 1, kGroup);
   }
@@ -109,6 +115,17 @@ class TopK {
     std::vector<int64_t> rows(static_cast<size_t>(queries_.count));
     std::iota(rows.begin(), rows.end(), int64_t{0});
     estimate(rows);
+    const std::vector<int64_t> slow = without_equals(rows);
+    if (static_cast<int64_t>(slow.size()) * shape_.words >= kWorthRepeats &&
+        Repeats::likely(database_)) {
+      const Repeats repeats(database_, k_, threads_);
+      if (repeats.found()) {
+        repeats.topk(queries_, slow, threads_, distances_, positions_);
+        rows.erase(std::remove_if(rows.begin(), rows.end(), [&](int64_t row) { return !equals_[row]; }),
+                   rows.end());
+        if (rows.empty()) return;
+      }
+    }
     std::vector<int64_t> again = search(rows);
     for (const int64_t row : again) limits_[row] = static_cast<int32_t>(shape_.bits() + 1);
     if (!again.empty()) search(again);
@@ -121,7 +138,12 @@ class TopK {
     const int64_t size = std::min(database_.count / 32, std::clamp(64 * k_, kSample, 4 * kSample));
     if (queries_.count < kSampleQueries || size < 512) return;
     const int64_t every = database_.count / size;
-    const Codes sample{database_.data, size, database_.bytes, database_.stride * every};
+    const int64_t bytes = database_.bytes;
+    std::vector<uint8_t> copy(static_cast<size_t>(size * bytes));
+    for (int64_t i = 0; i < size; ++i) {
+      std::memcpy(&copy[i * bytes], database_.data + i * every * database_.stride, bytes);
+    }
+    const Codes sample{copy.data(), size, bytes, bytes};
     const double expected = static_cast<double>(k_) * size / database_.count;
     // Poisson: below 1e-4 that fewer than k codes lie where the sample shows this many.
     const auto rank = static_cast<int64_t>(std::ceil(expected + 3.5 * std::sqrt(expected) + 4));
@@ -132,10 +154,21 @@ class TopK {
       const Group group(isa_, shape_, queries_, rows.data() + first, count);
       auto nearest = scan_range(group, sample, rank, &limits_[first], 0, size);
       // tighten() gives the rank-th smallest distance itself, which may still enter.
-      for (int64_t i = 0; i < count; ++i) limits_[first + i] = nearest[i].tighten() + 1;
+      for (int64_t i = 0; i < count; ++i) {
+        limits_[first + i] = nearest[i].tighten() + 1;
+        equals_[first + i] = static_cast<double>(nearest[i].at(0)) > expected;
+      }
     });
     std::stable_sort(rows.begin(), rows.end(),
                      [&](int64_t a, int64_t b) { return limits_[a] < limits_[b]; });
+  }
+
+  std::vector<int64_t> without_equals(const std::vector<int64_t>& rows) const {
+    std::vector<int64_t> found;
+    for (const int64_t row : rows) {
+      if (!equals_[row]) found.push_back(row);
+    }
+    return found;
   }
 
   struct Work {
@@ -214,6 +247,7 @@ class TopK {
   int32_t* distances_;
   int64_t* positions_;
   std::vector<int32_t> limits_;  // (Q,): where each query's search starts
+  std::vector<uint8_t> equals_;  // (Q,): whether k codes seem to equal the query, so it ends early
 };
 
 }  // namespace
