@@ -48,6 +48,10 @@ def clothing() -> str:
     return markdown_table(["run", "bits", "database codes", "mAP", "training"], body)
 
 
+def _short(value: str) -> str:
+    return f"{float(value):.0f}" if float(value) >= 100 else f"{float(value):.3g}"
+
+
 def attention() -> str:
     rows = read_rows(RESULTS / "attention.csv")
     key = ("case", "batch", "dtype", "pages", "device")
@@ -58,9 +62,9 @@ def attention() -> str:
             old = released[tuple(own[c] for c in key)]
             body.append(
                 [own["case"], own["batch"], own["pages"]]
-                + [f"{float(r['milliseconds']):.3g} ms" for r in (old, own)]
+                + [f"{_short(r['milliseconds'])} ms" for r in (old, own)]
                 + [f"{float(own['released_over_it']):.2f}"]
-                + [f"{float(r['peak_MiB']):.3g} MiB" for r in (old, own)]
+                + [f"{_short(r['peak_MiB'])} MiB" for r in (old, own)]
             )
     columns = ["what", "images", "pages", "released", "semicon_fast", "ratio", "memory, released"]
     return markdown_table([*columns, "memory, semicon_fast"], body)
