@@ -174,9 +174,12 @@ Case random_case(int64_t round) {
   const int64_t lengths[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17, 24, 32, 33, 64, 96, 128, 257, 512};
   const int64_t bytes = lengths[round % 20];
   const int64_t most = round % 8 == 7 ? 40000 : 3000;
-  const int64_t count = below(std::max<int64_t>(50, most * 8 / (bytes + 7)));
-  const int64_t queries = below(4) ? below(20) : 64 + below(9);
-  const int64_t distinct = below(2) ? 0 : 1 + below(50);
+  // Many queries of few distinct codes: these are searched in place of all.
+  const bool repeats = round % 4 == 1;
+  const int64_t count =
+      repeats ? 2500 + below(500) : below(std::max<int64_t>(50, most * 8 / (bytes + 7)));
+  const int64_t queries = repeats ? 128 + below(9) : below(4) ? below(20) : 64 + below(9);
+  const int64_t distinct = !repeats && below(2) ? 0 : 1 + below(50);
   const int64_t share[] = {0, 1, 10, 60, 1000};
   return {Table(queries, bytes, below(3), below(9), distinct),
           Table(count, bytes, below(2) * below(9), below(9), distinct),
@@ -190,6 +193,21 @@ void check(const Case& c, const std::vector<std::vector<int32_t>>& rows) {
   check_ball(c, rows);
   check_pairs(c, rows);
   check_groups(c, rows);
+}
+
+// Enough repeated codes for several threads, whose answer is that of one.
+void check_threads() {
+  Case c{Table(32, 32, 0, 0, 0), Table(600000, 32, 0, 1, 40), 900, 0, 1};
+  std::vector<int32_t> distances[2];
+  std::vector<int64_t> positions[2];
+  for (int i = 0; i < 2; ++i) {
+    distances[i].resize(static_cast<size_t>(32 * c.k));
+    positions[i].resize(static_cast<size_t>(32 * c.k));
+    c.threads = 1 + 3 * i;
+    semicon_fast::topk(c.queries.codes, c.database.codes, c.k, c.threads, distances[i].data(),
+                       positions[i].data());
+  }
+  require(distances[0] == distances[1] && positions[0] == positions[1], "threads", c);
 }
 
 }  // namespace
@@ -212,6 +230,7 @@ int main(int argc, char** argv) {
       pairs[i] += c.queries.codes.count * c.database.codes.count;
     }
   }
+  check_threads();
   for (int i = 0; i < known; ++i) {
     std::printf("%s: %lld rounds, %lld pairs, all equal\n", isas[i]->name, (long long)rounds,
                 (long long)pairs[i]);
