@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #endif
 
+#include <array>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -79,6 +80,25 @@ std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries, const Tensor& dat
   topk(codes.q(), codes.d(), k, threads(), distances.mutable_data_ptr<int32_t>(),
        positions.mutable_data_ptr<int64_t>());
   return {distances, positions};
+}
+
+void hamming_topk_out(const Tensor& queries, const Tensor& database, int64_t k, Tensor distances,
+                      Tensor positions) {
+  const Arguments codes("hamming_topk_out", queries, database);
+  const std::array<int64_t, 2> shape{queries.size(0), k};
+  TORCH_CHECK_VALUE(k >= 0 && k <= database.size(0), "hamming_topk_out: k must be >= 0 and <= ",
+                    database.size(0), ", the size of the database, got ", k);
+  const auto check = [&](const char* name, const Tensor& t, at::ScalarType type) {
+    TORCH_CHECK_TYPE(t.scalar_type() == type, "hamming_topk_out: ", name, " must be ", type,
+                     ", got ", t.scalar_type());
+    TORCH_CHECK_VALUE(t.sizes() == at::IntArrayRef(shape) && t.is_contiguous(),
+                      "hamming_topk_out: ", name, " must be contiguous ", at::IntArrayRef(shape),
+                      ", got ", t.sizes(), t.is_contiguous() ? "" : " with other strides");
+  };
+  check("distances", distances, at::kInt);
+  check("positions", positions, at::kLong);
+  topk(codes.q(), codes.d(), k, threads(), distances.mutable_data_ptr<int32_t>(),
+       positions.mutable_data_ptr<int64_t>());
 }
 
 std::tuple<Tensor, Tensor, Tensor> hamming_range(const Tensor& queries, const Tensor& database,
@@ -190,6 +210,7 @@ TORCH_LIBRARY_FRAGMENT(semicon_fast, m) {
 TORCH_LIBRARY_IMPL(semicon_fast, CPU, m) {
   m.impl("hamming_distance", &semicon_fast::hamming_distance);
   m.impl("hamming_topk", &semicon_fast::hamming_topk);
+  m.impl("hamming_topk_out", &semicon_fast::hamming_topk_out);
   m.impl("hamming_range", &semicon_fast::hamming_range);
   m.impl("hamming_histogram", &semicon_fast::hamming_histogram);
   m.impl("hamming_group_histogram", &semicon_fast::hamming_group_histogram);

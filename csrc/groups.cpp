@@ -1,5 +1,5 @@
-// What is asked of some codes only. Ranks, without ranking the others: while a query's distances are counted, each member
-// of its group remembers how many codes of its own distance came before it.
+// What is asked of some codes only. Ranks, without ranking the others: while a query's distances
+// are counted, each member of its group remembers how many of its own distance came before it.
 #include <algorithm>
 
 #include "counts.h"
@@ -56,8 +56,8 @@ class Ranks {
     return std::min(grid_.tile, queries_.count - tile * grid_.tile);
   }
 
-  // Histograms of one range; a member's place in ranks_ holds (distance, codes of the same range and
-  // distance before it).
+  // Histograms of one range; a member's place in ranks_ then holds its distance, and how many codes
+  // of the same range and distance came before it.
   void count(int64_t tile, int64_t range, Tables& tables) const {
     Counts counts(grid_.tile, shape_.bits());
     const int64_t begin = grid_.first_code(database_, range);

@@ -27,7 +27,7 @@ void topk(const Codes& queries, const Codes& database, int64_t k, int threads, i
 // How many codes lie at each distance -> counts (Q, 8 * bytes + 1).
 void histogram(const Codes& queries, const Codes& database, int threads, int64_t* counts);
 
-// Members of groups of codes: the positions members[lims[g]] to members[lims[g + 1] - 1], ascending.
+// Groups of codes. Group g is the positions members[lims[g]] .. members[lims[g + 1] - 1], ascending.
 struct Groups {
   const int64_t* of;       // (Q,): each query's group
   const int64_t* members;

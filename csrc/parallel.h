@@ -24,8 +24,8 @@ inline int useful_threads(int threads, int64_t work) {
   return static_cast<int>(std::clamp<int64_t>(work / kThreadWork, 1, std::max(threads, 1)));
 }
 
-// Moves a new thread to the i-th processor after the caller's, then lets it go where it likes. Linux
-// may start it on the caller's own, where it waits for milliseconds while the others are idle.
+// Moves a new thread to the i-th processor after the caller's, then lets it go where it likes.
+// Linux may start it on the caller's own, where it waits for milliseconds while others are idle.
 inline void spread(std::thread& thread, int64_t i) {
 #if defined(__linux__)
   cpu_set_t allowed, one;

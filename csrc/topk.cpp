@@ -24,7 +24,7 @@ constexpr int64_t kFirstBlock = 128;
 constexpr int64_t kSample = 16384;  // codes of a sample, at least; four times as many for large k
 constexpr int64_t kSampleQueries = 16;  // fewer do not pay for the sample's cache misses
 constexpr int64_t kRange = 1 << 16;     // codes a task, at least
-constexpr int64_t kWorthRepeats = 128;  // words of queries; to find the distinct codes costs as much
+constexpr int64_t kWorthRepeats = 128;  // queries' words that cost as much as finding the distinct
 
 // The k nearest of the codes offered so far, which come in order of position.
 class Nearest {
@@ -121,8 +121,8 @@ class TopK {
       const Repeats repeats(database_, k_, threads_);
       if (repeats.found()) {
         repeats.topk(queries_, slow, threads_, distances_, positions_);
-        rows.erase(std::remove_if(rows.begin(), rows.end(), [&](int64_t row) { return !equals_[row]; }),
-                   rows.end());
+        const auto done = [&](int64_t row) { return !equals_[row]; };
+        rows.erase(std::remove_if(rows.begin(), rows.end(), done), rows.end());
         if (rows.empty()) return;
       }
     }

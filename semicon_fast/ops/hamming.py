@@ -75,6 +75,12 @@ TOPK = define(
     _native_first(reference.hamming_topk),
     _fake_topk,
 )
+TOPK_OUT = define(
+    "hamming_topk_out(Tensor queries, Tensor database, int k, Tensor(a!) distances, "
+    "Tensor(b!) positions) -> ()",
+    _native_first(reference.hamming_topk_out),
+    lambda *arguments: None,
+)
 RANGE = define(
     "hamming_range(Tensor queries, Tensor database, int radius) -> (Tensor, Tensor, Tensor)",
     _native_first(reference.hamming_range),
@@ -139,15 +145,42 @@ def hamming_distance(queries: Tensor, database: Tensor) -> Tensor:
     return result
 
 
-def hamming_topk(queries: Tensor, database: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def hamming_topk(
+    queries: Tensor, database: Tensor, k: int, out: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
     """The k nearest codes, ascending by (distance, position): int32 (Q, k), int64 (Q, k).
 
-    queries uint8 (Q, bytes), database uint8 (N, bytes), 0 <= k <= N.
+    queries uint8 (Q, bytes), database uint8 (N, bytes), 0 <= k <= N. out: two contiguous tensors of
+    these shapes and dtypes to write into and to return; fresh memory costs more than a ranking.
     """
     _check("hamming_topk", queries, database)
     _check_integer("hamming_topk", "k", k, database.shape[0])
-    distances, positions = TOPK(queries, database, k)
-    return distances, positions
+    if out is None:
+        distances, positions = TOPK(queries, database, k)
+        return distances, positions
+    _check_out(queries, k, *out)
+    TOPK_OUT(queries, database, k, *out)
+    return out
+
+
+def _check_out(queries: Tensor, k: int, distances: Tensor, positions: Tensor) -> None:
+    for name, value, dtype in (
+        ("distances", distances, torch.int32),
+        ("positions", positions, torch.int64),
+    ):
+        shape = (queries.shape[0], k)
+        if not isinstance(value, Tensor) or value.dtype is not dtype:
+            found = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(f"hamming_topk: out's {name} must be a {dtype} tensor, got {found}")
+        if tuple(value.shape) != shape or not value.is_contiguous():
+            raise ValueError(
+                f"hamming_topk: out's {name} must be contiguous {shape}, got "
+                f"{tuple(value.shape)} with strides {tuple(value.stride())}"
+            )
+        if value.device != queries.device:
+            raise ValueError(
+                f"hamming_topk: out's {name} must be on {queries.device}, got {value.device}"
+            )
 
 
 def hamming_range(queries: Tensor, database: Tensor, radius: int) -> tuple[Tensor, Tensor, Tensor]:

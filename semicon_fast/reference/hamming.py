@@ -80,6 +80,15 @@ def hamming_topk(queries: Tensor, database: Tensor, k: int) -> tuple[Tensor, Ten
     return distances, positions
 
 
+def hamming_topk_out(
+    queries: Tensor, database: Tensor, k: int, distances: Tensor, positions: Tensor
+) -> None:
+    """As `hamming_topk`, into tensors that are there already."""
+    found = hamming_topk(queries, database, k)
+    distances.copy_(found[0])
+    positions.copy_(found[1])
+
+
 def _select(queries: Tensor, database: Tensor, distances: Tensor, positions: Tensor) -> None:
     """Keeps the k smallest keys distance * N + position while it passes over the database."""
     total, k = database.shape[0], distances.shape[1]

@@ -137,15 +137,24 @@ class HammingIndex:
         ids = store.to_ids(where)
         return like(lims, queries), like(near, queries), like(ids, queries)
 
-    def rank(self, queries: Array, *, subset: Any = None) -> tuple[Array, Array]:
+    def rank(
+        self, queries: Array, *, subset: Any = None, out: tuple[Array, Array] | None = None
+    ) -> tuple[Array, Array]:
         """The whole index in order for each query: distances int32 (Q, N), ids int64 (Q, N).
 
-        queries uint8 (Q, bytes), subset as in `search`; N is then what it names.
+        queries uint8 (Q, bytes), subset as in `search`; N is then what it names. out: contiguous
+        arrays or tensors for the two, which are then returned; to rank into the same memory again
+        and again takes half the time.
         """
         packed = self._queries(queries)
         store = self._searched(subset)
-        near, where = hamming_topk(packed, store.codes, store.count)
-        return like(near, queries), like(store.to_ids(where), queries)
+        if out is None:
+            near, where = hamming_topk(packed, store.codes, store.count)
+            return like(near, queries), like(store.to_ids(where), queries)
+        near, where = (_writable(array) for array in out)
+        hamming_topk(packed, store.codes, store.count, (near, where))
+        where.copy_(store.to_ids(where))
+        return out
 
     def remove_ids(self, ids: Any) -> int:
         """Removes the codes with these ids, int64 (n,), and returns how many that were.
@@ -268,6 +277,15 @@ class HammingIndex:
             return store
         chosen = store.selected(subset, "subset")
         return Store(store.codes[chosen], store.to_ids(chosen), store.next_id)
+
+
+def _writable(array: Array) -> Tensor:
+    """A tensor over the memory of an output array."""
+    if isinstance(array, torch.Tensor):
+        return array
+    if not isinstance(array, np.ndarray) or not array.flags.carray:
+        raise TypeError("out must hold tensors, or NumPy arrays that are contiguous and writable")
+    return torch.from_numpy(array)
 
 
 def _numbers(store: Store) -> Tensor:

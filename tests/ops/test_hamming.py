@@ -136,3 +136,31 @@ def test_groups_that_point_elsewhere_are_refused(name, groups, members, lims, er
     vectors = (torch.tensor(values) for values in (groups, members, lims))
     with pytest.raises(error, match=f"{name}: .*{words}"):
         getattr(ops, name)(codes(1, 3), codes(5, 3), *vectors)
+
+
+def test_results_are_written_where_they_are_wanted():
+    queries, database = codes(6, 3), codes(50, 3, seed=1)
+    wanted = ops.hamming_topk(queries, database, 50)
+    out = torch.empty(6, 50, dtype=torch.int32), torch.empty(6, 50, dtype=torch.int64)
+    found = ops.hamming_topk(queries, database, 50, out)
+    assert found is out and all(map(torch.equal, out, wanted))
+
+
+def test_the_operation_with_outputs_is_registered_as_torch_wants_it():
+    out = torch.zeros(6, 5, dtype=torch.int32), torch.zeros(6, 5, dtype=torch.int64)
+    op = torch.ops.semicon_fast.hamming_topk_out.default
+    torch.library.opcheck(op, (codes(6, 3), codes(50, 3, seed=1), 5, *out))
+
+
+@pytest.mark.parametrize(
+    "distances, positions, error, words",
+    [
+        (torch.empty(6, 5), torch.empty(6, 5).long(), TypeError, "distances must be a torch.int32"),
+        (torch.empty(6, 5).int(), [1], TypeError, "positions must be a torch.int64 .* got list"),
+        (torch.empty(6, 4).int(), torch.empty(6, 5).long(), ValueError, r"contiguous \(6, 5\)"),
+        (torch.empty(6, 5).int(), torch.empty(5, 6).long().T, ValueError, "with strides"),
+    ],
+)
+def test_outputs_that_do_not_fit_are_refused(distances, positions, error, words):
+    with pytest.raises(error, match=words):
+        ops.hamming_topk(codes(6, 3), codes(50, 3), 5, (distances, positions))

@@ -264,3 +264,26 @@ def test_shortest_and_longest_codes_are_found(bits):
     index.add(database)
     distances, ids = index.search(database, 1)
     assert (distances == 0).all() and ids[:, 0].tolist() == list(range(len(database)))
+
+
+@pytest.mark.parametrize("ids", [None, [7, 3, 12]])
+def test_a_ranking_into_given_arrays_is_the_same(ids):
+    index = HammingIndex(16)
+    index.add(np.array([[1, 2], [3, 4], [5, 6]], np.uint8), ids)
+    queries = np.array([[1, 3], [9, 9]], np.uint8)
+    wanted = index.rank(queries)
+    out = np.empty((2, 3), np.int32), np.empty((2, 3), np.int64)
+    assert index.rank(queries, out=out) is out
+    assert all(map(np.array_equal, out, wanted))
+    tensors = torch.empty(2, 3, dtype=torch.int32), torch.empty(2, 3, dtype=torch.int64)
+    index.rank(torch.from_numpy(queries), out=tensors)
+    assert all(np.array_equal(a, b) for a, b in zip(tensors, wanted, strict=True))
+
+
+def test_arrays_that_cannot_be_ranked_into_are_refused():
+    index = HammingIndex(16)
+    index.add(np.zeros((3, 2), np.uint8))
+    frozen = np.empty((1, 3), np.int32)
+    frozen.flags.writeable = False
+    with pytest.raises(TypeError, match="contiguous and writable"):
+        index.rank(np.zeros((1, 2), np.uint8), out=(frozen, np.empty((1, 3), np.int64)))
