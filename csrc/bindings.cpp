@@ -198,12 +198,20 @@ std::vector<std::string> isas() {
 
 bool use_isa(const std::string& name) { return set_isa(name.c_str()); }
 
+double rate(int64_t bytes, double seconds) {
+  TORCH_CHECK_VALUE(bytes >= 1 && bytes <= kMaxBytes && seconds > 0,
+                    "_scan_rate: bytes must be 1 to ", kMaxBytes, " and seconds positive, got ",
+                    bytes, " and ", seconds);
+  return scan_rate(bytes, threads(), seconds);
+}
+
 }  // namespace
 }  // namespace semicon_fast
 
 TORCH_LIBRARY_FRAGMENT(semicon_fast, m) {
   m.def("_isa() -> str", &semicon_fast::isa);
   m.def("_isas() -> str[]", &semicon_fast::isas);
+  m.def("_scan_rate(int bytes, float seconds) -> float", &semicon_fast::rate);
   m.def("_use_isa(str name) -> bool", &semicon_fast::use_isa);
 }
 

@@ -27,7 +27,7 @@ void topk(const Codes& queries, const Codes& database, int64_t k, int threads, i
 // How many codes lie at each distance -> counts (Q, 8 * bytes + 1).
 void histogram(const Codes& queries, const Codes& database, int threads, int64_t* counts);
 
-// Groups of codes. Group g is the positions members[lims[g]] .. members[lims[g + 1] - 1], ascending.
+// Groups of codes: g is the positions members[lims[g]] to members[lims[g + 1] - 1], ascending.
 struct Groups {
   const int64_t* of;       // (Q,): each query's group
   const int64_t* members;
@@ -42,6 +42,10 @@ void ranks(const Codes& queries, const Codes& database, const Groups& groups, in
 // How many members of its group lie at each distance from a query -> counts (Q, 8 * bytes + 1).
 void group_histogram(const Codes& queries, const Codes& database, const Groups& groups,
                      int threads, int64_t* counts);
+
+// Pairs a second that `threads` threads compare where the codes are in the first cache and no pair
+// is wanted, over some seconds: the limit that a scan's inner loop sets.
+double scan_rate(int64_t bytes, int threads, double seconds);
 
 // Every code within a radius, ascending by (distance, position) within a query.
 class Ball {

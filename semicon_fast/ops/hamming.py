@@ -58,7 +58,10 @@ def _native_first(implementation: Callable[..., Any]) -> Callable[..., Any]:
     name = implementation.__name__
 
     def run(queries: Tensor, *others: Any) -> Any:
-        if queries.device.type == "cpu" and native.load():
+        operands = [queries, *(x for x in others if isinstance(x, Tensor))]
+        # Other layouts have dispatch keys of their own and would come back here.
+        plain = all(x.device.type == "cpu" and x.layout is torch.strided for x in operands)
+        if plain and not queries.is_quantized and native.load():
             return getattr(getattr(torch.ops, NAMESPACE), name)(queries, *others)
         return implementation(queries, *others)
 
@@ -111,6 +114,8 @@ def _check(op: str, queries: Tensor, database: Tensor) -> None:
             raise TypeError(f"{op}: {name} must be a tensor, got {type(codes).__name__}")
         if codes.dtype is not torch.uint8:
             raise TypeError(f"{op}: {name} must be packed uint8, got {codes.dtype}")
+        if codes.layout is not torch.strided:
+            raise TypeError(f"{op}: {name} must be a dense tensor, got {codes.layout}")
         if codes.ndim != 2 or not 1 <= codes.shape[1] <= MAX_BYTES:
             raise ValueError(
                 f"{op}: {name} must be (rows, bytes) with 1 to {MAX_BYTES} bytes, "
@@ -191,6 +196,7 @@ def hamming_range(queries: Tensor, database: Tensor, radius: int) -> tuple[Tenso
     """
     _check("hamming_range", queries, database)
     _check_integer("hamming_range", "radius", radius, None)
+    radius = min(operator.index(radius), 8 * queries.shape[1])
     lims, distances, positions = RANGE(queries, database, radius)
     return lims, distances, positions
 

@@ -67,6 +67,7 @@ def test_operation_compiles_into_one_graph():
             "database must be packed uint8, got torch.int32",
         ),
         (codes(2, 3)[0], codes(2, 3), ValueError, r"queries must be \(rows, bytes\)"),
+        (codes(2, 3).to_sparse(), codes(2, 3), TypeError, "queries must be a dense tensor"),
         (codes(2, 3), codes(2, 4), ValueError, "equally many bytes a code, got 3 and 4"),
         (codes(2, 513), codes(2, 513), ValueError, "1 to 512 bytes"),
         (codes(2, 3), codes(2, 3).to("meta"), ValueError, "one device, got cpu and meta"),
@@ -164,3 +165,9 @@ def test_the_operation_with_outputs_is_registered_as_torch_wants_it():
 def test_outputs_that_do_not_fit_are_refused(distances, positions, error, words):
     with pytest.raises(error, match=words):
         ops.hamming_topk(codes(6, 3), codes(50, 3), 5, (distances, positions))
+
+
+def test_a_radius_beyond_every_number_of_bits_takes_all():
+    queries = codes(2, 3)
+    lims, _, _ = ops.hamming_range(queries, queries, 2**63)
+    assert lims.tolist() == [0, 2, 4]
