@@ -1,7 +1,8 @@
-"""Other ways to the k nearest codes: each turns a database into a search, or says why it cannot.
+"""Ways to the k nearest codes: each turns a database into a search, or says why it cannot.
 
-A search takes queries uint8 (Q, bytes) and k and returns distances (Q, k), ascending, or None where
-the peer only orders. Peers get the bytes as they are: a multiple of 8 bits, as faiss needs it.
+A search takes queries uint8 (Q, bytes) and k and returns what is compared with the first engine's
+answer: distances (Q, k), ascending, or None where there is nothing to compare. Peers get the bytes
+as they are: a multiple of 8 bits, as faiss needs it. `hamming_evaluation` has the evaluations.
 """
 
 from collections.abc import Callable
@@ -20,12 +21,42 @@ class NotHere(Exception):
     """The peer is not installed, or does not do this case; the text says which."""
 
 
-def own(database: np.ndarray, threads: int) -> Search:
+def own(database: np.ndarray, threads: int, device: str = "cpu") -> Search:
+    import semicon_fast
+
+    index = semicon_fast.HammingIndex(8 * database.shape[1], device=device)
+    index.add(database)
+
+    def run(queries: np.ndarray, k: int) -> np.ndarray:
+        if device == "cpu":
+            return index.search(queries, k)[0]
+        return index.search(torch.from_numpy(queries).to(device), k)[0].cpu().numpy()
+
+    return run
+
+
+def own_ranking(database: np.ndarray, threads: int) -> Search:
     import semicon_fast
 
     index = semicon_fast.HammingIndex(8 * database.shape[1])
     index.add(database)
-    return lambda queries, k: index.search(queries, k)[0]
+    return lambda queries, k: index.rank(queries)[0]
+
+
+def own_ranking_into(database: np.ndarray, threads: int) -> Search:
+    """Into arrays that are there already, as in a loop over blocks of queries."""
+    import semicon_fast
+
+    index = semicon_fast.HammingIndex(8 * database.shape[1])
+    index.add(database)
+    kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def run(queries: np.ndarray, k: int) -> np.ndarray:
+        shape = (len(queries), k)
+        out = kept.setdefault(len(queries), (np.empty(shape, np.int32), np.empty(shape, np.int64)))
+        return index.rank(queries, out=out)[0]
+
+    return run
 
 
 def faiss(database: np.ndarray, threads: int) -> Search:
@@ -112,29 +143,42 @@ def _signs(codes: np.ndarray) -> torch.Tensor:
 
 def torch_argsort(database: np.ndarray, threads: int) -> Search:
     """Only the stable sort of distances that are there already: less than evaluation code does."""
+    return _sorting(database, lambda distances, out: torch.argsort(distances, dim=1, stable=True))
+
+
+def torch_sort_into(database: np.ndarray, threads: int) -> Search:
+    """The same, distances too, into tensors that are there already."""
+    return _sorting(
+        database, lambda distances, out: torch.sort(distances, dim=1, stable=True, out=out)
+    )
+
+
+def _sorting(database: np.ndarray, sort: Callable[..., object]) -> Search:
     signs, bits = _signs(database), 8 * database.shape[1]
-    kept: dict[int, torch.Tensor] = {}
+    kept: dict[int, tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]] = {}
 
     def run(queries: np.ndarray, k: int) -> None:
-        key = hash(queries.tobytes())
-        if key not in kept:
-            kept[key] = (bits - _signs(queries) @ signs.T) / 2
-            return None
-        torch.argsort(kept[key], dim=1, stable=True)
-        return None
+        if len(queries) not in kept:
+            distances = (bits - _signs(queries) @ signs.T) / 2
+            out = torch.empty_like(distances), torch.empty_like(distances, dtype=torch.int64)
+            kept[len(queries)] = distances, out
+        sort(*kept[len(queries)])
 
     return run
 
 
-# Whether a peer holds every pair at once, and so gets fewer queries.
-PEERS: dict[str, tuple[Callable[[np.ndarray, int], Search], bool]] = {
+# Each peer, and whether it holds every pair at once, and so gets fewer queries.
+PEERS: dict[str, tuple[Callable[..., Search], bool]] = {
     "semicon_fast": (own, False),
+    "semicon_fast, rank": (own_ranking, False),
+    "semicon_fast, rank into": (own_ranking_into, False),
     "faiss": (faiss, False),
     "usearch": (usearch, True),
     "numkong": (numkong, True),
     "numpy": (numpy, True),
     "torch matmul": (torch_matmul, True),
-    "torch argsort": (torch_argsort, False),
+    "torch.argsort": (torch_argsort, False),
+    "torch.sort into": (torch_sort_into, False),
 }
 
 

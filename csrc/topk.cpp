@@ -141,6 +141,7 @@ class TopK {
     const int64_t bytes = database_.bytes;
     std::vector<uint8_t> copy(static_cast<size_t>(size * bytes));
     for (int64_t i = 0; i < size; ++i) {
+      __builtin_prefetch(database_.data + std::min(i + 32, size - 1) * every * database_.stride);
       std::memcpy(&copy[i * bytes], database_.data + i * every * database_.stride, bytes);
     }
     const Codes sample{copy.data(), size, bytes, bytes};
