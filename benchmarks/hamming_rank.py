@@ -6,7 +6,7 @@
     python benchmarks/hamming_rank.py --device cuda    # our index on the GPU, peers on the CPU
 
 Every engine of a case runs in turn, round after round; figures are medians over all calls. A peer's
-answer is compared with ours before it is timed. Two limits are measured in the same run: how fast
+answer is compared with ours before it is timed. Two limits are measured beside each case: how fast
 memory can be read, and how fast the scan's inner loop is alone, with its codes in the first cache
 and nothing to find. Peers: pip install -e '.[bench]'.
 """
@@ -49,10 +49,20 @@ def seconds(work: Run) -> float:
     return time.perf_counter() - start
 
 
-def read_bandwidth(megabytes: int, device: str) -> float:
-    """Bytes a second that a sum over an array larger than the caches reads, best of five."""
-    array = torch.zeros(megabytes << 17, dtype=torch.int64, device=device)
-    return array.nbytes / min(seconds(lambda: array.sum().item()) for _ in range(5))
+class Memory:
+    """An array larger than the caches; how fast a sum reads it, in every round of every case."""
+
+    def __init__(self, megabytes: int, device: str) -> None:
+        self.array = torch.zeros(megabytes << 17, dtype=torch.int64, device=device)
+        self.rates: list[float] = []
+
+    def read(self) -> None:
+        self.rates.append(self.array.nbytes / seconds(lambda: self.array.sum().item()))
+
+    def bandwidth(self) -> float:
+        """Bytes a second, the median since the last call."""
+        rate, self.rates = median(self.rates), []
+        return rate
 
 
 def loop_rate(bits: int, device: str) -> float:
@@ -99,17 +109,18 @@ def evaluations(case: Case) -> Iterator[tuple[str, Run, int]]:
         yield engine, lambda run=run, count=count: run(count), count
 
 
-def measure(case: Case, options: argparse.Namespace, bandwidth: float) -> list[dict[str, Any]]:
+def measure(case: Case, options: argparse.Namespace, memory: Memory) -> list[dict[str, Any]]:
     engines = list(evaluations(case) if case.evaluation else searches(case, options))
     times: dict[str, list[float]] = {engine: [] for engine, _, _ in engines}
     for _ in range(options.rounds):
+        memory.read()
         for engine, run, _ in engines:
             time.sleep(0.05)  # OpenMP's threads spin for a while after a peer has returned
             times[engine].append(seconds(run))
             # Short calls are repeated, for a median that one interruption does not move.
             again = min(6, int(0.1 / times[engine][-1])) if options.rounds > 1 else 0
             times[engine] += [seconds(run) for _ in range(again)]
-    limit = loop_rate(case.bits, options.device)
+    limit, bandwidth = loop_rate(case.bits, options.device), memory.bandwidth()
     rows, own_rate = [], 0.0
     for engine, _, queries in engines:
         took = median(times[engine])
@@ -157,13 +168,13 @@ def main() -> None:
         ]
         options.rounds = 1
     native.load()
-    bandwidth = read_bandwidth(64 if options.quick else 1024, options.device)
+    memory = Memory(64 if options.quick else 512, options.device)
     print(f"{environment(options.device)['device']}, {options.threads} threads, ", end="")
-    print(f"{native.status()['isa']}; reads {bandwidth / 1e9:.1f} GB/s")
+    print(native.status()["isa"])
     rows: list[dict[str, Any]] = []
     for case in cases:
         print(f"\n{case.name}: {case.codes:,} {case.kind} codes of {case.bits} bits, k = {case.k}")
-        found = measure(case, options, bandwidth)
+        found = measure(case, options, memory)
         body = [
             [f"{r[c]:.3g}" if isinstance(r[c], float) else str(r[c]) for c in SHOWN] for r in found
         ]

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._pages import prefer_large_pages
 from .codes import as_tensor
 
 MAX_ID = 2**63 - 2
@@ -172,5 +173,6 @@ class Store:
             return buffer
         capacity = max(size, self.count + self.count // 2)
         grown = buffer.new_empty(capacity, *buffer.shape[1:])
+        prefer_large_pages(grown)
         grown[: self.count] = buffer[: self.count]
         return grown
