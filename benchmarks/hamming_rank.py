@@ -27,6 +27,7 @@ from hamming_peers import PEERS, NotHere, own, queries_for
 from harness import command, environment, markdown_table, merge_rows
 
 from semicon_fast import native
+from semicon_fast.search._pages import prefer_large_pages
 
 Run = Callable[[], Any]
 
@@ -53,7 +54,9 @@ class Memory:
     """An array larger than the caches; how fast a sum reads it, in every round of every case."""
 
     def __init__(self, megabytes: int, device: str) -> None:
-        self.array = torch.zeros(megabytes << 17, dtype=torch.int64, device=device)
+        self.array = torch.empty(megabytes << 17, dtype=torch.int64, device=device)
+        prefer_large_pages(self.array)  # as our index has them
+        self.array.zero_()
         self.rates: list[float] = []
 
     def read(self) -> None:

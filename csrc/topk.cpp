@@ -3,10 +3,10 @@
 // order of the database. Where many queries share the work, a sample first guesses how near k codes
 // lie; a query whose guess was too small is searched again without one.
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <numeric>
 
 #include "hamming.h"
@@ -30,7 +30,9 @@ constexpr int64_t kWorthRepeats = 128;  // queries' words that cost as much as f
 class Nearest {
  public:
   Nearest(int64_t k, int64_t bits, int32_t limit)
-      : k_(k), limit_(limit), counts_(static_cast<size_t>(bits + 1)) {}
+      : k_(k), limit_(limit), counts_(static_cast<size_t>(bits + 1)) {
+    keys_.reserve(static_cast<size_t>(std::min<int64_t>(2 * k + kFirstBlock, 512)));
+  }
 
   void offer(int64_t distance, int64_t position) {
     keys_.push_back(pair_key(distance, position));
@@ -172,11 +174,14 @@ class TopK {
     return found;
   }
 
+  // One group of queries, and what the ranges of the database that are done have found.
   struct Work {
     std::unique_ptr<Group> group;
-    std::vector<int32_t> limits;              // (slots,)
     std::vector<std::vector<uint64_t>> keys;  // (ranges * slots)
-    std::atomic<int64_t> pending{0};
+    std::mutex changing;                      // guards what follows
+    int64_t pending = 0;
+    std::vector<int32_t> limits;  // (slots,)
+    std::vector<int64_t> counts;  // (slots, bits + 1): of all keys
   };
 
   // Writes the results of `rows` -> those of them whose limit turned out too small.
@@ -193,9 +198,16 @@ class TopK {
       const int64_t range = task % ranges, size = w.group->size();
       const int64_t first = database_.count * range / ranges;
       const int64_t last = database_.count * (range + 1) / ranges;
-      auto nearest = scan_range(*w.group, database_, k_, w.limits.data(), first, last);
+      std::unique_lock<std::mutex> lock(w.changing);
+      const std::vector<int32_t> limits = w.limits;
+      lock.unlock();
+      auto nearest = scan_range(*w.group, database_, k_, limits.data(), first, last);
       for (int64_t i = 0; i < size; ++i) w.keys[range * size + i] = nearest[i].take();
-      if (--w.pending == 0) {
+      lock.lock();
+      if (ranges > 1) learn(w, range);
+      const bool done = --w.pending == 0;
+      lock.unlock();
+      if (done) {
         const int64_t start = task / ranges * group_;
         for (int64_t i = 0; i < size; ++i) complete[start + i] = merge(w, i, rows[start + i]);
         w.keys.clear();
@@ -215,7 +227,23 @@ class TopK {
     work.group = std::make_unique<Group>(isa_, shape_, queries_, rows.data() + first, size);
     for (int64_t i = 0; i < size; ++i) work.limits.push_back(limits_[rows[first + i]]);
     work.keys.resize(static_cast<size_t>(ranges * size));
+    work.counts.resize(static_cast<size_t>(size * (shape_.bits() + 1)));
     work.pending = ranges;
+  }
+
+  // k codes within a distance, in any ranges: no other needs to look farther. Ties may still enter,
+  // since its codes may come before those.
+  void learn(Work& work, int64_t range) const {
+    const int64_t size = work.group->size(), width = shape_.bits() + 1;
+    for (int64_t i = 0; i < size; ++i) {
+      int64_t* const counts = &work.counts[i * width];
+      for (const uint64_t key : work.keys[range * size + i]) ++counts[key_distance(key)];
+      int64_t seen = 0;
+      for (int32_t distance = 0; distance + 1 < work.limits[i]; ++distance) {
+        seen += counts[distance];
+        if (seen >= k_) work.limits[i] = distance + 1;
+      }
+    }
   }
 
   // Ranges are in order of position, and so is each: one stable counting sort by distance.
