@@ -1,4 +1,5 @@
-"""README's tables, made from results/*.csv: each block between markers is replaced by its table.
+"""README's tables, made from results/*.csv: each block between markers is replaced by its table,
+and the picture of the Hamming searches.
 
 python benchmarks/tables.py            # rewrite README.md
 python benchmarks/tables.py --check    # exit 1 if README.md is not what the files say
@@ -9,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable
 
+from hamming_cases import CASES
 from harness import README, RESULTS, markdown_table, read_rows
 
 from semicon_fast.files import atomic_write
@@ -70,10 +72,29 @@ def attention() -> str:
     return markdown_table([*columns, "memory, semicon_fast"], body)
 
 
+def hamming() -> str:
+    """Of each case our way, or ways, and beside each its fastest peer."""
+    body = []
+    for case in CASES:
+        rows = [r for r in read_rows(RESULTS / "hamming_rank.csv") if r["case"] == case.name]
+        peers = [r for r in rows if not r["engine"].startswith("semicon_fast")]
+        peer = max(peers, key=lambda r: float(r["Gpairs_per_s"]))
+        for own in (r for r in rows if r not in peers):
+            way = own["engine"].removeprefix("semicon_fast")
+            rates = float(own["Gpairs_per_s"]), float(peer["Gpairs_per_s"])
+            body.append(
+                [case.name + way, f"{_short(own['milliseconds'])} ms", f"{rates[0]:.3g}"]
+                + [peer["engine"], f"{rates[1]:.2g}", f"{rates[0] / rates[1]:.3g}"]
+            )
+    columns = ["what", "time", "Gpairs/s", "fastest peer", "Gpairs/s", "ratio"]
+    return markdown_table(columns, body)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "cifar10": cifar10,
     "clothing": clothing,
     "attention": attention,
+    "hamming": hamming,
 }
 
 
@@ -98,6 +119,9 @@ def main() -> None:
         sys.exit(0 if old == new else "README.md's tables differ from benchmarks/results")
     with atomic_write(README, "w") as file:
         file.write(new)
+    from hamming_plot import plot
+
+    plot(read_rows(RESULTS / "hamming_rank.csv"), RESULTS / "hamming_rank.svg")
 
 
 if __name__ == "__main__":
