@@ -1,25 +1,44 @@
-"""ICON's step and SEM's mask on the CPU: batched products, few passes, work in place.
+"""ICON's step on the CPU: native kernels, or batched products in few passes.
 
-The grouped 1x1 convolution becomes one product a head, (3 d, d) by (d, images P). The logits of
-a few images stay in the cache between the passes over them, and nothing of the size of all
-projections or all logits is allocated: fresh pages cost more than the arithmetic on them.
+ICON in float32 goes to csrc/attention.cpp where that can be built and the instruction set has it.
+The rest of this file is the path of float64, of other machines and of heads of a size that the
+kernels do not take. There the grouped 1x1 convolution becomes one product a head, (3 d, d) by
+(d, images P). The logits of a few images stay in the cache between the passes over them, and
+nothing of the size of all projections or all logits is allocated: fresh pages cost more than the
+arithmetic on them.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .. import reference
+from .. import native, reference
+from . import _cpu_mask  # noqa: F401  registers itself
 from ._library import override
 from .icon_attention import _backward as _icon_backward
 from .icon_attention import _forward as _icon_forward
-from .sem_mask import _backward as _sem_backward
-from .sem_mask import _forward as _sem_forward
 
 # 256 KiB of float32 a thread: with the copies beside it, what a second-level cache holds.
 LOGITS_A_THREAD = 1 << 16
 # Below this many multiply-adds an image the calls cost more than the grouped convolution
 # (AMD EPYC, 2 threads, batches of 16 and 64: equal at 4 to 8 x 10^5).
 WORTH_A_LOOP = 1_000_000
+# Heads of other sizes have no kernel: kMinTokens and kMaxTokens of csrc/attention.h.
+NATIVE_TOKENS = range(8, 257)
+# Below so many multiply-adds a call nothing is at stake, and the reference's values stand.
+WORTH_A_KERNEL = 100_000
+
+
+def _kernels(x: Tensor, num_heads: int) -> Any:
+    """torch.ops.semicon_fast with the kernels for x, built at first use, or None."""
+    tokens = x.shape[1] // num_heads
+    worth = 5 * x.numel() * tokens >= WORTH_A_KERNEL
+    if worth and x.dtype is torch.float32 and tokens in NATIVE_TOKENS:
+        kernels = torch.ops.semicon_fast
+        if native.load() and kernels._icon_available():
+            return kernels
+    return None
 
 
 class _Step:
@@ -122,7 +141,15 @@ def icon_attention(
     stacked: bool,
     residual_last: bool,
 ) -> Tensor:
-    """`reference.icon_attention`, by batched products where they win."""
+    """`reference.icon_attention`, by kernels or by batched products where they win."""
+    if kernels := _kernels(x, num_heads):
+        x = x.contiguous(memory_format=reference.memory_format_of(x))
+        weight = weight.contiguous()
+        bias = None if bias is None else bias.contiguous()
+        own: Tensor = kernels._icon_attention(
+            x, weight, bias, num_heads, delta, stacked, residual_last
+        )
+        return own
     if not _takes(x, num_heads):
         return reference.icon_attention(x, weight, bias, num_heads, delta, stacked, residual_last)
     x = x.contiguous(memory_format=reference.memory_format_of(x))
@@ -148,13 +175,20 @@ def icon_attention_backward(
     stacked: bool,
     residual_last: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`reference.icon_attention_backward`, by batched products where they win."""
+    """`reference.icon_attention_backward`, by kernels or by batched products where they win."""
+    layout = reference.memory_format_of(x)
+    x, grad = x.contiguous(memory_format=layout), grad.contiguous(memory_format=layout)
+    if kernels := _kernels(x, num_heads):
+        weight = weight.contiguous()
+        bias = None if bias is None else bias.contiguous()
+        grads: tuple[Tensor, Tensor, Tensor] = kernels._icon_attention_backward(
+            grad, x, weight, bias, num_heads, delta, stacked, residual_last
+        )
+        return grads
     if not _takes(x, num_heads):
         return reference.icon_attention_backward(
             grad, x, weight, bias, num_heads, delta, stacked, residual_last
         )
-    layout = reference.memory_format_of(x)
-    x, grad = x.contiguous(memory_format=layout), grad.contiguous(memory_format=layout)
     d_x = torch.empty_like(x)
     step = _Step(x, weight, bias, num_heads, delta, stacked, backward=True)
     d_weight = torch.zeros_like(step.weight)
@@ -202,76 +236,5 @@ def _product(a: Tensor, b: Tensor, scale: float, out: Tensor, spare: Tensor) -> 
         out.copy_(spare)
 
 
-def sem_mask(
-    guidance: Tensor, score: Tensor, alpha: float, per_batch: bool, clamp: bool, detach: bool
-) -> Tensor:
-    """`reference.sem_mask` bit for bit: the same arithmetic on fewer tensors."""
-    _, centred, variance, flat = _statistics(score, per_batch)
-    w = variance.pow_(-alpha / 2).masked_fill_(flat, 0)
-    return _masked(centred.mul_(w), clamp, guidance, _like(guidance))
-
-
-def sem_mask_backward(
-    grad: Tensor,
-    guidance: Tensor,
-    score: Tensor,
-    alpha: float,
-    per_batch: bool,
-    clamp: bool,
-    detach: bool,
-) -> tuple[Tensor, Tensor]:
-    """`reference.sem_mask_backward` on fewer tensors."""
-    a, centred, variance, flat = _statistics(score, per_batch)
-    w = variance.pow(-alpha / 2).masked_fill_(flat, 0)
-    damped = centred * w
-    d_guidance = _like(guidance)
-    if detach:
-        return _masked(damped, clamp, grad, d_guidance), score.new_zeros(score.shape)
-    # The gradient's own memory holds the products first; fresh pages would cost more than they do.
-    spare = d_guidance if a.dtype == guidance.dtype else None
-    g = torch.mul(grad.to(a.dtype), guidance, out=spare).sum(1).view_as(a)
-    _masked(damped, clamp, grad, d_guidance)
-    if clamp:
-        g.mul_(damped.abs_() <= 1)
-    z = centred.mul_(variance.masked_fill_(flat, 1).rsqrt_())
-    count = a.numel() if per_batch else a.shape[1]
-    coupled = (g * z).sum(_dims(per_batch), keepdim=True).mul_(alpha / max(count - 1, 1))
-    # w = 0 stops the gradient of flat maps.
-    d_a = torch.addcmul(g.neg_(), coupled, z).mul_(w)
-    d_score = torch._softmax_backward_data(d_a, a, 1, a.dtype)
-    return d_guidance, d_score.to(score.dtype).view(score.shape)
-
-
-def _statistics(score: Tensor, per_batch: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """a and a - 1 / n (B, n); the variance and whether it is flat, (B or 1, 1)."""
-    dtype = torch.promote_types(score.dtype, torch.float32)
-    a = torch.softmax(score.flatten(1), 1, dtype=dtype)
-    centred = a - 1 / a.shape[1]
-    variance = centred.square().sum(_dims(per_batch), keepdim=True)
-    variance.div_(max((a.numel() if per_batch else a.shape[1]) - 1, 1))
-    return a, centred, variance, variance <= (torch.finfo(dtype).eps / a.shape[1]) ** 2
-
-
-def _like(maps: Tensor) -> Tensor:
-    return torch.empty_like(maps, memory_format=reference.memory_format_of(maps))
-
-
-def _masked(damped: Tensor, clamp: bool, maps: Tensor, out: Tensor) -> Tensor:
-    """out = (1 - damped, clamped) maps; damped (B, n) is left alone."""
-    f = damped.neg().add_(1)
-    if clamp:
-        f.clamp_(0, 2)
-    return torch.mul(f.view(len(maps), 1, *maps.shape[2:]), maps, out=out)
-
-
-def _dims(per_batch: bool) -> tuple[int, ...]:
-    return (0, 1) if per_batch else (1,)
-
-
-for _op, _implementation in (
-    (_icon_forward, icon_attention),
-    (_icon_backward, icon_attention_backward),
-    (_sem_forward, sem_mask),
-    (_sem_backward, sem_mask_backward),
-):
-    override(_op, "CPU", _implementation)
+override(_icon_forward, "CPU", icon_attention)
+override(_icon_backward, "CPU", icon_attention_backward)

@@ -1,0 +1,42 @@
+// ICON's step on the CPU in float32, forward and backward; knows no torch. The mathematics is in
+// semicon_fast/reference/icon_attention.py.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace semicon_fast {
+
+// Tokens a head: fewer leave vectors empty, with more a head's logits leave the cache.
+constexpr int64_t kMinTokens = 8, kMaxTokens = 256;
+
+struct IconStep {
+  int64_t images, heads, tokens, cells;
+  bool channels_last;  // maps are (images, cells, channels) instead of (images, channels, cells)
+  bool stacked, residual_last;
+  float delta;
+
+  int64_t channels() const { return heads * tokens; }
+  int64_t map() const { return channels() * cells; }
+};
+
+// Whether the instruction set in use has these kernels.
+bool icon_available();
+
+// Calls `work` from up to `threads` threads at a time, at least once, and returns when all are done.
+struct Team {
+  int threads;
+  std::function<void(int threads, const std::function<void()>& work)> run;
+};
+
+// weight (3 channels, tokens), bias (3 channels) or null. The result depends neither on the number
+// of threads nor on the images beside one.
+void icon_attention(const IconStep& step, const float* x, const float* weight, const float* bias,
+                    const Team& team, float* out);
+
+// d_x like x, d_weight like weight, d_bias (3 channels); all are overwritten.
+void icon_attention_backward(const IconStep& step, const float* grad, const float* x,
+                             const float* weight, const float* bias, const Team& team,
+                             float* d_x, float* d_weight, float* d_bias);
+
+}  // namespace semicon_fast

@@ -1,0 +1,59 @@
+// What an instruction set provides for ICON: functions over matrices of float32 in cache.
+#pragma once
+
+#include <cstdint>
+
+namespace semicon_fast {
+
+// c[r, n] = init[r, n] + sum_k a[k, r] b[k, n], n < vectors * width. One form for every product of
+// ICON: b and c are contiguous over n, the tokens of a head, and a is read one value at a time, so
+// that nothing is ever summed across lanes and a may lie in either order.
+struct Product {
+  int64_t rows, vectors, depth;
+  const float* a;
+  int64_t a_depth, a_row;  // strides
+  const float* b;
+  int64_t b_depth;
+  float* c;
+  int64_t c_row;
+  const float* init;  // null: zeros; may be c
+  int64_t init_row;
+};
+
+// to[c, r] = from[r, c] (+ add[c, r]); strides are those of the first index.
+struct Transpose {
+  int64_t rows, columns;
+  const float* from;
+  int64_t from_row;
+  float* to;
+  int64_t to_row;
+  const float* add;  // may be null
+  int64_t add_row;
+};
+
+struct AttentionKernels {
+  int64_t width;  // floats a vector
+  void (*product)(const Product& product);
+  void (*transpose)(const Transpose& transpose);
+  // to[r, c] = a[r, c] + b[r, c]
+  void (*add)(int64_t rows, int64_t columns, const float* a, int64_t a_row, const float* b,
+              int64_t b_row, float* to, int64_t to_row);
+  // logits (keys, queries), `padded` floats a row -> the weights of each query, in place, and
+  // where slope is not null the derivative of the scaled logit's signed root.
+  void (*weights)(float* logits, int64_t tokens, int64_t padded, float scale, float delta,
+                  float* slope);
+  // The logits' gradient, in place of d_weights.
+  void (*logits_gradient)(const float* weights, const float* slope, int64_t tokens, int64_t padded,
+                          float* d_weights);
+};
+
+// Of the instruction set in use; null where it has none.
+const AttentionKernels* attention_kernels();
+
+#if defined(__x86_64__) || defined(_M_X64)
+// Null where this CPU lacks what they need beyond the Hamming kernels of that name.
+const AttentionKernels* attention_avx2();
+const AttentionKernels* attention_avx512();
+#endif
+
+}  // namespace semicon_fast
