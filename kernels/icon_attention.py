@@ -13,6 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .icon_launch import forward_blocks
+from .icon_norm import Norm, normed, with_cells
 from .icon_tiles import attention_weights, projected, slot_of, token_rows
 from .layout import with_cell_strides
 
@@ -25,6 +26,12 @@ def _icon_attention_fwd_kernel(
     x_ptr,  # (B, C, P)
     weight_ptr,  # (3 C, TOKENS)
     bias_ptr,  # (3 C,) or None
+    mean_ptr,  # (C,) or None, and then x is read as it is
+    variance_ptr,
+    scale_ptr,
+    shift_ptr,
+    eps,
+    moments_ptr,  # (2, B, C) float32 or None
     images,
     heads,
     delta,
@@ -57,36 +64,48 @@ def _icon_attention_fwd_kernel(
     for start in range(0, CELLS, BLOCK_P):
         cells = start + tl.arange(0, BLOCK_P).to(tl.int64)
         q = projected(
-            x_ptr, weight_ptr, bias_ptr, slot_of(head, 0, heads, STACKED), rows, cells,
-            x_channel, x_cell, TOKENS, CELLS, BLOCK_K,
+            x_ptr, weight_ptr, bias_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps,
+            slot_of(head, 0, heads, STACKED), rows, cells, x_channel, x_cell,
+            TOKENS, CELLS, BLOCK_K,
         )  # fmt: skip
         k = projected(
-            x_ptr, weight_ptr, bias_ptr, slot_of(head, 1, heads, STACKED), tokens, cells,
-            x_channel, x_cell, TOKENS, CELLS, BLOCK_K,
+            x_ptr, weight_ptr, bias_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps,
+            slot_of(head, 1, heads, STACKED), tokens, cells, x_channel, x_cell,
+            TOKENS, CELLS, BLOCK_K,
         )  # fmt: skip
         logits = tl.dot(q, tl.trans(k), logits, input_precision="ieee")
     weights = attention_weights(logits * scale, delta, tokens, TOKENS)
     weights = weights.to(x_ptr.dtype.element_ty)
 
+    mean = tl.zeros([BLOCK_M], dtype=tl.float32)
+    squares = tl.zeros([BLOCK_M], dtype=tl.float32)
     for start in range(0, CELLS, BLOCK_P):
         cells = start + tl.arange(0, BLOCK_P).to(tl.int64)
         v = projected(
-            x_ptr, weight_ptr, bias_ptr, slot_of(head, 2, heads, STACKED), tokens, cells,
-            x_channel, x_cell, TOKENS, CELLS, BLOCK_K,
+            x_ptr, weight_ptr, bias_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps,
+            slot_of(head, 2, heads, STACKED), tokens, cells, x_channel, x_cell,
+            TOKENS, CELLS, BLOCK_K,
         )  # fmt: skip
         out = tl.dot(weights, v, input_precision="ieee")
-        if RESIDUAL_LAST:
-            residual = token_rows(x_ptr, head, heads, rows, cells, x_channel, x_cell, TOKENS, CELLS)
-        else:
-            residual = token_rows(
-                x_ptr, head * TOKENS, 1, rows, cells, x_channel, x_cell, TOKENS, CELLS
-            )
-        out += residual.to(tl.float32)
+        first = head if RESIDUAL_LAST else head * TOKENS
+        step = heads if RESIDUAL_LAST else 1
+        residual = token_rows(x_ptr, first, step, rows, cells, x_channel, x_cell, TOKENS, CELLS)
+        residual = normed(
+            residual, first + rows * step, rows < TOKENS,
+            mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps,
+        )  # fmt: skip
+        out = (out + residual.to(tl.float32)).to(out_ptr.dtype.element_ty)
         tl.store(
             out_ptr + (rows * heads + head)[:, None] * out_channel + cells[None, :] * out_cell,
-            out.to(out_ptr.dtype.element_ty),
+            out,
             mask=(rows < TOKENS)[:, None] & (cells < CELLS)[None, :],
         )
+        if moments_ptr is not None:
+            mean, squares = with_cells(mean, squares, out.to(tl.float32), start, cells, CELLS)
+    if moments_ptr is not None:
+        moments_ptr += image * heads * TOKENS + rows * heads + head
+        tl.store(moments_ptr, mean, mask=rows < TOKENS)
+        tl.store(moments_ptr + images * heads * TOKENS, squares, mask=rows < TOKENS)
 
 
 def unsupported(x: Tensor, num_heads: int) -> str | None:
@@ -106,11 +125,14 @@ def icon_attention_fwd(
     delta: float,
     stacked: bool,
     residual_last: bool,
+    norm: Norm | None = None,
+    moments: Tensor | None = None,
 ) -> None:
     """Fill out (B, C, H, W) with the step of x (B, C, H, W); arguments as in the reference.
 
     All of one dtype: float32 (IEEE products), bfloat16 or float16. Up to MAX_TOKENS channels a
-    group, any map, any batch.
+    group, any map, any batch. With `norm` the step is of ReLU(BatchNorm(x)). `moments` (2, B, C)
+    float32 takes each image's mean and sum of squared deviations of every channel of out.
     """
     images, channels = x.shape[:2]
     if images == 0:
@@ -118,11 +140,11 @@ def icon_attention_fwd(
     tokens, cells = channels // num_heads, x.shape[2] * x.shape[3]
     x, strides = with_cell_strides(x)
     _, out_strides = with_cell_strides(out)
-    blocks = forward_blocks(tokens, cells, x.element_size())
+    blocks = forward_blocks(tokens, cells, x.element_size(), norm is not None)
     grid = (images * num_heads * triton.cdiv(tokens, blocks["BLOCK_M"]),)
     with torch.cuda.device_of(x):
         _icon_attention_fwd_kernel[grid](
-            out, x, weight.contiguous(), bias, images, num_heads, delta,
-            1 / math.sqrt(tokens), *out_strides, *strides, STACKED=stacked,
+            out, x, weight.contiguous(), bias, *(norm or Norm()), moments, images, num_heads,
+            delta, 1 / math.sqrt(tokens), *out_strides, *strides, STACKED=stacked,
             RESIDUAL_LAST=residual_last, TOKENS=tokens, CELLS=cells, **blocks,
         )  # fmt: skip

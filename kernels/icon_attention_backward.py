@@ -17,8 +17,10 @@ import triton.language as tl
 from torch import Tensor
 
 from .icon_launch import backward_blocks, token_blocks
+from .icon_norm import Norm, statistics_bwd
 from .icon_projection_backward import projection_bwd
 from .icon_tiles import attention_weights, logits_gradient, projected, slot_of, token_rows
+from .icon_tokens_backward import _icon_tokens_bwd_kernel
 from .layout import with_cell_strides
 
 
@@ -31,6 +33,11 @@ def _icon_attention_bwd_kernel(
     x_ptr,  # (B, C, P)
     weight_ptr,  # (3 C, TOKENS)
     bias_ptr,  # (3 C,) or None
+    mean_ptr,  # (C,) or None, and then x is read as it is
+    variance_ptr,
+    scale_ptr,
+    shift_ptr,
+    eps,
     images,
     heads,
     delta,
@@ -68,17 +75,17 @@ def _icon_attention_bwd_kernel(
     for start in range(0, CELLS, BLOCK_P):
         cells = start + tl.arange(0, BLOCK_P).to(tl.int64)
         q = projected(
-            x_ptr, weight_ptr, bias_ptr, slot_q, rows, cells, x_channel, x_cell,
-            TOKENS, CELLS, BLOCK_K,
+            x_ptr, weight_ptr, bias_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps,
+            slot_q, rows, cells, x_channel, x_cell, TOKENS, CELLS, BLOCK_K,
         )  # fmt: skip
         k = projected(
-            x_ptr, weight_ptr, bias_ptr, slot_k, tokens, cells, x_channel, x_cell,
-            TOKENS, CELLS, BLOCK_K,
+            x_ptr, weight_ptr, bias_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps,
+            slot_k, tokens, cells, x_channel, x_cell, TOKENS, CELLS, BLOCK_K,
         )  # fmt: skip
         logits = tl.dot(q, tl.trans(k), logits, input_precision="ieee")
         v = projected(
-            x_ptr, weight_ptr, bias_ptr, slot_v, tokens, cells, x_channel, x_cell,
-            TOKENS, CELLS, BLOCK_K,
+            x_ptr, weight_ptr, bias_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps,
+            slot_v, tokens, cells, x_channel, x_cell, TOKENS, CELLS, BLOCK_K,
         )  # fmt: skip
         g = token_rows(
             grad_ptr, head, heads, rows, cells, grad_channel, grad_cell, TOKENS, CELLS
@@ -94,12 +101,12 @@ def _icon_attention_bwd_kernel(
         for start in range(0, CELLS, BLOCK_P):
             cells = start + tl.arange(0, BLOCK_P).to(tl.int64)
             q = projected(
-                x_ptr, weight_ptr, bias_ptr, slot_q, rows, cells, x_channel, x_cell,
-                TOKENS, CELLS, BLOCK_K,
+                x_ptr, weight_ptr, bias_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps,
+                slot_q, rows, cells, x_channel, x_cell, TOKENS, CELLS, BLOCK_K,
             )  # fmt: skip
             k = projected(
-                x_ptr, weight_ptr, bias_ptr, slot_k, tokens, cells, x_channel, x_cell,
-                TOKENS, CELLS, BLOCK_K,
+                x_ptr, weight_ptr, bias_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps,
+                slot_k, tokens, cells, x_channel, x_cell, TOKENS, CELLS, BLOCK_K,
             )  # fmt: skip
             g = token_rows(
                 grad_ptr, head, heads, rows, cells, grad_channel, grad_cell, TOKENS, CELLS
@@ -133,84 +140,6 @@ def _store_slot(
     )
 
 
-@triton.jit
-def _icon_tokens_bwd_kernel(
-    d_qkv_ptr,  # (B, 3 C, P)
-    weights_ptr,  # (B, heads, TOKENS, TOKENS)
-    d_logits_ptr,  # (B, heads, TOKENS, TOKENS)
-    grad_ptr,  # (B, C, P)
-    x_ptr,  # (B, C, P)
-    weight_ptr,  # (3 C, TOKENS)
-    bias_ptr,  # (3 C,) or None
-    images,
-    heads,
-    grad_image,
-    grad_channel,
-    grad_cell,
-    x_image,
-    x_channel,
-    x_cell,
-    STACKED: tl.constexpr,
-    TOKENS: tl.constexpr,
-    CELLS: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    BLOCK_P: tl.constexpr,
-):
-    pid = tl.program_id(0).to(tl.int64)
-    row_tiles: tl.constexpr = (TOKENS + BLOCK_N - 1) // BLOCK_N
-    cell_tiles: tl.constexpr = (CELLS + BLOCK_P - 1) // BLOCK_P
-    rows = (pid % row_tiles).to(tl.int32) * BLOCK_N + tl.arange(0, BLOCK_N)
-    pid //= row_tiles
-    cells = (pid % cell_tiles) * BLOCK_P + tl.arange(0, BLOCK_P)
-    pid //= cell_tiles
-    image = pid % images
-    head = pid // images
-    x_ptr += image * x_image
-    grad_ptr += image * grad_image
-    d_qkv_ptr += image * 3 * heads * TOKENS * CELLS
-    weights_ptr += (image * heads + head) * TOKENS * TOKENS
-    d_logits_ptr += (image * heads + head) * TOKENS * TOKENS
-    slot_q = slot_of(head, 0, heads, STACKED)
-    slot_k = slot_of(head, 1, heads, STACKED)
-
-    d_q = tl.zeros([BLOCK_N, BLOCK_P], dtype=tl.float32)
-    d_k = tl.zeros([BLOCK_N, BLOCK_P], dtype=tl.float32)
-    d_v = tl.zeros([BLOCK_N, BLOCK_P], dtype=tl.float32)
-    row_in = (rows < TOKENS)[:, None]
-    for start in range(0, TOKENS, BLOCK_M):
-        others = start + tl.arange(0, BLOCK_M)
-        inside = row_in & (others < TOKENS)[None, :]
-        q = projected(
-            x_ptr, weight_ptr, bias_ptr, slot_q, others, cells, x_channel, x_cell,
-            TOKENS, CELLS, BLOCK_K,
-        )  # fmt: skip
-        k = projected(
-            x_ptr, weight_ptr, bias_ptr, slot_k, others, cells, x_channel, x_cell,
-            TOKENS, CELLS, BLOCK_K,
-        )  # fmt: skip
-        g = token_rows(
-            grad_ptr, head, heads, others, cells, grad_channel, grad_cell, TOKENS, CELLS
-        ).to(q.dtype)
-        across = rows[:, None] * TOKENS + others[None, :]
-        d_logits = tl.load(d_logits_ptr + across, mask=inside, other=0.0)
-        d_q = tl.dot(d_logits, k, d_q, input_precision="ieee")
-        # The transposed tiles: entry (row, other) of the transpose is entry (other, row).
-        along = others[None, :] * TOKENS + rows[:, None]
-        d_logits = tl.load(d_logits_ptr + along, mask=inside, other=0.0)
-        d_k = tl.dot(d_logits, q, d_k, input_precision="ieee")
-        weights = tl.load(weights_ptr + along, mask=inside, other=0.0)
-        d_v = tl.dot(weights, g, d_v, input_precision="ieee")
-    slot_v = slot_of(head, 2, heads, STACKED)
-    inside = row_in & (cells < CELLS)[None, :]
-    offsets = rows[:, None] * CELLS + cells[None, :]
-    dtype = d_qkv_ptr.dtype.element_ty
-    tl.store(d_qkv_ptr + slot_q * TOKENS * CELLS + offsets, d_q.to(dtype), mask=inside)
-    tl.store(d_qkv_ptr + slot_k * TOKENS * CELLS + offsets, d_k.to(dtype), mask=inside)
-    tl.store(d_qkv_ptr + slot_v * TOKENS * CELLS + offsets, d_v.to(dtype), mask=inside)
-
-
 def icon_attention_bwd(
     d_x: Tensor,
     d_weight: Tensor,
@@ -223,22 +152,32 @@ def icon_attention_bwd(
     delta: float,
     stacked: bool,
     residual_last: bool,
+    norm: Norm | None = None,
+    d_norm: Tensor | None = None,
+    batch_statistics: bool = False,
 ) -> None:
     """Fill d_x (B, C, H, W), d_weight (3 C, d, 1, 1), d_bias (3 C,) for grad (B, C, H, W).
 
     Arguments and limits as in `icon_attention_fwd`. Workspace: 3 B C P elements of x's dtype, and
-    2 B C d more where d is over 64.
+    2 B C d more where d is over 64. With `norm` the step is of ReLU(BatchNorm(x)): d_norm (2, C)
+    float32 takes the gradients of scale and shift, and with `batch_statistics` d_x is the gradient
+    of an x whose own mean and variance these are.
     """
     if x.shape[0] == 0:
         d_weight.zero_()
         d_bias.zero_()
+        if d_norm is not None:
+            d_norm.zero_()
         return
     x, _ = with_cell_strides(x)
     grad, _ = with_cell_strides(grad)
     weight = weight.contiguous()
     with torch.cuda.device_of(x):
-        d_qkv = _attention_bwd(grad, x, weight, bias, num_heads, delta, stacked)
-        projection_bwd(d_x, d_weight, d_bias, d_qkv, grad, x, weight, num_heads, residual_last)
+        d_qkv = _attention_bwd(grad, x, weight, bias, num_heads, delta, stacked, norm or Norm())
+        out = d_x, d_weight, d_bias, d_norm
+        projection_bwd(*out, d_qkv, grad, x, weight, num_heads, residual_last, norm or Norm())
+        if batch_statistics and norm is not None and d_norm is not None:
+            statistics_bwd(d_x, d_norm, x, norm)
 
 
 def _attention_bwd(
@@ -249,6 +188,7 @@ def _attention_bwd(
     num_heads: int,
     delta: float,
     stacked: bool,
+    norm: Norm,
 ) -> Tensor:
     """Gradient of the projected channels, (B, 3 C, P) contiguous."""
     images, channels = x.shape[:2]
@@ -262,14 +202,14 @@ def _attention_bwd(
     shape = {"STACKED": stacked, "TOKENS": tokens, "CELLS": cells}
     grid = (images * num_heads * triton.cdiv(tokens, blocks["BLOCK_M"]),)
     _icon_attention_bwd_kernel[grid](
-        d_qkv, weights, d_logits, grad, x, weight, bias, images, num_heads, delta,
+        d_qkv, weights, d_logits, grad, x, weight, bias, *norm, images, num_heads, delta,
         1 / math.sqrt(tokens), *strides, WHOLE=whole, **shape, **blocks,
     )  # fmt: skip
     if not whole:
         blocks = token_blocks(tokens, cells, x.element_size())
         tiles = triton.cdiv(tokens, blocks["BLOCK_N"]) * triton.cdiv(cells, blocks["BLOCK_P"])
         _icon_tokens_bwd_kernel[(images * num_heads * tiles,)](
-            d_qkv, weights, d_logits, grad, x, weight, bias, images, num_heads, *strides,
+            d_qkv, weights, d_logits, grad, x, weight, bias, *norm, images, num_heads, *strides,
             **shape, **blocks,
         )  # fmt: skip
     return d_qkv

@@ -21,15 +21,17 @@ def _rows(d: int) -> int:
     return d if d <= WHOLE_TOKENS else 4096 // d
 
 
-def forward_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
+def forward_blocks(tokens: int, cells: int, element_size: int, normed: bool) -> dict[str, int]:
     """Of `_icon_attention_fwd_kernel`."""
     d = padded(tokens)
     wide = element_size == 4
+    # With a norm, tiles of 64 that are followed by another spill (sm_90).
+    widest = 16 if wide else 32 if normed and cells > 64 else 64
     return {
         "BLOCK_M": _rows(d),
         "BLOCK_D": d,
         "BLOCK_K": min(d, 16 if wide else 64),
-        "BLOCK_P": min(padded(cells), 16 if wide else 64),
+        "BLOCK_P": min(padded(cells), widest),
         **compiled_with(num_warps=4 if d <= 32 else 8),
     }
 
@@ -82,6 +84,11 @@ def weight_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
         "BLOCK_P": min(padded(cells), 16 if wide else 64),
         **compiled_with(num_warps=8 if d > 32 else 4),
     }
+
+
+def statistics_blocks(cells: int) -> dict[str, int]:
+    """Of `_icon_statistics_bwd_kernel`."""
+    return {"BLOCK_C": 16, "BLOCK_P": min(padded(cells), 64), **compiled_with(num_warps=4)}
 
 
 def image_runs(images: int, programs_a_run: int) -> int:

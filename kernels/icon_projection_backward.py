@@ -6,6 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .icon_launch import image_runs, input_blocks, weight_blocks
+from .icon_norm import Norm, inverse_deviation, normed, per_channel
 from .icon_tiles import token_rows
 from .layout import with_cell_strides
 
@@ -13,14 +14,24 @@ from .layout import with_cell_strides
 @triton.jit
 def _icon_input_bwd_kernel(
     d_x_ptr,  # (B, C, P)
+    d_norm_ptr,  # (B, cell tiles, 2, C) float32 or None: gradients of scale and shift
     d_qkv_ptr,  # (B, 3 C, P), contiguous
     weight_ptr,  # (3 C, TOKENS)
     grad_ptr,  # (B, C, P)
+    x_ptr,  # (B, C, P)
+    mean_ptr,  # (C,) or None, and then x is read as it is
+    variance_ptr,
+    scale_ptr,
+    shift_ptr,
+    eps,
     images,
     heads,
     d_x_image,
     d_x_channel,
     d_x_cell,
+    x_image,
+    x_channel,
+    x_cell,
     grad_image,
     grad_channel,
     grad_cell,
@@ -36,7 +47,8 @@ def _icon_input_bwd_kernel(
     cell_tiles: tl.constexpr = (CELLS + BLOCK_P - 1) // BLOCK_P
     rows = (pid % row_tiles).to(tl.int32) * BLOCK_M + tl.arange(0, BLOCK_M)
     pid //= row_tiles
-    cells = (pid % cell_tiles) * BLOCK_P + tl.arange(0, BLOCK_P)
+    cell_tile = pid % cell_tiles
+    cells = cell_tile * BLOCK_P + tl.arange(0, BLOCK_P)
     pid //= cell_tiles
     image = pid % images
     group = pid // images
@@ -70,7 +82,21 @@ def _icon_input_bwd_kernel(
             grad_ptr, group, heads, rows, cells, grad_channel, grad_cell, TOKENS, CELLS
         )
     acc += residual.to(tl.float32)
-    channels = (group * TOKENS + rows)[:, None]
+    channels = group * TOKENS + rows
+    if mean_ptr is not None:
+        x_ptr += image * x_image
+        x = token_rows(x_ptr, group * TOKENS, 1, rows, cells, x_channel, x_cell, TOKENS, CELLS)
+        deviation = inverse_deviation(variance_ptr, channels, rows < TOKENS, eps)
+        centred = x.to(tl.float32) - per_channel(mean_ptr, channels, rows < TOKENS)
+        slope = per_channel(scale_ptr, channels, rows < TOKENS) * deviation
+        z = centred * slope + per_channel(shift_ptr, channels, rows < TOKENS)
+        positive = z.to(x.dtype).to(tl.float32) > 0.0
+        acc = tl.where(positive & row_in & cell_in, acc, 0.0)
+        d_norm_ptr += (image * cell_tiles + cell_tile) * 2 * heads * TOKENS + channels
+        tl.store(d_norm_ptr, tl.sum(acc * centred * deviation, 1), mask=rows < TOKENS)
+        tl.store(d_norm_ptr + heads * TOKENS, tl.sum(acc, 1), mask=rows < TOKENS)
+        acc *= slope
+    channels = channels[:, None]
     tl.store(
         d_x_ptr + image * d_x_image + channels * d_x_channel + cells[None, :] * d_x_cell,
         acc.to(d_x_ptr.dtype.element_ty),
@@ -84,6 +110,11 @@ def _icon_weight_bwd_kernel(
     d_bias_ptr,  # (runs, 3 C) float32
     d_qkv_ptr,  # (B, 3 C, P), contiguous
     x_ptr,  # (B, C, P)
+    mean_ptr,  # (C,) or None, and then x is read as it is
+    variance_ptr,
+    scale_ptr,
+    shift_ptr,
+    eps,
     images,
     heads,
     images_a_run,
@@ -130,6 +161,7 @@ def _icon_weight_bwd_kernel(
             mask=column_in[:, None] & cell_in,
             other=0.0,
         )
+        x = normed(x, inputs, column_in, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps)
         d_weight = tl.dot(d_qkv, tl.trans(x), d_weight, input_precision="ieee")
         d_bias += tl.sum(d_qkv.to(tl.float32), 1)
     channels += run * 3 * heads * TOKENS
@@ -147,23 +179,32 @@ def projection_bwd(
     d_x: Tensor,
     d_weight: Tensor,
     d_bias: Tensor,
+    d_norm: Tensor | None,
     d_qkv: Tensor,
     grad: Tensor,
     x: Tensor,
     weight: Tensor,
     num_heads: int,
     residual_last: bool,
+    norm: Norm,
 ) -> None:
-    """Fill d_x, d_weight, d_bias from d_qkv (B, 3 C, P); the residual's gradient goes to d_x."""
+    """Fill d_x, d_weight, d_bias, d_norm from d_qkv (B, 3 C, P); d_x with the residual's part."""
     images, channels = x.shape[:2]
     tokens, cells = channels // num_heads, x.shape[2] * x.shape[3]
     blocks = input_blocks(tokens, cells, x.element_size())
-    tiles = triton.cdiv(tokens, blocks["BLOCK_M"]) * triton.cdiv(cells, blocks["BLOCK_P"])
+    cell_tiles = triton.cdiv(cells, blocks["BLOCK_P"])
+    tiles = triton.cdiv(tokens, blocks["BLOCK_M"]) * cell_tiles
+    parts = None
+    if d_norm is not None:
+        parts = x.new_empty((images * cell_tiles, 2, channels), dtype=torch.float32)
     _icon_input_bwd_kernel[(images * num_heads * tiles,)](
-        d_x, d_qkv, weight, grad, images, num_heads, *with_cell_strides(d_x)[1],
-        *with_cell_strides(grad)[1], RESIDUAL_LAST=residual_last, TOKENS=tokens, CELLS=cells,
+        d_x, parts, d_qkv, weight, grad, x, *norm, images, num_heads,
+        *with_cell_strides(d_x)[1], *with_cell_strides(x)[1], *with_cell_strides(grad)[1],
+        RESIDUAL_LAST=residual_last, TOKENS=tokens, CELLS=cells,
         **blocks,
     )  # fmt: skip
+    if d_norm is not None and parts is not None:
+        torch.sum(parts, 0, out=d_norm)
     blocks = weight_blocks(tokens, cells, x.element_size())
     tiles = triton.cdiv(tokens, blocks["BLOCK_M"]) * triton.cdiv(tokens, blocks["BLOCK_N"])
     images_a_run = image_runs(images, 3 * num_heads * tiles)
@@ -171,7 +212,7 @@ def projection_bwd(
     weight_runs = x.new_empty((runs, *weight.shape), dtype=torch.float32)
     bias_runs = x.new_empty((runs, weight.shape[0]), dtype=torch.float32)
     _icon_weight_bwd_kernel[(3 * num_heads * tiles * runs,)](
-        weight_runs, bias_runs, d_qkv, x, images, num_heads, images_a_run,
+        weight_runs, bias_runs, d_qkv, x, *norm, images, num_heads, images_a_run,
         *with_cell_strides(x)[1], TOKENS=tokens, CELLS=cells, **blocks,
     )  # fmt: skip
     d_weight.copy_(weight_runs.sum(0))

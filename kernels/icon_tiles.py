@@ -12,6 +12,8 @@ Tiles are padded to powers of two. Padded rows of a projection and cells beyond 
 import triton
 import triton.language as tl
 
+from .icon_norm import normed
+
 
 @triton.jit
 def slot_of(head, part, heads, STACKED: tl.constexpr):
@@ -24,6 +26,11 @@ def projected(
     x_ptr,  # one image, (C, P)
     weight_ptr,  # (3 C, TOKENS), contiguous
     bias_ptr,  # (3 C,) or None
+    mean_ptr,  # (C,) or None, and then x is read as it is
+    variance_ptr,
+    scale_ptr,
+    shift_ptr,
+    eps,
     slot,
     rows,  # [R] int32
     cells,  # [P] int64
@@ -51,6 +58,9 @@ def projected(
             x_ptr + (group * TOKENS + k)[:, None] * x_channel + cells[None, :] * x_cell,
             mask=(k < TOKENS)[:, None] & cell_in,
             other=0.0,
+        )
+        x = normed(
+            x, group * TOKENS + k, k < TOKENS, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps
         )
         acc = tl.dot(weight, x, acc, input_precision="ieee")
     if bias_ptr is not None:

@@ -1,5 +1,8 @@
 """ICON, the interactive channel transformation (paper section 3.3)."""
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -57,20 +60,34 @@ class ICON(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, H, W) -> (B, C, H, W)."""
         official = self.variant == "official"
-        y = ops.icon_attention(
-            x, self.qkv.weight, self.qkv.bias, self.num_heads, self.delta, stacked=official
-        )
         tokens = self.dim // self.num_heads
+        first = self.qkv.weight, self.qkv.bias, self.num_heads, self.delta, official
         if self.norm is None or self.qkv2 is None:
+            y = ops.icon_attention(x, *first)
             return y.unflatten(1, (tokens, self.num_heads)).transpose(1, 2).flatten(1, 2)
-        return ops.icon_attention(
-            F.relu(self.norm(y)),
-            self.qkv2.weight,
-            self.qkv2.bias,
-            tokens,
-            self.delta,
-            stacked=official,
-            residual_last=official,
+        second = self.qkv2.weight, self.qkv2.bias, tokens, self.delta, official, official
+        plain = is_plain(self.norm)
+        # A single value a channel is the module's to refuse.
+        if plain and ops.loads_norm(x, max(tokens, self.num_heads)) and x.numel() > self.dim:
+            return self._fused(x, self.norm, first, second)
+        y = self.norm(ops.icon_attention(x, *first))
+        # In place where nothing else can hold the normalised map.
+        return ops.icon_attention(F.relu(y, inplace=plain), *second)
+
+    def _fused(
+        self, x: Tensor, norm: nn.BatchNorm2d, first: tuple[Any, ...], second: tuple[Any, ...]
+    ) -> Tensor:
+        """Both steps; what `norm` would do to its input and its statistics, without calling it."""
+        affine = norm.weight, norm.bias
+        if not norm.training and norm.running_mean is not None and norm.running_var is not None:
+            y = ops.icon_attention(x, *first)
+            running = norm.running_mean, norm.running_var
+            return ops.icon_attention_normed(y, *running, *affine, *second, eps=norm.eps)
+        y, mean, variance = ops.icon_attention_moments(x, *first)
+        if norm.training:
+            update_running_statistics(norm, mean, variance, y.numel() // self.dim)
+        return ops.icon_attention_normed(
+            y, mean, variance, *affine, *second, eps=norm.eps, batch_statistics=True
         )
 
     def extra_repr(self) -> str:
@@ -79,3 +96,33 @@ class ICON(nn.Module):
             f"dim={self.dim}, num_heads={self.num_heads}, delta={self.delta}, "
             f"variant={self.variant!r}, steps={self.steps}"
         )
+
+
+def is_plain(norm: nn.Module) -> bool:
+    """Whether `norm` is just BatchNorm2d's arithmetic: no subclass, no hook, with scale and shift.
+
+    A momentum of None, whose factor depends on a count on the device, is left to the module.
+    """
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return (
+        type(norm) is nn.BatchNorm2d
+        and norm.affine
+        and norm.momentum is not None
+        and "forward" not in norm.__dict__
+        and not any(getattr(norm, name) for name in hooks)
+    )
+
+
+@torch.no_grad()
+def update_running_statistics(
+    norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int
+) -> None:
+    """What a training step of BatchNorm does to its buffers; variance is biased, of `count`."""
+    if not norm.track_running_stats or norm.running_mean is None or norm.running_var is None:
+        return
+    momentum = norm.momentum or 0.0
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+    unbiased = variance * (count / (count - 1))
+    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), momentum)
+    norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), momentum)

@@ -2,6 +2,7 @@
 
 from . import _cpu, _triton  # noqa: F401  register themselves
 from ._library import backends
+from ._triton import loads_norm
 from .hamming import (
     hamming_distance,
     hamming_group_histogram,
@@ -11,6 +12,7 @@ from .hamming import (
     hamming_topk,
 )
 from .icon_attention import icon_attention
+from .icon_normed import icon_attention_moments, icon_attention_normed
 from .sem_mask import sem_mask
 
 __all__ = [
@@ -22,5 +24,8 @@ __all__ = [
     "hamming_ranks",
     "hamming_topk",
     "icon_attention",
+    "icon_attention_moments",
+    "icon_attention_normed",
+    "loads_norm",
     "sem_mask",
 ]

@@ -9,6 +9,11 @@ from .hamming import (
     hamming_topk,
 )
 from .icon_attention import icon_attention, icon_attention_backward
+from .icon_normed import (
+    icon_attention_moments,
+    icon_attention_normed,
+    icon_attention_normed_backward,
+)
 from .layout import memory_format_of
 from .sem_mask import sem_mask, sem_mask_backward
 
@@ -21,6 +26,9 @@ __all__ = [
     "hamming_topk",
     "icon_attention",
     "icon_attention_backward",
+    "icon_attention_moments",
+    "icon_attention_normed",
+    "icon_attention_normed_backward",
     "memory_format_of",
     "sem_mask",
     "sem_mask_backward",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parent
-MODULES = ["test_icon_attention.py", "test_sem_mask.py"]
+MODULES = ["test_icon_attention.py", "test_icon_normed.py", "test_sem_mask.py"]
 
 pytest.importorskip("triton")
 
@@ -33,5 +33,6 @@ def test_kernels_give_the_answers_of_the_reference_when_interpreted(module):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_every_shape_gives_the_answers_of_the_reference_when_interpreted():
-    run_interpreted("test_icon_attention.py", "slow")
+@pytest.mark.parametrize("module", MODULES[:2])
+def test_every_shape_gives_the_answers_of_the_reference_when_interpreted(module):
+    run_interpreted(module, "slow")

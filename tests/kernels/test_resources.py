@@ -24,7 +24,8 @@ MARGIN = 1.25
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Channels, groups, map. The network's own: both steps at ResNet-50 and at ResNet-18 and -34, for
-# images of 224 and of 448 pixels. The rest is what other users may have.
+# images of 224 and of 448 pixels; the first step with its output's moments, the second with its
+# input's norm. The rest is what other users may have.
 NETWORK = {
     "icon 2048/32 7x7": (2048, 32, 7),
     "icon 2048/64 7x7": (2048, 64, 7),
@@ -32,6 +33,12 @@ NETWORK = {
     "icon 512/32 7x7": (512, 32, 7),
     "icon 2048/32 14x14": (2048, 32, 14),
     "icon 2048/64 14x14": (2048, 64, 14),
+    "moments 2048/32 7x7": (2048, 32, 7),
+    "moments 512/16 7x7": (512, 16, 7),
+    "moments 2048/32 14x14": (2048, 32, 14),
+    "normed 2048/64 7x7": (2048, 64, 7),
+    "normed 512/32 7x7": (512, 32, 7),
+    "normed 2048/64 14x14": (2048, 64, 14),
     "sem 64 14x14": (64, None, 14),
     "sem 64 28x28": (64, None, 28),
 }
@@ -40,8 +47,10 @@ OTHERS = {
     "icon 2048/8 7x7": (2048, 8, 7),
     "icon 1536/32 12x12": (1536, 32, 12),
     "icon 2048/64 32x32": (2048, 64, 32),
+    "normed 2048/32 7x7": (2048, 32, 7),
+    "normed 2048/16 7x7": (2048, 16, 7),
 }
-FAST = ["icon 2048/32 7x7", "sem 64 14x14"]
+FAST = ["icon 2048/32 7x7", "sem 64 14x14", "normed 512/32 7x7"]
 
 
 class Recorder:
@@ -65,15 +74,18 @@ def recorded(patch, modules, launch):
     return calls
 
 
+def icon_arguments(channels, heads, side, dtype):
+    x = torch.empty(16, channels, side, side, dtype=dtype)
+    weight = torch.empty(3 * channels, channels // heads, 1, 1, dtype=dtype)
+    return x, weight, torch.empty(3 * channels, dtype=dtype), heads, 1e-5, False, False
+
+
 def icon_launches(patch, channels, heads, side, dtype):
     from semicon_fast.kernels import icon_attention as forward
     from semicon_fast.kernels import icon_attention_backward as backward
     from semicon_fast.kernels import icon_projection_backward as projection
 
-    x = torch.empty(16, channels, side, side, dtype=dtype)
-    weight = torch.empty(3 * channels, channels // heads, 1, 1, dtype=dtype)
-    bias = torch.empty(3 * channels, dtype=dtype)
-    given = (x, weight, bias, heads, 1e-5, False, False)
+    given = x, weight, bias, *_ = icon_arguments(channels, heads, side, dtype)
 
     def launch():
         forward.icon_attention_fwd(torch.empty_like(x), *given)
@@ -81,6 +93,36 @@ def icon_launches(patch, channels, heads, side, dtype):
         backward.icon_attention_bwd(*grads, x, *given)
 
     return recorded(patch, (forward, backward, projection), launch)
+
+
+def moments_launches(patch, channels, heads, side, dtype):
+    from semicon_fast.kernels import icon_attention as forward
+
+    given = icon_arguments(channels, heads, side, dtype)
+    moments = torch.empty(2, 16, channels)
+
+    def launch():
+        forward.icon_attention_fwd(torch.empty_like(given[0]), *given, moments=moments)
+
+    return recorded(patch, (forward,), launch)
+
+
+def normed_launches(patch, channels, heads, side, dtype):
+    from semicon_fast.kernels import icon_attention as forward
+    from semicon_fast.kernels import icon_attention_backward as backward
+    from semicon_fast.kernels import icon_norm as norm
+    from semicon_fast.kernels import icon_projection_backward as projection
+
+    given = x, weight, bias, *_ = icon_arguments(channels, heads, side, dtype)
+    vectors = norm.Norm(*torch.empty(4, channels), 1e-5)
+
+    def launch():
+        forward.icon_attention_fwd(torch.empty_like(x), *given, vectors)
+        grads = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(bias)
+        d_norm = torch.empty(2, channels)
+        backward.icon_attention_bwd(*grads, x, *given, vectors, d_norm, True)
+
+    return recorded(patch, (forward, backward, projection, norm), launch)
 
 
 def sem_launches(patch, channels, _, side, dtype):
@@ -142,7 +184,7 @@ def measured(cases, dtypes, architectures, folder):
         for dtype in dtypes:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("TRITON_CACHE_DIR", str(folder / "cache"))
-                launches = icon_launches if case.startswith("icon") else sem_launches
+                launches = globals()[f"{case.split()[0]}_launches"]
                 for kernel, arguments, options in launches(patch, *shape, DTYPES[dtype]):
                     for sm in architectures:
                         found = resources(compiled(kernel, arguments, options, sm), folder)

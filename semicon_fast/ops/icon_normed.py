@@ -1,0 +1,188 @@
+"""`semicon_fast::icon_attention_moments`, `icon_attention_normed` and the latter's gradient.
+
+Together they are ICON's two steps with BatchNorm and ReLU between them, without a pass over the
+map for either. The mathematics is in `reference.icon_normed`.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import reference
+from ._checks import check_maps, check_same_device, check_same_dtype
+from ._library import autocast, cast_floating, define, differentiable, once_differentiable
+from .icon_attention import _backward as _step_backward
+from .icon_attention import _cast as _cast_step
+
+_STEP = "Tensor weight, Tensor? bias, int num_heads, float delta, bool stacked, bool residual_last"
+_NORMED = (
+    "Tensor x, Tensor mean, Tensor variance, Tensor scale, Tensor shift, "
+    f"{_STEP}, float eps, bool batch_statistics"
+)
+
+
+def icon_attention_moments(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    num_heads: int,
+    delta: float = 1e-5,
+    stacked: bool = False,
+    residual_last: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`icon_attention`, and mean and biased variance (C,) of its output's channels.
+
+    The moments are in float32 (float64 stays float64) and pass no gradient on:
+    `icon_attention_normed` knows them to be its input's own. Errors as of `icon_attention`.
+    """
+    _check("icon_attention_moments", x, weight, bias, num_heads, delta, {})
+    result: tuple[Tensor, Tensor, Tensor] = _moments(
+        x, weight, bias, num_heads, float(delta), stacked, residual_last
+    )
+    return result
+
+
+def icon_attention_normed(
+    x: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    num_heads: int,
+    delta: float = 1e-5,
+    stacked: bool = False,
+    residual_last: bool = False,
+    *,
+    eps: float = 1e-5,
+    batch_statistics: bool = False,
+) -> Tensor:
+    """`icon_attention` of ReLU(BatchNorm(x)), x (B, C, H, W), the other vectors (C,).
+
+    `batch_statistics` says that mean and variance are x's own, and the gradient of x runs through
+    them; they get none themselves. See `reference.icon_attention_normed`. Under autocast the four
+    vectors keep their dtypes. First derivatives only.
+
+    Raises:
+        ValueError: as `icon_attention`; a vector that is not (C,), not floating or elsewhere.
+    """
+    vectors = {"mean": mean, "variance": variance, "scale": scale, "shift": shift}
+    _check("icon_attention_normed", x, weight, bias, num_heads, delta, vectors)
+    options = (num_heads, float(delta), stacked, residual_last, float(eps), batch_statistics)
+    result: Tensor = _normed(x, *vectors.values(), weight, bias, *options)
+    return result
+
+
+def _check(
+    op: str,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    num_heads: int,
+    delta: float,
+    vectors: dict[str, Tensor],
+) -> None:
+    check_maps(op, "x", x)
+    channels = x.shape[1]
+    if num_heads < 1 or channels % num_heads:
+        raise ValueError(
+            f"{op}: num_heads must be positive and divide the {channels} channels, got {num_heads}"
+        )
+    if not 0 <= delta < math.inf:
+        raise ValueError(f"{op}: delta must be finite and at least 0, got {delta}")
+    step = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+    shapes = {"weight": (3 * channels, channels // num_heads, 1, 1), "bias": (3 * channels,)}
+    for name, value in (step | vectors).items():
+        expected = shapes.get(name, (channels,))
+        if tuple(value.shape) != expected or not value.is_floating_point():
+            raise ValueError(
+                f"{op}: {name} must be {expected} and floating point for {channels} channels, "
+                f"got {tuple(value.shape)} {value.dtype}"
+            )
+        check_same_device(op, "x", x, name, value)
+        if name in step:
+            check_same_dtype(op, "x", x, name, value)
+
+
+def _like(x: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=reference.memory_format_of(x))
+
+
+def _fake_moments(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    moments = [x.new_empty(x.shape[1], dtype=dtype) for _ in range(2)]
+    return _like(x), moments[0], moments[1]
+
+
+def _fake_normed(x: Tensor, *rest: Any) -> Tensor:
+    return _like(x)
+
+
+def _fake_normed_backward(
+    grad: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    weight: Tensor,
+    *rest: Any,
+) -> tuple[Tensor, ...]:
+    vectors = (t.new_empty(t.shape) for t in (scale, shift, weight))
+    return _like(x), *vectors, weight.new_empty(weight.shape[0])
+
+
+def _setup_moments(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    x, weight, bias, *options = inputs
+    ctx.save_for_backward(x, weight, bias)
+    ctx.options = options
+    ctx.mark_non_differentiable(*output[1:])
+
+
+def _gradients_of_moments(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
+    x, weight, bias = ctx.saved_tensors
+    d_x, d_weight, d_bias = _step_backward(grad, x, weight, bias, *ctx.options)
+    return d_x, d_weight, None if bias is None else d_bias, None, None, None, None
+
+
+def _setup_normed(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:7])
+    ctx.options = inputs[7:]
+
+
+def _gradients_of_normed(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    tensors = ctx.saved_tensors
+    d_x, d_scale, d_shift, d_weight, d_bias = _normed_backward(grad, *tensors, *ctx.options)
+    d_bias = None if tensors[-1] is None else d_bias
+    return d_x, None, None, d_scale, d_shift, d_weight, d_bias, *(None for _ in ctx.options)
+
+
+def _cast_normed(dtype: torch.dtype, x: Tensor, *rest: Any) -> tuple[Any, ...]:
+    vectors, step = rest[:4], rest[4:]
+    weights = (cast_floating(value, dtype) for value in step[:2])
+    return cast_floating(x, dtype), *vectors, *weights, *step[2:]
+
+
+_moments = define(
+    f"icon_attention_moments(Tensor x, {_STEP}) -> (Tensor, Tensor, Tensor)",
+    reference.icon_attention_moments,
+    _fake_moments,
+)
+_normed = define(
+    f"icon_attention_normed({_NORMED}) -> Tensor", reference.icon_attention_normed, _fake_normed
+)
+_normed_backward = define(
+    f"icon_attention_normed_backward(Tensor grad, {_NORMED}) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    reference.icon_attention_normed_backward,
+    _fake_normed_backward,
+)
+differentiable(_moments, _gradients_of_moments, _setup_moments)
+differentiable(_normed, _gradients_of_normed, _setup_normed)
+once_differentiable(_normed_backward)
+autocast(_moments, _cast_step)
+autocast(_normed, _cast_normed)
+autocast(_normed_backward)

@@ -1,0 +1,121 @@
+"""ICON's two steps with the BatchNorm between them: moments out of the first, into the second.
+
+With n = B P values a channel, r = 1 / sqrt(variance + eps), xhat = (x - mean) r and G the gradient
+of the ReLU's input (the step's, where the output is positive),
+
+    z = ReLU(scale xhat + shift),
+    dshift = sum G,  dscale = sum G xhat,  dx = scale r G,
+
+and where mean and variance are those of x itself, dx loses what they pass on:
+
+    dx = scale r (G - (dshift + xhat dscale) / n).
+"""
+
+import torch
+from torch import Tensor
+
+from .icon_attention import icon_attention, icon_attention_backward
+from .layout import memory_format_of
+
+
+def icon_attention_moments(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    num_heads: int,
+    delta: float,
+    stacked: bool,
+    residual_last: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`icon_attention` and its output's mean and biased variance a channel.
+
+    Both are (C,), in float32 at least, over images and cells of the output as it is rounded.
+    """
+    out = icon_attention(x, weight, bias, num_heads, delta, stacked, residual_last)
+    values = out.to(torch.promote_types(out.dtype, torch.float32))
+    variance, mean = torch.var_mean(values, (0, 2, 3), correction=0)
+    return out, mean, variance
+
+
+def icon_attention_normed(
+    x: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    num_heads: int,
+    delta: float,
+    stacked: bool,
+    residual_last: bool,
+    eps: float,
+    batch_statistics: bool,
+) -> Tensor:
+    """`icon_attention` of ReLU(BatchNorm(x)), x (B, C, H, W), the other vectors (C,).
+
+    Args:
+        x: features.
+        mean: subtracted.
+        variance: biased; x is divided by sqrt(variance + eps).
+        scale: BatchNorm's weight.
+        shift: BatchNorm's bias.
+        weight, bias, num_heads, delta, stacked, residual_last: of the step.
+        eps: BatchNorm's.
+        batch_statistics: mean and variance are x's own, so that the gradient of x runs through
+            them. They get no gradient either way.
+
+    The normalisation is in float32 at least and rounded to x's dtype.
+    """
+    standard, _ = _standardised(x, mean, variance, eps)
+    z = _rectified(standard, scale, shift, x)
+    return icon_attention(z, weight, bias, num_heads, delta, stacked, residual_last)
+
+
+def icon_attention_normed_backward(
+    grad: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    num_heads: int,
+    delta: float,
+    stacked: bool,
+    residual_last: bool,
+    eps: float,
+    batch_statistics: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x, scale, shift, weight and bias (3 C,) for grad (B, C, H, W)."""
+    standard, inverse = _standardised(x, mean, variance, eps)
+    z = _rectified(standard, scale, shift, x)
+    d_z, d_weight, d_bias = icon_attention_backward(
+        grad, z, weight, bias, num_heads, delta, stacked, residual_last
+    )
+    d_affine = torch.where(z > 0, d_z, 0).to(standard.dtype)
+    d_shift = d_affine.sum((0, 2, 3))
+    d_scale = (d_affine * standard).sum((0, 2, 3))
+    if batch_statistics:
+        share = max(x.shape[0] * x.shape[2] * x.shape[3], 1)
+        d_affine = d_affine - (_column(d_shift) + standard * _column(d_scale)) / share
+    d_x = (d_affine * _column(scale) * inverse).to(x.dtype)
+    d_x = d_x.contiguous(memory_format=memory_format_of(x))
+    return d_x, d_scale.to(scale.dtype), d_shift.to(shift.dtype), d_weight, d_bias
+
+
+def _standardised(x: Tensor, mean: Tensor, variance: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """(x - mean) / sqrt(variance + eps), and the inverse root (1, C, 1, 1)."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    inverse = 1 / (_column(variance.to(dtype)) + eps).sqrt()
+    return (x.to(dtype) - _column(mean)) * inverse, inverse
+
+
+def _rectified(standard: Tensor, scale: Tensor, shift: Tensor, like: Tensor) -> Tensor:
+    z = (standard * _column(scale) + _column(shift)).relu().to(like.dtype)
+    return z.contiguous(memory_format=memory_format_of(like))
+
+
+def _column(vector: Tensor) -> Tensor:
+    return vector.view(1, -1, 1, 1)
