@@ -1,0 +1,42 @@
+"""The Hamming benchmark runs wherever the library does, with the peers that are there."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("matplotlib")
+SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "hamming_rank.py"
+
+
+def run(*arguments):
+    command = [sys.executable, str(SCRIPT), "--quick", "--threads", "1", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_searches_give_a_row_an_engine_and_a_picture(tmp_path):
+    done = run("--only", "12 bits", "--csv", f"{tmp_path}/rows.csv", "--plot", f"{tmp_path}/p.svg")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "rows.csv").open()))
+    engines = [row["engine"] for row in rows]
+    assert "semicon_fast" in engines and set(engines) <= {"semicon_fast", "faiss"}
+    assert all(float(row["Gpairs_per_s"]) > 0 and "--only" in row["command"] for row in rows)
+    assert "inner loop alone" in (tmp_path / "p.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    "case, peer", [("full ranking", "torch.argsort"), ("mAP", "released loop")]
+)
+def test_rankings_and_evaluations_agree_with_their_peers(case, peer, tmp_path):
+    done = run("--only", case, "--csv", str(tmp_path / "rows.csv"))
+    assert done.returncode == 0 and "left out" not in done.stdout, done.stdout + done.stderr
+    engines = {row["engine"] for row in csv.DictReader((tmp_path / "rows.csv").open())}
+    assert peer in engines and len(engines) >= 3
+
+
+def test_a_picture_of_nothing_is_refused(tmp_path):
+    done = run("--only", "one query", "--plot", str(tmp_path / "p.svg"))
+    assert done.returncode != 0 and "no case that the picture shows" in done.stderr
+    assert not (tmp_path / "p.svg").exists()
