@@ -1,5 +1,7 @@
 """SEM, attention maps found one after the other (paper section 3.2)."""
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,6 +32,8 @@ class SEM(nn.Module):
             instead (supplement 1); "none", every map from P_1 (the ablation without SEM).
 
     Eq. 9 names only the convolution; in both variants BatchNorm and ReLU follow it, as released.
+    The convolutions of the maps hold weights and are not called as modules, so hooks on them do
+    not run.
     """
 
     def __init__(
@@ -66,12 +70,17 @@ class SEM(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """features (B, C, H, W) -> maps (B, parts, H, W)."""
-        guidance = self.layer4(features)
+        heads = [f"feature{i + 1}" for i in range(self.parts)]
+        convolutions = [cast(nn.Conv2d, self.get_submodule(f"{head}.0")) for head in heads]
+        weight = torch.cat([convolution.weight for convolution in convolutions])
+        # A mask has one value a cell, so f * P convolved is f * (P convolved): what is masked is
+        # the channel of each map to come, and not the guidance.
+        rest = F.conv2d(self.layer4(features), weight)
         maps: list[Tensor] = []
-        for i in range(self.parts):
+        for head in heads:
             if maps:
-                guidance = self._masked(guidance, maps[-1])
-            maps.append(F.relu(self.get_submodule(f"feature{i + 1}")(guidance)))
+                rest = self._masked(rest[:, 1:], maps[-1])
+            maps.append(F.relu(self.get_submodule(f"{head}.1")(rest[:, :1])))
         return torch.cat(maps, dim=1)
 
     def _masked(self, guidance: Tensor, score: Tensor) -> Tensor:
