@@ -237,20 +237,24 @@ def test_arguments_that_a_launch_makes_constant_compile_too(tmp_path, monkeypatc
     # A single image or head and a stride of 1 reach the compiler as constants.
     from semicon_fast.kernels import icon_attention as forward
     from semicon_fast.kernels import icon_attention_backward as backward
+    from semicon_fast.kernels import icon_norm as norm
     from semicon_fast.kernels import icon_projection_backward as projection
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
     x = torch.empty(1, 80, 3, 3).to(memory_format=torch.channels_last).bfloat16()
     weight = x.new_empty(240, 80, 1, 1)
     given = (x, weight, None, 1, 1e-5, True, True)
+    vectors = norm.Norm(*torch.empty(4, 80), 1e-5)
 
     def launch():
-        forward.icon_attention_fwd(torch.empty_like(x), *given)
+        forward.icon_attention_fwd(torch.empty_like(x), *given, moments=torch.empty(2, 1, 80))
         grads = torch.empty_like(x), torch.empty_like(weight), weight.new_empty(240)
         backward.icon_attention_bwd(*grads, x, *given)
+        forward.icon_attention_fwd(torch.empty_like(x), *given, vectors)
+        backward.icon_attention_bwd(*grads, x, *given, vectors, torch.empty(2, 80), True)
 
-    calls = recorded(monkeypatch, (forward, backward, projection), launch)
-    assert len(calls) == 5
+    calls = recorded(monkeypatch, (forward, backward, projection, norm), launch)
+    assert len(calls) == 11
     for call in calls:
         assert resources(compiled(*call, 90), tmp_path)[0] > 0
 
