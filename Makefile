@@ -1,7 +1,8 @@
 .PHONY: lint test test-slow sanitize neon gpu bench tables
 
-# The Hamming kernels without torch, held against a loop over bits.
-CHECK = tests/csrc/check.cpp $(filter-out csrc/bindings.cpp,$(wildcard csrc/*.cpp))
+# The kernels without torch, held against loops.
+KERNELS = $(filter-out csrc/%bindings.cpp,$(wildcard csrc/*.cpp))
+CHECK = tests/csrc/check.cpp $(KERNELS)
 
 lint:
 	ruff check .
@@ -19,8 +20,14 @@ sanitize:
 	$(CXX) -std=c++17 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -pthread \
 	  -Icsrc $(CHECK) -o build/check-asan
 	build/check-asan 100
+	$(CXX) -std=c++17 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -pthread \
+	  -Icsrc tests/csrc/check_attention.cpp $(KERNELS) -o build/check-attention-asan
+	build/check-attention-asan 60
 	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -pthread -Icsrc $(CHECK) -o build/check-tsan
 	build/check-tsan 24
+	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -pthread -Icsrc tests/csrc/check_attention.cpp \
+	  $(KERNELS) -o build/check-attention-tsan
+	build/check-attention-tsan 24
 
 # Needs g++-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static (Debian's names).
 neon:

@@ -34,7 +34,7 @@ def _kernels(x: Tensor, num_heads: int) -> Any:
     """torch.ops.semicon_fast with the kernels for x, built at first use, or None."""
     tokens = x.shape[1] // num_heads
     worth = 5 * x.numel() * tokens >= WORTH_A_KERNEL
-    if worth and x.dtype is torch.float32 and tokens in NATIVE_TOKENS:
+    if len(x) and worth and x.dtype is torch.float32 and tokens in NATIVE_TOKENS:
         kernels = torch.ops.semicon_fast
         if native.load() and kernels._icon_available():
             return kernels
