@@ -44,6 +44,22 @@ def check_ids(values: Any, name: str) -> Tensor:
     return ids
 
 
+def empty_codes(width: int, device: str | torch.device) -> Tensor:
+    """uint8 (0, width). Raises TypeError or ValueError where nothing can be kept on `device`."""
+    if not isinstance(device, (str, torch.device)):
+        raise TypeError(f"device must be a string or a torch.device, got {type(device).__name__}")
+    try:
+        empty = torch.empty(0, width, dtype=torch.uint8, device=device)
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).partition(". ")[0].partition("\n")[0]
+        raise ValueError(
+            f"device must be one of this machine's, got {device!r}: {reason}"
+        ) from error
+    if empty.is_meta:
+        raise ValueError("device must be one that keeps data, got 'meta'")
+    return empty
+
+
 class Store:
     """Codes uint8 (N, bytes) and their ids int64 (N,), ascending; ids are implicit while 0..N - 1.
 

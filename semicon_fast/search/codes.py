@@ -79,6 +79,15 @@ def as_tensor(values: Any, name: str) -> Tensor:
         raise TypeError(f"{name} has a dtype torch does not have: {values.dtype}") from error
 
 
+def writable(array: Array) -> Tensor:
+    """A tensor over the memory of an output array."""
+    if isinstance(array, Tensor):
+        return array
+    if not isinstance(array, np.ndarray) or not array.flags.carray:
+        raise TypeError("out must hold tensors, or NumPy arrays that are contiguous and writable")
+    return torch.from_numpy(array)
+
+
 def like(result: Tensor, example: Any) -> Any:
     """`result` as the kind `example` is: a tensor on its device, or else a NumPy array."""
     if isinstance(example, Tensor):

@@ -10,8 +10,17 @@ from torch import Tensor
 
 from ..ops.hamming import hamming_range, hamming_topk
 from . import _faiss, _file
-from ._store import MAX_ID, Store, check_ids
-from .codes import Array, as_tensor, check_bits, check_codes, check_integer, code_bytes, like
+from ._store import MAX_ID, Store, check_ids, empty_codes
+from .codes import (
+    Array,
+    as_tensor,
+    check_bits,
+    check_codes,
+    check_integer,
+    code_bytes,
+    like,
+    writable,
+)
 
 NO_ID = -1
 NO_DISTANCE = 2**31 - 1
@@ -38,7 +47,7 @@ class HammingIndex:
     def __init__(self, bits: int, device: str | torch.device = "cpu") -> None:
         self._bits = check_bits(bits)
         # Every change makes another Store: whoever took one reads on undisturbed.
-        self._store = Store(_empty(code_bytes(self._bits), device), None, 0)
+        self._store = Store(empty_codes(code_bytes(self._bits), device), None, 0)
         self._changing = threading.Lock()
 
     @property
@@ -151,7 +160,7 @@ class HammingIndex:
         if out is None:
             near, where = hamming_topk(packed, store.codes, store.count)
             return like(near, queries), like(store.to_ids(where), queries)
-        near, where = (_writable(array) for array in out)
+        near, where = (writable(array) for array in out)
         hamming_topk(packed, store.codes, store.count, (near, where))
         where.copy_(store.to_ids(where))
         return out
@@ -279,15 +288,6 @@ class HammingIndex:
         return Store(store.codes[chosen], store.to_ids(chosen), store.next_id)
 
 
-def _writable(array: Array) -> Tensor:
-    """A tensor over the memory of an output array."""
-    if isinstance(array, torch.Tensor):
-        return array
-    if not isinstance(array, np.ndarray) or not array.flags.carray:
-        raise TypeError("out must hold tensors, or NumPy arrays that are contiguous and writable")
-    return torch.from_numpy(array)
-
-
 def _numbers(store: Store) -> Tensor:
     return torch.arange(store.count) if store.ids is None else store.ids.cpu().clone()
 
@@ -296,19 +296,3 @@ def _check_path(path: Any) -> None:
     """open() would take an integer for a file that is open already."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path must be a string or a path, got {type(path).__name__}")
-
-
-def _empty(width: int, device: str | torch.device) -> Tensor:
-    """uint8 (0, width). Raises TypeError or ValueError where nothing can be kept on `device`."""
-    if not isinstance(device, (str, torch.device)):
-        raise TypeError(f"device must be a string or a torch.device, got {type(device).__name__}")
-    try:
-        empty = torch.empty(0, width, dtype=torch.uint8, device=device)
-    except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).partition(". ")[0].partition("\n")[0]
-        raise ValueError(
-            f"device must be one of this machine's, got {device!r}: {reason}"
-        ) from error
-    if empty.is_meta:
-        raise ValueError("device must be one that keeps data, got 'meta'")
-    return empty
