@@ -1,5 +1,5 @@
-// ICON's step on the CPU in float32, forward and backward; knows no torch. The mathematics is in
-// semicon_fast/reference/icon_attention.py.
+// ICON's step on the CPU in float32, forward and backward, and SEM's mask; knows no torch. The
+// mathematics is in semicon_fast/reference/icon_attention.py.
 #pragma once
 
 #include <cstdint>
@@ -21,9 +21,9 @@ struct IconStep {
 };
 
 // Whether the instruction set in use has these kernels.
-bool icon_available();
+bool attention_available();
 
-// Calls `work` from up to `threads` threads at a time, at least once, and returns when all are done.
+// Calls `work` from up to `threads` threads at a time, at least once; returns when all are done.
 struct Team {
   int threads;
   std::function<void(int threads, const std::function<void()>& work)> run;
@@ -38,5 +38,15 @@ void icon_attention(const IconStep& step, const float* x, const float* weight, c
 void icon_attention_backward(const IconStep& step, const float* grad, const float* x,
                              const float* weight, const float* bias, const Team& team,
                              float* d_x, float* d_weight, float* d_bias);
+
+struct MaskStep {
+  int64_t images, channels, cells;
+  bool channels_last, per_batch, clamp;
+  float alpha;
+};
+
+// SEM's mask (semicon_fast/reference/sem_mask.py): out = f * maps, scores (images, cells).
+void sem_mask(const MaskStep& step, const float* maps, const float* scores, const Team& team,
+              float* out);
 
 }  // namespace semicon_fast

@@ -1,4 +1,4 @@
-// What an instruction set provides for ICON: functions over matrices of float32 in cache.
+// What an instruction set provides for ICON and SEM's mask: functions over float32 in cache.
 #pragma once
 
 #include <cstdint>
@@ -45,6 +45,11 @@ struct AttentionKernels {
   // The logits' gradient, in place of d_weights.
   void (*logits_gradient)(const float* weights, const float* slope, int64_t tokens, int64_t padded,
                           float* d_weights);
+  // a = softmax of the scores of one map -> the sum of (a - 1 / cells)^2.
+  double (*shares)(const float* scores, int64_t cells, float* a);
+  // out = f * map, f (cells); maps are (channels, cells), or (cells, channels) where `last`.
+  void (*scale)(const float* f, int64_t channels, int64_t cells, bool last, const float* map,
+                float* out);
 };
 
 // Of the instruction set in use; null where it has none.

@@ -190,4 +190,56 @@ void logits_gradient(const float* weights, const float* slope, int64_t tokens, i
   }
 }
 
-const AttentionKernels kKernels = {kWidth, product, transpose, add, weights, logits_gradient};
+// The last vector of a map is filled with what cannot be its largest score, and counts for nothing.
+double shares(const float* scores, int64_t cells, float* a) {
+  const int64_t whole = cells / kWidth * kWidth, rest = cells - whole;
+  alignas(64) float last[kWidth], lanes[kWidth];
+  for (int64_t i = 0; i < kWidth; ++i) last[i] = i < rest ? scores[whole + i] : -__builtin_inff();
+  Vec largest = Simd::load(last);
+  for (int64_t i = 0; i < whole; i += kWidth) largest = Simd::max(Simd::load(scores + i), largest);
+  Simd::store(lanes, largest);
+  float most = lanes[0];
+  for (int64_t i = 1; i < kWidth; ++i) most = lanes[i] > most ? lanes[i] : most;
+  double total = 0;
+  Vec sum = Simd::fill(0);
+  for (int64_t i = 0; i < whole; i += kWidth) {
+    const Vec e = exponential(Simd::subtract(Simd::load(scores + i), Simd::fill(most)));
+    sum = Simd::add(sum, e);
+    Simd::store(a + i, e);
+  }
+  Simd::store(last, exponential(Simd::subtract(Simd::load(last), Simd::fill(most))));
+  Simd::store(lanes, sum);
+  for (int64_t i = 0; i < kWidth; ++i) total += lanes[i] + (i < rest ? last[i] : 0);
+  for (int64_t i = 0; i < rest; ++i) a[whole + i] = last[i];
+  const float share = 1 / static_cast<float>(total), mean = 1 / static_cast<float>(cells);
+  double squares[8] = {};  // eight chains of additions: one would take four times as long
+  const auto count = [&](int64_t i, double& to) {
+    a[i] *= share;
+    const double centred = a[i] - mean;
+    to += centred * centred;
+  };
+  for (int64_t i = 0; i + 8 <= cells; i += 8) {
+    for (int64_t j = 0; j < 8; ++j) count(i + j, squares[j]);
+  }
+  for (int64_t i = cells / 8 * 8; i < cells; ++i) count(i, squares[i % 8]);
+  for (int64_t j = 1; j < 8; ++j) squares[0] += squares[j];
+  return squares[0];
+}
+
+void scale(const float* f, int64_t channels, int64_t cells, bool last, const float* map,
+           float* out) {
+  const int64_t rows = last ? cells : channels, columns = last ? channels : cells;
+  for (int64_t r = 0; r < rows; ++r, map += columns, out += columns) {
+    const float* __restrict from = map;
+    float* __restrict to = out;
+    const float one = f[last ? r : 0];
+    if (last) {
+      for (int64_t c = 0; c < columns; ++c) to[c] = one * from[c];
+    } else {
+      for (int64_t c = 0; c < columns; ++c) to[c] = f[c] * from[c];
+    }
+  }
+}
+
+const AttentionKernels kKernels = {kWidth,  product, transpose, add, weights, logits_gradient,
+                                   shares, scale};

@@ -12,6 +12,9 @@ namespace {
 // Multiply-adds a thread must have to do before it is worth starting (some 20 us).
 constexpr int64_t kWorth = int64_t{1} << 20;
 
+// Looks at a counter before the processor is offered to others: some 10 us.
+constexpr int kSpins = 1 << 14;
+
 int useful(const IconStep& step, int threads) {
   const int64_t work = 5 * step.images * step.map() * step.tokens;
   return static_cast<int>(std::clamp<int64_t>(work / kWorth, 1, std::max(threads, 1)));
@@ -28,7 +31,7 @@ const AttentionKernels* attention_kernels() {
   return nullptr;
 }
 
-bool icon_available() { return attention_kernels() != nullptr; }
+bool attention_available() { return attention_kernels() != nullptr; }
 
 Scratch::Scratch(int64_t size, int threads) : memory_(size * threads) {
   std::fill_n(memory_.get(), size * threads, 0.0f);
@@ -60,7 +63,9 @@ void Stages::go(const Team& team, int threads) {
     auto stage = stages_.begin();
     for (int64_t task = next++; task < tasks; task = next++) {
       while (task >= stage->end) ++stage;
-      while (done.load(std::memory_order_acquire) < stage->first) std::this_thread::yield();
+      for (int i = 0; done.load(std::memory_order_acquire) < stage->first; ++i) {
+        if (i > kSpins) std::this_thread::yield();
+      }
       stage->run(task - stage->first);
       done.fetch_add(1, std::memory_order_release);
     }

@@ -36,7 +36,7 @@ def _kernels(x: Tensor, num_heads: int) -> Any:
     worth = 5 * x.numel() * tokens >= WORTH_A_KERNEL
     if len(x) and worth and x.dtype is torch.float32 and tokens in NATIVE_TOKENS:
         kernels = torch.ops.semicon_fast
-        if native.load() and kernels._icon_available():
+        if native.load() and kernels._attention_available():
             return kernels
     return None
 

@@ -1,18 +1,23 @@
-"""SEM's mask on the CPU: the reference's arithmetic on fewer tensors."""
+"""SEM's mask on the CPU: a native kernel in float32, else the reference on fewer tensors."""
 
 import torch
 from torch import Tensor
 
-from .. import reference
+from .. import native, reference
 from ._library import override
 from .sem_mask import _backward as _sem_backward
 from .sem_mask import _forward as _sem_forward
+
+# Below so many products a call nothing is at stake, and the reference's values stand.
+WORTH_A_KERNEL = 10_000
 
 
 def sem_mask(
     guidance: Tensor, score: Tensor, alpha: float, per_batch: bool, clamp: bool, detach: bool
 ) -> Tensor:
-    """`reference.sem_mask` bit for bit: the same arithmetic on fewer tensors."""
+    """`reference.sem_mask`; without the kernel bit for bit."""
+    if _has_kernel(guidance, score):
+        return _by_kernel(guidance, score, alpha, per_batch, clamp)
     _, centred, variance, flat = _statistics(score, per_batch)
     w = variance.pow_(-alpha / 2).masked_fill_(flat, 0)
     return _masked(centred.mul_(w), clamp, guidance, _like(guidance))
@@ -27,7 +32,10 @@ def sem_mask_backward(
     clamp: bool,
     detach: bool,
 ) -> tuple[Tensor, Tensor]:
-    """`reference.sem_mask_backward` on fewer tensors."""
+    """`reference.sem_mask_backward`; a detached mask is the forward pass on the gradient."""
+    if detach and _has_kernel(guidance, score) and grad.dtype is torch.float32:
+        grad = grad.contiguous(memory_format=reference.memory_format_of(guidance))
+        return _by_kernel(grad, score, alpha, per_batch, clamp), torch.zeros_like(score)
     a, centred, variance, flat = _statistics(score, per_batch)
     w = variance.pow(-alpha / 2).masked_fill_(flat, 0)
     damped = centred * w
@@ -47,6 +55,21 @@ def sem_mask_backward(
     d_a = torch.addcmul(g.neg_(), coupled, z).mul_(w)
     d_score = torch._softmax_backward_data(d_a, a, 1, a.dtype)
     return d_guidance, d_score.to(score.dtype).view(score.shape)
+
+
+def _has_kernel(guidance: Tensor, score: Tensor) -> bool:
+    if guidance.dtype is not torch.float32 or score.dtype is not torch.float32:
+        return False
+    worth = guidance.numel() >= WORTH_A_KERNEL
+    return worth and native.load() and torch.ops.semicon_fast._attention_available()
+
+
+def _by_kernel(maps: Tensor, score: Tensor, alpha: float, per_batch: bool, clamp: bool) -> Tensor:
+    maps = maps.contiguous(memory_format=reference.memory_format_of(maps))
+    out: Tensor = torch.ops.semicon_fast._sem_mask(
+        maps, score.contiguous(), alpha, per_batch, clamp
+    )
+    return out
 
 
 def _statistics(score: Tensor, per_batch: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:

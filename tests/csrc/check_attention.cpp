@@ -1,7 +1,7 @@
-// ICON's kernels against loops in double, for every instruction set that has them, without Python or
-// torch: for sanitizers. Values are compared one by one, the gradients along random directions with
-// differences of the loops. Prints one line for each instruction set; exits with 1 at the first
-// difference. Argument: how many rounds of random shapes (default 40).
+// ICON's kernels and SEM's mask against loops in double, for every instruction set that has them,
+// without Python or torch: for sanitizers. Values are compared one by one, the gradients along random
+// directions with differences of the loops. Prints one line for each instruction set; exits with 1 at
+// the first difference. Argument: how many rounds of random shapes (default 40).
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -145,6 +145,44 @@ bool round_is_right() {
   return true;
 }
 
+bool mask_is_right() {
+  const semicon_fast::MaskStep s = {1 + below(5),    1 + below(40),   1 + below(300), below(2) == 1,
+                                    below(2) == 1, below(2) == 1, 0.3f};
+  const Floats maps(s.images * s.channels * s.cells, 1), scores(s.images * s.cells, 2);
+  const Floats out(maps.size);
+  sem_mask(s, maps.get(), scores.get(), team(static_cast<int>(1 + below(4))), out.get());
+  const size_t images = static_cast<size_t>(s.images);
+  Doubles a(static_cast<size_t>(scores.size)), squares(images);
+  double all = 0;
+  for (int64_t i = 0; i < scores.size; ++i) a[static_cast<size_t>(i)] = std::exp(scores.data[i]);
+  for (size_t image = 0; image < images; ++image) {
+    double* const own = a.data() + image * static_cast<size_t>(s.cells);
+    double sum = 0;
+    for (int64_t i = 0; i < s.cells; ++i) sum += own[i];
+    for (int64_t i = 0; i < s.cells; ++i) {
+      own[i] = own[i] / sum - 1.0 / static_cast<double>(s.cells);
+      squares[image] += own[i] * own[i];
+    }
+    all += squares[image];
+  }
+  for (int64_t i = 0; i < maps.size; ++i) {
+    const int64_t image = i / (s.channels * s.cells), inner = i % (s.channels * s.cells);
+    const int64_t cell = s.channels_last ? inner / s.channels : inner % s.cells;
+    const int64_t count = s.per_batch ? s.images * s.cells : s.cells;
+    const double sum = s.per_batch ? all : squares[static_cast<size_t>(image)];
+    const double deviation = std::sqrt(sum / static_cast<double>(std::max<int64_t>(count - 1, 1)));
+    double f = 1;
+    if (s.cells > 1) f -= a[static_cast<size_t>(image * s.cells + cell)] / std::pow(deviation, 0.3);
+    if (s.clamp) f = std::clamp(f, 0.0, 2.0);
+    const double value = f * maps.data[i];
+    if (!close(out.data[i], value, std::abs(value))) {
+      std::printf("mask %lld: %g, not %g\n", static_cast<long long>(i), out.data[i], value);
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -153,9 +191,11 @@ int main(int count, char** arguments) {
   const int isas = semicon_fast::available_isas(found, 8);
   for (int i = 0; i < isas; ++i) {
     semicon_fast::set_isa(found[i]->name);
-    if (!semicon_fast::icon_available()) continue;
+    if (!semicon_fast::attention_available()) continue;
     for (int round = 0; round < rounds; ++round) {
-      if (!round_is_right()) return std::printf("%s, round %d\n", found[i]->name, round), 1;
+      if (round_is_right() && mask_is_right()) continue;
+      std::printf("%s, round %d\n", found[i]->name, round);
+      return 1;
     }
     std::printf("%s: %d rounds\n", found[i]->name, rounds);
   }

@@ -24,7 +24,7 @@ def each_kernel(each_isa, monkeypatch):
 
     def go():
         for isa in each_isa():
-            if torch.ops.semicon_fast._icon_available():
+            if torch.ops.semicon_fast._attention_available():
                 yield isa
 
     return go
