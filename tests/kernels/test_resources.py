@@ -50,7 +50,7 @@ OTHERS = {
     "normed 2048/32 7x7": (2048, 32, 7),
     "normed 2048/16 7x7": (2048, 16, 7),
 }
-FAST = ["icon 2048/32 7x7", "sem 64 14x14", "normed 512/32 7x7"]
+FAST = ["icon 2048/32 7x7", "sem 64 14x14"]
 
 
 class Recorder:
