@@ -82,14 +82,10 @@ class ReleasedNetwork(nn.Module):
 
 
 def released_maps(attention: sf.SEM, guidance: Tensor) -> list[Tensor]:
-    return _maps(attention, guidance, released_mask)
-
-
-def _maps(attention: sf.SEM, guidance: Tensor, mask: Callable[..., Tensor]) -> list[Tensor]:
     maps: list[Tensor] = []
     for i in range(attention.parts):
         if maps:
-            guidance = mask(guidance, maps[-1])
+            guidance = released_mask(guidance, maps[-1])
         maps.append(F.relu(attention.get_submodule(f"feature{i + 1}")(guidance)))
     return maps
 
@@ -168,10 +164,38 @@ def mask(case: Case) -> tuple[dict[str, Engine], int]:
     return engines, (4 if case.backward else 2) * guidance.nbytes
 
 
+class ReleasedMaps(nn.Module):
+    """The three maps from the guidance P_1, as released: all 64 channels are masked each time."""
+
+    def __init__(self, attention: sf.SEM) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, guidance: Tensor) -> Tensor:
+        return torch.cat(released_maps(self.attention, guidance), dim=1)
+
+
+def from_guidance(attention: sf.SEM) -> sf.SEM:
+    """The layer without what turns features into the guidance."""
+    attention = copy.deepcopy(attention)
+    attention.layer4 = nn.Identity()
+    return attention
+
+
+def maps(case: Case) -> tuple[dict[str, Engine], int]:
+    attention = from_guidance(_network(case).attention).train(case.backward)
+    released = ReleasedMaps(copy.deepcopy(attention))
+    guidance = case.draw(case.batch, 64, case.size, case.size)
+    return {
+        "released": case.engine(released, guidance),
+        "semicon_fast": case.engine(attention, guidance),
+    }, 0
+
+
 def stage(case: Case) -> tuple[dict[str, Engine], int]:
     """From P_1 and T to the first 1x1 convolutions of M_i * T, for three maps."""
     model = _network(case)
-    attention, first = model.attention, model.refine_local.layer4[0]
+    attention, first = from_guidance(model.attention), model.refine_local.layer4[0]
     guidance, trunk = (case.draw(case.batch, c, case.size, case.size) for c in (64, 1024))
 
     def released(guidance: Tensor, trunk: Tensor) -> tuple[Tensor, ...]:
@@ -180,7 +204,7 @@ def stage(case: Case) -> tuple[dict[str, Engine], int]:
         return *inner, *(first.downsample[0](product) for product in products)
 
     def own(guidance: Tensor, trunk: Tensor) -> tuple[Tensor, ...]:
-        maps = torch.cat(_maps(attention, guidance, attention._masked), dim=1)
+        maps = attention(guidance)
         inner, skip = convolved(first, trunk)
         scaled = times(maps, inner), times(maps[:, :, ::2, ::2], skip)
         return tuple(t for s in scaled for t in s.unflatten(0, (-1, attention.parts)).unbind(1))
@@ -223,6 +247,8 @@ CASES = [
     Case("ICON, 2048 x 7 x 7, with gradients", icon, backward=True),
     Case("SEM mask, 64 x 14 x 14", mask, size=14),
     Case("SEM mask, 64 x 14 x 14, with gradients", mask, size=14, backward=True),
+    Case("SEM maps, 64 x 14 x 14 to three", maps, size=14),
+    Case("SEM maps, 64 x 14 x 14 to three, with gradients", maps, size=14, backward=True),
     Case("SEM stage, P and T to M T", stage, size=14),
     Case("SEMICON, ResNet-50, 224 pixels", network, size=224),
 ]

@@ -72,10 +72,12 @@ class SEM(nn.Module):
         """features (B, C, H, W) -> maps (B, parts, H, W)."""
         heads = [f"feature{i + 1}" for i in range(self.parts)]
         convolutions = [cast(nn.Conv2d, self.get_submodule(f"{head}.0")) for head in heads]
-        weight = torch.cat([convolution.weight for convolution in convolutions])
+        weight = torch.cat([convolution.weight.flatten(1) for convolution in convolutions])
+        guidance = self.layer4(features)
         # A mask has one value a cell, so f * P convolved is f * (P convolved): what is masked is
-        # the channel of each map to come, and not the guidance.
-        rest = F.conv2d(self.layer4(features), weight)
+        # the channel of each map to come, and not the guidance. As a product, which for so few
+        # channels takes a third of a convolution's time on the CPU.
+        rest = (weight @ guidance.flatten(2)).unflatten(2, guidance.shape[2:])
         maps: list[Tensor] = []
         for head in heads:
             if maps:

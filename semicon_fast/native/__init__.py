@@ -79,7 +79,7 @@ def _decide() -> None:
         _State.error, _State.reason = error, str(error)
         if wanted == "auto":
             warnings.warn(
-                f"{error} Until then Hamming search on the CPU takes the slower PyTorch path.",
+                f"{error} Until then the CPU takes the slower PyTorch path.",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -98,7 +98,7 @@ def use_isa(name: str) -> None:
 
 
 def status() -> dict[str, Any]:
-    """What serves Hamming search on the CPU, for `semicon-fast info`. Never builds.
+    """What serves the CPU, for `semicon-fast info`. Never builds.
 
     Keys: backend (native or reference), isa, isas (all of this machine), library, cache, reason
     (why the native kernels are not in use; None where they are).

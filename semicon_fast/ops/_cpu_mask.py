@@ -9,7 +9,7 @@ from .sem_mask import _backward as _sem_backward
 from .sem_mask import _forward as _sem_forward
 
 # Below so many products a call nothing is at stake, and the reference's values stand.
-WORTH_A_KERNEL = 10_000
+WORTH_A_KERNEL = 2_000
 
 
 def sem_mask(
