@@ -108,7 +108,7 @@ bool collect(const Codes& database, int64_t first, int64_t last, Table& table,
 bool Repeats::likely(const Codes& database) {
   if (database.count < 16 * kLook) return false;
   Table table(database.bytes, kLook, 1);
-  // A stride that shares no factor with what data sets are sorted by.
+  // Odd, so that it does not keep step with data sets laid out in powers of two.
   const int64_t every = database.count / kLook | 1;
   int64_t looked = 0;
   for (int64_t i = 0; i < database.count && looked < kLook; i += every, ++looked) {

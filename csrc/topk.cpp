@@ -117,17 +117,8 @@ class TopK {
     std::vector<int64_t> rows(static_cast<size_t>(queries_.count));
     std::iota(rows.begin(), rows.end(), int64_t{0});
     estimate(rows);
-    const std::vector<int64_t> slow = without_equals(rows);
-    if (static_cast<int64_t>(slow.size()) * shape_.words >= kWorthRepeats &&
-        Repeats::likely(database_)) {
-      const Repeats repeats(database_, k_, threads_);
-      if (repeats.found()) {
-        repeats.topk(queries_, slow, threads_, distances_, positions_);
-        const auto done = [&](int64_t row) { return !equals_[row]; };
-        rows.erase(std::remove_if(rows.begin(), rows.end(), done), rows.end());
-        if (rows.empty()) return;
-      }
-    }
+    search_repeats(rows);
+    if (rows.empty()) return;
     std::vector<int64_t> again = search(rows);
     for (const int64_t row : again) limits_[row] = static_cast<int32_t>(shape_.bits() + 1);
     if (!again.empty()) search(again);
@@ -166,12 +157,17 @@ class TopK {
                      [&](int64_t a, int64_t b) { return limits_[a] < limits_[b]; });
   }
 
-  std::vector<int64_t> without_equals(const std::vector<int64_t>& rows) const {
-    std::vector<int64_t> found;
-    for (const int64_t row : rows) {
-      if (!equals_[row]) found.push_back(row);
-    }
-    return found;
+  // Where few codes are distinct: writes the results of the rows that would not end early, and
+  // leaves the others in `rows`.
+  void search_repeats(std::vector<int64_t>& rows) const {
+    std::vector<int64_t> slow, fast;
+    for (const int64_t row : rows) (equals_[row] ? fast : slow).push_back(row);
+    const bool worth = static_cast<int64_t>(slow.size()) * shape_.words >= kWorthRepeats;
+    if (!worth || !Repeats::likely(database_)) return;
+    const Repeats repeats(database_, k_, threads_);
+    if (!repeats.found()) return;
+    repeats.topk(queries_, slow, threads_, distances_, positions_);
+    rows = std::move(fast);
   }
 
   // One group of queries, and what the ranges of the database that are done have found.

@@ -1,13 +1,12 @@
 """`semicon_fast::icon_attention` and its gradient; the mathematics is in the reference."""
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .. import reference
-from ._checks import check_maps, check_same_device, check_same_dtype
+from ._checks import check_icon_step
 from ._library import autocast, cast_floating, define, differentiable, once_differentiable
 
 _ARGUMENTS = (
@@ -39,30 +38,7 @@ def icon_attention(
         ValueError: channels that num_heads does not divide, weight or bias of another shape,
             integers, two dtypes outside autocast, two devices, a negative delta.
     """
-    check_maps("icon_attention", "x", x)
-    channels = x.shape[1]
-    if num_heads < 1 or channels % num_heads:
-        raise ValueError(
-            f"icon_attention: num_heads must be positive and divide the {channels} channels, "
-            f"got {num_heads}"
-        )
-    expected = (3 * channels, channels // num_heads, 1, 1)
-    if tuple(weight.shape) != expected:
-        raise ValueError(
-            f"icon_attention: weight must be {expected} for {channels} channels and {num_heads} "
-            f"heads, got {tuple(weight.shape)}"
-        )
-    if not 0 <= delta < math.inf:
-        raise ValueError(f"icon_attention: delta must be finite and at least 0, got {delta}")
-    check_same_device("icon_attention", "x", x, "weight", weight)
-    check_same_dtype("icon_attention", "x", x, "weight", weight)
-    if bias is not None:
-        if tuple(bias.shape) != (3 * channels,):
-            raise ValueError(
-                f"icon_attention: bias must be ({3 * channels},), got {tuple(bias.shape)}"
-            )
-        check_same_device("icon_attention", "x", x, "bias", bias)
-        check_same_dtype("icon_attention", "x", x, "bias", bias)
+    check_icon_step("icon_attention", x, weight, bias, num_heads, delta)
     result: Tensor = _forward(x, weight, bias, num_heads, float(delta), stacked, residual_last)
     return result
 

@@ -4,14 +4,13 @@ Together they are ICON's two steps with BatchNorm and ReLU between them, without
 map for either. The mathematics is in `reference.icon_normed`.
 """
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .. import reference
-from ._checks import check_maps, check_same_device, check_same_dtype
+from ._checks import check_icon_step, check_same_device
 from ._library import autocast, cast_floating, define, differentiable, once_differentiable
 from .icon_attention import _backward as _step_backward
 from .icon_attention import _cast as _cast_step
@@ -37,7 +36,7 @@ def icon_attention_moments(
     The moments are in float32 (float64 stays float64) and pass no gradient on:
     `icon_attention_normed` knows them to be its input's own. Errors as of `icon_attention`.
     """
-    _check("icon_attention_moments", x, weight, bias, num_heads, delta, {})
+    check_icon_step("icon_attention_moments", x, weight, bias, num_heads, delta)
     result: tuple[Tensor, Tensor, Tensor] = _moments(
         x, weight, bias, num_heads, float(delta), stacked, residual_last
     )
@@ -69,42 +68,20 @@ def icon_attention_normed(
     Raises:
         ValueError: as `icon_attention`; a vector that is not (C,), not floating or elsewhere.
     """
-    vectors = {"mean": mean, "variance": variance, "scale": scale, "shift": shift}
-    _check("icon_attention_normed", x, weight, bias, num_heads, delta, vectors)
-    options = (num_heads, float(delta), stacked, residual_last, float(eps), batch_statistics)
-    result: Tensor = _normed(x, *vectors.values(), weight, bias, *options)
-    return result
-
-
-def _check(
-    op: str,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    num_heads: int,
-    delta: float,
-    vectors: dict[str, Tensor],
-) -> None:
-    check_maps(op, "x", x)
+    op = "icon_attention_normed"
+    check_icon_step(op, x, weight, bias, num_heads, delta)
     channels = x.shape[1]
-    if num_heads < 1 or channels % num_heads:
-        raise ValueError(
-            f"{op}: num_heads must be positive and divide the {channels} channels, got {num_heads}"
-        )
-    if not 0 <= delta < math.inf:
-        raise ValueError(f"{op}: delta must be finite and at least 0, got {delta}")
-    step = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-    shapes = {"weight": (3 * channels, channels // num_heads, 1, 1), "bias": (3 * channels,)}
-    for name, value in (step | vectors).items():
-        expected = shapes.get(name, (channels,))
-        if tuple(value.shape) != expected or not value.is_floating_point():
+    vectors = {"mean": mean, "variance": variance, "scale": scale, "shift": shift}
+    for name, value in vectors.items():
+        if tuple(value.shape) != (channels,) or not value.is_floating_point():
             raise ValueError(
-                f"{op}: {name} must be {expected} and floating point for {channels} channels, "
+                f"{op}: {name} must be ({channels},) and floating point for {channels} channels, "
                 f"got {tuple(value.shape)} {value.dtype}"
             )
         check_same_device(op, "x", x, name, value)
-        if name in step:
-            check_same_dtype(op, "x", x, name, value)
+    options = (num_heads, float(delta), stacked, residual_last, float(eps), batch_statistics)
+    result: Tensor = _normed(x, *vectors.values(), weight, bias, *options)
+    return result
 
 
 def _like(x: Tensor) -> Tensor:
