@@ -1,0 +1,87 @@
+"""A headless Chromium, for the tests of what people see in a browser."""
+
+import base64
+import json
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
+    "--disable-background-networking --disable-component-update --disable-dev-shm-usage"
+)
+
+
+class Browser:
+    """A selenium driver (`driver`), how the page is looked at, and what the page has done."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def open(self, url, *, width=1280, height=800, dark=False):
+        """Loads the page at this size; what was logged and requested before is forgotten."""
+        phone = width < 600
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        self.driver.get("about:blank")
+        self.complaints()
+        self.requests()
+        self.driver.get(str(url))
+
+    def complaints(self):
+        """Errors and warnings of the console since the last call."""
+        entries = self.driver.get_log("browser")
+        return [e["message"] for e in entries if e["level"] in ("SEVERE", "WARNING")]
+
+    def requests(self):
+        """Addresses the page asked for since the last call, whether they answered or not."""
+        events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
+        sent = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        return [p["request"]["url"] for p in sent if p["request"]["url"] != "about:blank"]
+
+    def strangers(self, *allowed):
+        """`requests`, less those below the addresses in `allowed` and those that leave no page."""
+        local = {"data", "blob", "about"}
+        asked = [u for u in self.requests() if urlsplit(u).scheme not in local]
+        return [u for u in asked if not u.startswith(tuple(map(str, allowed)))]
+
+    def too_wide(self):
+        """Pixels by which the page is wider than the window."""
+        return self.driver.execute_script(
+            "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+
+    def picture(self, path):
+        """The whole page as PNG, below the fold too."""
+        path = Path(path)
+        height = self.driver.execute_script("return document.documentElement.scrollHeight")
+        width = self.driver.execute_script("return window.innerWidth")
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        options = {"format": "png", "captureBeyondViewport": True, "clip": clip}
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", options)
+        path.write_bytes(base64.b64decode(shot["data"]))
+        return path
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """`Browser`, one for all tests. Skips where Chromium, its driver or selenium is missing."""
+    selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and chromedriver):
+        pytest.skip("chromium and chromedriver are not installed")
+    options = selenium.ChromeOptions()
+    options.binary_location = chromium
+    for flag in FLAGS.split():
+        options.add_argument(flag)
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = selenium.Chrome(options, selenium.ChromeService(chromedriver))
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()
