@@ -1,0 +1,167 @@
+// The only file that names what a CUDA compiler and a device provide. With SEMICON_FAST_EMULATE the
+// same kernels compile for the host, against "emulator.h". Kernels use this and no more:
+//
+//   __global__ __device__ __forceinline__ __launch_bounds__; dim3, uint2, uint4
+//   threadIdx.x blockIdx.x blockIdx.y blockDim.x gridDim.x
+//   __syncthreads() __syncwarp()                   all threads of the block, all 32 of the warp
+//   __ballot_sync __shfl_sync __shfl_up_sync __shfl_xor_sync      with mask kAll and 32 lanes there
+//   __popc(unsigned) __ffs(int)
+//   atomicAdd(unsigned*, unsigned)                 on global and shared memory
+//   atomicMin(int*, int)                           on global memory
+// and what this file defines in namespace semicon_fast::cuda:
+//   shared_memory()    the block's shared memory, aligned to 16 bytes; all of it is dynamic
+//   load<T>(p)         T of 4, 8 or 16 aligned bytes
+//   load_fresh(p)      an int or unsigned that other threads change by atomics meanwhile
+//   copy_async<T>(to, from)      such a T from global to shared memory, there only
+//   copy_async_wait()            after every thread that copied has called this, and then a barrier
+//   match(value)       the lanes of the warp that have the same value
+//   mma_b1 mma_s8      tensor cores; the whole warp
+//   launch(kernel, grid, block, shared_bytes, stream, arguments...)
+//
+// Blocks are one-dimensional, of whole warps, and do not wait for each other.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "search.h"
+
+#ifdef SEMICON_FAST_EMULATE
+
+#include "emulator.h"
+
+namespace semicon_fast::cuda {
+
+constexpr unsigned kAll = ~0u;
+
+inline uint8_t* shared_memory() { return static_cast<uint8_t*>(emulator::dynamic_shared()); }
+
+template <class T>
+T load(const void* p) {
+  return *emulator::aligned(static_cast<const T*>(p));
+}
+
+template <class T>
+T load_fresh(const T* p) {
+  return *static_cast<const volatile T*>(p);
+}
+
+template <class T>
+void copy_async(void* to, const void* from) {
+  *emulator::aligned(static_cast<T*>(to)) = load<T>(from);
+}
+
+inline void copy_async_wait() {}
+
+inline unsigned match(unsigned value) {
+  unsigned same = 0;
+  for (int lane = 0; lane < 32; ++lane) {
+    same |= unsigned{__shfl_sync(kAll, value, lane) == value} << lane;
+  }
+  return same;
+}
+
+inline void mma_b1(int (&d)[4], const uint4& a, const uint2& b, const int (&c)[4]) {
+  emulator::mma_b1_and_popc(d, {a.x, a.y, a.z, a.w}, {b.x, b.y}, c);
+}
+
+inline void mma_s8(int (&d)[4], const uint4& a, const uint2& b, const int (&c)[4]) {
+  emulator::mma_s8(d, {a.x, a.y, a.z, a.w}, {b.x, b.y}, c);
+}
+
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, int64_t shared_bytes, Stream,
+            const Arguments&... arguments) {
+  if (shared_bytes > (48 << 10)) emulator::allow_shared(kernel, shared_bytes);
+  emulator::launch(kernel, grid, block, shared_bytes, static_cast<Parameters>(arguments)...);
+}
+
+}  // namespace semicon_fast::cuda
+
+#else
+
+#include <cuda_runtime.h>
+
+#include <stdexcept>
+#include <string>
+
+namespace semicon_fast::cuda {
+
+constexpr unsigned kAll = ~0u;
+
+__device__ __forceinline__ uint8_t* shared_memory() {
+  extern __shared__ __align__(16) uint8_t memory[];
+  return memory;
+}
+
+template <class T>
+__device__ __forceinline__ T load(const void* p) {
+  return *static_cast<const T*>(p);
+}
+
+template <class T>
+__device__ __forceinline__ T load_fresh(const T* p) {
+  return *static_cast<const volatile T*>(p);
+}
+
+template <class T>
+__device__ __forceinline__ void copy_async(void* to, const void* from) {
+  const auto shared = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(shared), "l"(from),
+               "n"(static_cast<int>(sizeof(T)))
+               : "memory");
+}
+
+__device__ __forceinline__ void copy_async_wait() {
+  asm volatile("cp.async.wait_all;" ::: "memory");
+}
+
+__device__ __forceinline__ unsigned match(unsigned value) { return __match_any_sync(kAll, value); }
+
+// D = A B + C over 16 rows of A, 8 columns of B. Lane l has g = l / 4 and t = l % 4.
+//   d, c  {(g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1)}                      (row, column)
+// Both have 8 words of 32 bits along the inner dimension: for mma_b1 a word is 32 bits and the product
+// counts the bits that both have; for mma_s8 it is 4 signed bytes, the first in the lowest bits.
+//   a     {(row g, word t), (row g + 8, word t), (row g, word t + 4), (row g + 8, word t + 4)}
+//   b     {(column g, word t), (column g, word t + 4)}
+__device__ __forceinline__ void mma_b1(int (&d)[4], const uint4& a, const uint2& b,
+                                       const int (&c)[4]) {
+  asm("mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"
+      : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y), "r"(c[0]), "r"(c[1]), "r"(c[2]),
+        "r"(c[3]));
+}
+
+__device__ __forceinline__ void mma_s8(int (&d)[4], const uint4& a, const uint2& b,
+                                       const int (&c)[4]) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"
+      : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y), "r"(c[0]), "r"(c[1]), "r"(c[2]),
+        "r"(c[3]));
+}
+
+// Raises std::runtime_error unless the runtime took it.
+inline void check(cudaError_t error) {
+  if (error != cudaSuccess) {
+    throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));
+  }
+}
+
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, int64_t shared_bytes,
+            Stream stream, const Arguments&... arguments) {
+  if (shared_bytes > (48 << 10)) {
+    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                               cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(shared_bytes)));
+  }
+  kernel<<<grid, block, static_cast<size_t>(shared_bytes), stream>>>(
+      static_cast<Parameters>(arguments)...);
+  check(cudaGetLastError());
+}
+
+}  // namespace semicon_fast::cuda
+
+#endif
