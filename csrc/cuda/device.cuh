@@ -37,43 +37,43 @@ constexpr unsigned kAll = ~0u;
 inline uint8_t* shared_memory() { return static_cast<uint8_t*>(emulator::dynamic_shared()); }
 
 template <class T>
-T load(const void* p) {
-  return *emulator::aligned(static_cast<const T*>(p));
+T load(const void* p, emulator::Site site = emulator::Site::here()) {
+  return *emulator::aligned(static_cast<const T*>(p), site);
 }
 
 template <class T>
-T load_fresh(const T* p) {
-  return *static_cast<const volatile T*>(p);
+T load_fresh(const T* p, emulator::Site site = emulator::Site::here()) {
+  emulator::atomic(p, sizeof(T), site);
+  return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
 template <class T>
-void copy_async(void* to, const void* from) {
-  *emulator::aligned(static_cast<T*>(to)) = load<T>(from);
+void copy_async(void* to, const void* from, emulator::Site site = emulator::Site::here()) {
+  emulator::aligned(static_cast<T*>(to), site);
+  emulator::aligned(static_cast<const T*>(from), site);
+  emulator::copy_later(to, from, sizeof(T), site);
 }
 
-inline void copy_async_wait() {}
+inline void copy_async_wait() { emulator::copy_now(); }
 
-inline unsigned match(unsigned value) {
-  unsigned same = 0;
-  for (int lane = 0; lane < 32; ++lane) {
-    same |= unsigned{__shfl_sync(kAll, value, lane) == value} << lane;
-  }
-  return same;
+inline unsigned match(unsigned value, emulator::Site site = emulator::Site::here()) {
+  return __match_any_sync(kAll, value, site);
 }
 
-inline void mma_b1(int (&d)[4], const uint4& a, const uint2& b, const int (&c)[4]) {
-  emulator::mma_b1_and_popc(d, {a.x, a.y, a.z, a.w}, {b.x, b.y}, c);
+inline void mma_b1(int (&d)[4], const uint4& a, const uint2& b, const int (&c)[4],
+                   emulator::Site site = emulator::Site::here()) {
+  emulator::mma_b1_and_popc(d, {a.x, a.y, a.z, a.w}, {b.x, b.y}, c, site);
 }
 
-inline void mma_s8(int (&d)[4], const uint4& a, const uint2& b, const int (&c)[4]) {
-  emulator::mma_s8(d, {a.x, a.y, a.z, a.w}, {b.x, b.y}, c);
+inline void mma_s8(int (&d)[4], const uint4& a, const uint2& b, const int (&c)[4],
+                   emulator::Site site = emulator::Site::here()) {
+  emulator::mma_s8(d, {a.x, a.y, a.z, a.w}, {b.x, b.y}, c, site);
 }
 
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, int64_t shared_bytes, Stream,
             const Arguments&... arguments) {
-  if (shared_bytes > (48 << 10)) emulator::allow_shared(kernel, shared_bytes);
-  emulator::launch(kernel, grid, block, shared_bytes, static_cast<Parameters>(arguments)...);
+  emulator::launch(kernel, grid, block, static_cast<size_t>(shared_bytes), arguments...);
 }
 
 }  // namespace semicon_fast::cuda
