@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..search.codes import Array, check_integer, like, select_bits
+from ..search.parts import bit_positions
 from ._average_precision import DENOMINATORS, TIES
 from ._blocks import (
     block_average_precision,
@@ -193,7 +194,7 @@ def part_contributions(
     in `mean_average_precision`.
     """
     Retrieval.checked(queries, database, query_labels, database_labels, bits)
-    groups = _bit_positions(bit_groups, bits)
+    groups = bit_positions(bit_groups, bits)
 
     def figure(positions: Sequence[int]) -> float:
         return mean_average_precision(
@@ -216,25 +217,6 @@ def part_contributions(
         },
         "alone": {name: figure(positions) for name, positions in groups.items()},
     }
-
-
-def _bit_positions(bit_groups: Mapping[str, slice], bits: int) -> dict[str, list[int]]:
-    groups: dict[str, list[int]] = {}
-    seen: set[int] = set()
-    for name, group in bit_groups.items():
-        if not isinstance(group, slice):
-            raise TypeError(f"bit_groups must map names to slices, got {group!r} for {name!r}")
-        groups[name] = list(range(bits))[group]
-        outside = group.stop is not None and group.stop > bits
-        if not groups[name] or outside or seen.intersection(groups[name]):
-            raise ValueError(
-                f"bit_groups must be disjoint, non-empty slices of {bits} bits, "
-                f"got {group} for {name!r}"
-            )
-        seen.update(groups[name])
-    if not groups:
-        raise ValueError("bit_groups must name at least one group of bits, got none")
-    return groups
 
 
 def _hits(retrieval: Retrieval, depth: int, ties: str) -> Tensor:

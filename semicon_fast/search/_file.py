@@ -64,7 +64,8 @@ def _layout(bits: int, count: int, has_ids: bool) -> tuple[int, int, int]:
 
 
 def write(path: str | os.PathLike[str], content: Content) -> None:
-    """Writes the file beside `path` and renames it. Raises OSError."""
+    """Writes the file beside `path` and renames it. Raises OSError, or TypeError for no path."""
+    check_path(path)
     count = len(content.codes)
     layout = _layout(content.bits, count, content.ids is not None)
     checksum = 0
@@ -77,6 +78,12 @@ def write(path: str | os.PathLike[str], content: Content) -> None:
         file.write(header + struct.pack("<I", zlib.crc32(header)))
         for piece in _pieces(content, layout[1] - layout[0]):
             file.write(piece)
+
+
+def check_path(path: object) -> None:
+    """open() would take an integer for a file that is open already."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a string or a path, got {type(path).__name__}")
 
 
 def _pieces(content: Content, codes_size: int) -> Iterator[memoryview | bytes]:
@@ -97,8 +104,9 @@ def read(path: str | os.PathLike[str], *, verify: bool) -> Content:
     """Maps the file read-only, without reading its codes unless `verify`.
 
     Raises ValueError, with a sentence, for a file that is foreign, newer, cut short or changed;
-    OSError where it cannot be opened.
+    OSError where it cannot be opened, TypeError for no path.
     """
+    check_path(path)
     # One descriptor for all: the path may name another file a moment later.
     with open(path, "rb") as file:
         fields = _header(file, Path(path))

@@ -1,5 +1,6 @@
 """Codes in ascending order of their ids, and nothing else: what an index searches."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,7 @@ class Store:
         self._ids = ids
         self.count = len(codes) if count is None else count
         self.next_id = next_id
+        self._derived: dict[Any, Tensor] = {}
 
     @property
     def codes(self) -> Tensor:
@@ -84,6 +86,19 @@ class Store:
     def ids(self) -> Tensor | None:
         """None where code i has id i."""
         return None if self._ids is None else self._ids[: self.count]
+
+    def derived(self, key: Any, make: Callable[[Tensor], Tensor], most: int) -> Tensor:
+        """`make(codes)`, kept under `key` for as long as this Store is, `most` of them at a time.
+
+        Two threads that ask at once may both make it, equally.
+        """
+        found = self._derived.get(key)
+        if found is None:
+            found = make(self.codes)
+            self._derived[key] = found
+            for old in list(self._derived)[:-most]:
+                self._derived.pop(old, None)
+        return found
 
     def to_ids(self, positions: Tensor) -> Tensor:
         return positions if self._ids is None else self._ids[positions]
@@ -132,7 +147,7 @@ class Store:
         first, last = int(ids[0]), int(ids[-1])
         if self._ids is None and (first, last) == (self.count, self.count + len(ids) - 1):
             return self._extended(codes, None)
-        own = self._explicit()
+        own = self.all_ids()
         if not self.count or first > int(own[-1]):
             return self._extended(codes, ids)
         ids, order = torch.cat([own, ids]).sort()
@@ -143,7 +158,7 @@ class Store:
         """Raises ValueError where an id is not there."""
         keep = torch.ones(self.count, dtype=torch.bool, device=self._codes.device)
         keep[self.positions(ids, name)] = False
-        return Store(self.codes[keep], self._explicit()[keep], self.next_id) if len(ids) else self
+        return Store(self.codes[keep], self.all_ids()[keep], self.next_id) if len(ids) else self
 
     def reserved(self, count: int) -> "Store":
         """The same with a buffer for `count` codes."""
@@ -155,7 +170,8 @@ class Store:
         ids = None if self._ids is None else self._ids[: self.count].clone()
         return Store(self.codes.clone(), ids, self.next_id)
 
-    def _explicit(self) -> Tensor:
+    def all_ids(self) -> Tensor:
+        """int64 (N,), ascending; not to be written to."""
         if self._ids is None:
             return torch.arange(self.count, device=self._codes.device)
         return self._ids[: self.count]
@@ -164,7 +180,7 @@ class Store:
         twice = ids[1:][ids[1:] == ids[:-1]]
         if len(twice):
             raise ValueError(f"{name} must be unique, got {int(twice[0])} more than once")
-        own = self._explicit()
+        own = self.all_ids()
         if len(own) and int(ids[0]) <= int(own[-1]):
             where = torch.searchsorted(own, ids).clamp(max=len(own) - 1)
             known = ids[own[where] == ids]
@@ -178,7 +194,7 @@ class Store:
         rows[self.count : size] = codes
         numbers = None
         if ids is not None:
-            numbers = self._grown(self._explicit() if self._ids is None else self._ids, size)
+            numbers = self._grown(self.all_ids() if self._ids is None else self._ids, size)
             numbers[self.count : size] = ids
         next_id = max(self.next_id, size if ids is None else int(ids[-1]) + 1)
         return Store(rows, numbers, next_id, size)

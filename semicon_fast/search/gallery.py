@@ -115,8 +115,14 @@ class Gallery:
         about.pop("format", None)
         return cls(codes, bits, [r["image"] for r in rows], [r["label"] for r in rows], about)
 
+    @property
+    def bit_groups(self) -> dict[str, list[int]]:
+        """Part -> [first bit, end], of the model that made the codes; all bits where none did."""
+        groups: dict[str, list[int]] = self.info.get("bit_groups") or {"global": [0, self.bits]}
+        return groups
+
     def build_index(self) -> HammingIndex:
-        index = HammingIndex(self.bits)
+        index = HammingIndex(self.bits, bit_groups=self.bit_groups)
         index.add(np.ascontiguousarray(self.codes))
         return index
 
@@ -132,6 +138,7 @@ def open_index(folder: str | os.PathLike[str], gallery: Gallery) -> HammingIndex
             f"{path} holds {len(index)} codes of {index.bits} bits, its gallery {len(gallery)} of "
             f"{gallery.bits}; build it again with `semicon-fast index {folder}`"
         )
+    index.bit_groups = gallery.bit_groups
     return index
 
 

@@ -1,26 +1,18 @@
 """Exact search by Hamming distance over codes held in memory or mapped from a file."""
 
 import os
-import threading
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..ops.hamming import hamming_range, hamming_topk
-from . import _faiss, _file
-from ._store import MAX_ID, Store, check_ids, empty_codes
-from .codes import (
-    Array,
-    as_tensor,
-    check_bits,
-    check_codes,
-    check_integer,
-    code_bytes,
-    like,
-    writable,
-)
+from . import _faiss, _file, _weighted
+from ._collection import Collection
+from ._store import Store
+from .codes import Array, as_tensor, check_integer, like, writable
+from .parts import hit_distances, part_masks
 
 NO_ID = -1
 NO_DISTANCE = 2**31 - 1
@@ -28,7 +20,7 @@ NO_DISTANCE = 2**31 - 1
 MOST_PADDED = 2**24
 
 
-class HammingIndex:
+class HammingIndex(Collection):
     """Packed codes with ids, searched exactly.
 
     Every result is ascending by (distance, id), on every device, alone or in a batch. Codes are
@@ -42,70 +34,20 @@ class HammingIndex:
     Args:
         bits: length of a code.
         device: where the codes are kept and compared.
+        bit_groups: name of a part -> its bits, each bit in one: `model.bit_groups`, or what
+            `gallery.json` has. They give `by_part` and `weights` their meaning; None for none.
+            A file does not hold them, a gallery does.
     """
 
-    def __init__(self, bits: int, device: str | torch.device = "cpu") -> None:
-        self._bits = check_bits(bits)
-        # Every change makes another Store: whoever took one reads on undisturbed.
-        self._store = Store(empty_codes(code_bytes(self._bits), device), None, 0)
-        self._changing = threading.Lock()
-
-    @property
-    def bits(self) -> int:
-        """Length of a code."""
-        return self._bits
-
-    @property
-    def device(self) -> torch.device:
-        """Where the codes are kept and compared."""
-        return self._store.codes.device
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"bits": self.bits, "store": self._store.copy()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._bits, self._store = state["bits"], state["store"]
-        self._changing = threading.Lock()
-
-    def __len__(self) -> int:
-        return self._store.count
-
-    def __repr__(self) -> str:
-        return f"HammingIndex(bits={self.bits}, device={str(self.device)!r}, codes={len(self)})"
-
-    def add(self, codes: Array, ids: Any = None) -> None:
-        """Adds codes uint8 (n, bytes) under ids int64 (n,).
-
-        Without ids the codes are numbered on from the largest id that was ever in the index, from
-        0 in a new one; a removed id does not come back by itself. Ids above all others are appended
-        at the cost of their own number; others at the cost of a copy of the index.
-
-        Raises TypeError or ValueError for codes of another kind or length, and for ids that are
-        negative, there already, or given twice.
-        """
-        packed = check_codes(codes, self.bits, "codes").to(self.device)
-        numbers = None if ids is None else check_ids(ids, "ids").to(self.device)
-        if numbers is not None and len(numbers) != len(packed):
-            raise ValueError(
-                f"ids must be one for each of the {len(packed)} codes, got {len(numbers)}"
-            )
-        with self._changing:
-            self._store = self._store.added(packed, numbers, "ids")
-
-    def reserve(self, count: int) -> None:
-        """Makes room for `count` codes in all, so that none is moved while they are added.
-
-        Changes nothing else. Without it room grows by half as needed, and while it grows the codes
-        are held twice. Raises MemoryError where there is no such room.
-        """
-        count = check_integer(count, "count", 0, MAX_ID)
-        with self._changing:
-            try:
-                self._store = self._store.reserved(count)
-            except RuntimeError as error:
-                raise MemoryError(f"count must fit into memory, got {count} codes") from error
-
-    def search(self, queries: Array, k: int, *, subset: Any = None) -> tuple[Array, Array]:
+    def search(
+        self,
+        queries: Array,
+        k: int,
+        *,
+        subset: Any = None,
+        weights: Mapping[str, float] | None = None,
+        by_part: bool = False,
+    ) -> tuple[Array, ...]:
         """The k nearest codes of each query, ascending by (distance, id).
 
         Args:
@@ -114,19 +56,33 @@ class HammingIndex:
                 distance 2**31 - 1, id -1.
             subset: what to search among: ids, each in the index, or a mask, bool (N,) over all
                 codes in ascending order of id; its codes are copied for the call. None for all.
+            weights: name of a part -> number >= 0, see `_weighted`: distances are then the sums of
+                weight * distance of the part, 0 for parts that are not named; {"part1": 1} asks
+                by one part alone. They and their order are exact, a float standing for the decimal
+                that it is written as. int32 if all weights are integers, else float64 (rest: inf).
+                What it searches is made of the codes at the first call and kept until they change.
+            by_part: also return the distance of each part, unweighted.
 
-        Returns distances int32 (Q, k) and ids int64 (Q, k).
+        Returns distances int32 (Q, k), ids int64 (Q, k), and with by_part int32 (Q, k, parts) in
+        the order of `bit_groups`, whose sum is the distance (rest: -1).
         """
         packed = self._queries(queries)
+        parts = self._known_parts() if by_part or weights is not None else {}
+        weighed = None if weights is None else _weighted.weighing(weights, parts)
         store = self._searched(subset)
         k = check_integer(k, "k", 1, max(store.count, MOST_PADDED))
-        near, where = hamming_topk(packed, store.codes, min(k, store.count))
-        ids = store.to_ids(where)
-        if k > store.count:
-            missing = (0, k - store.count)
-            near = torch.nn.functional.pad(near, missing, value=NO_DISTANCE)
-            ids = torch.nn.functional.pad(ids, missing, value=NO_ID)
-        return like(near, queries), like(ids, queries)
+        found = min(k, store.count)
+        if weighed is None:
+            near, where = hamming_topk(packed, store.codes, found)
+        else:
+            near, where = _weighted.nearest(packed, store, self.bits, found, weighed)
+        missing = k - found
+        far = torch.inf if near.is_floating_point() else NO_DISTANCE
+        answer = [_padded(near, missing, far), _padded(store.to_ids(where), missing, NO_ID)]
+        if by_part:
+            split = hit_distances(packed, store.codes, where, part_masks(parts, self.bits))
+            answer.append(torch.nn.functional.pad(split, (0, 0, 0, missing), value=-1))
+        return tuple(like(tensor, queries) for tensor in answer)
 
     def range_search(
         self, queries: Array, radius: int, *, subset: Any = None
@@ -165,45 +121,6 @@ class HammingIndex:
         where.copy_(store.to_ids(where))
         return out
 
-    def remove_ids(self, ids: Any) -> int:
-        """Removes the codes with these ids, int64 (n,), and returns how many that were.
-
-        The others keep their ids (faiss's flat index shifts them). Raises ValueError where an id is
-        not in the index.
-        """
-        numbers = check_ids(ids, "ids").to(self.device)
-        with self._changing:
-            before = self._store
-            self._store = before.without(numbers, "ids")
-            return before.count - self._store.count
-
-    def reconstruct(self, ids: Any) -> Any:
-        """Codes uint8 (n, bytes) of ids int64 (n,): a tensor if ids are one, else a NumPy array.
-
-        Raises ValueError where an id is not in the index.
-        """
-        store = self._store
-        where = store.positions(check_ids(ids, "ids").to(self.device), "ids")
-        return like(store.codes[where], ids)
-
-    def ids(self) -> np.ndarray:
-        """All ids, int64 (N,), ascending."""
-        return _numbers(self._store).numpy()
-
-    def merge(self, other: "HammingIndex") -> None:
-        """Adds every code of `other`, which stays as it is, under its own id.
-
-        Raises TypeError or ValueError where `other` is no index of as many bits, or shares an id.
-        """
-        if not isinstance(other, HammingIndex):
-            raise TypeError(f"merge: other must be a HammingIndex, got {type(other).__name__}")
-        if other.bits != self.bits:
-            raise ValueError(f"merge: other must have {self.bits} bits, got {other.bits}")
-        store = other._store
-        codes, numbers = store.codes.to(self.device), _numbers(store).to(self.device)
-        with self._changing:
-            self._store = self._store.added(codes, numbers, "merge: other's ids")
-
     def to_faiss(self) -> Any:
         """A faiss index with the same codes: IndexBinaryFlat, in IndexBinaryIDMap2 unless code i
         has id i.
@@ -241,7 +158,6 @@ class HammingIndex:
 
         Raises OSError, and then leaves what was there.
         """
-        _check_path(path)
         store = self._store
         ids = None if store.ids is None else store.ids.cpu().numpy()
         content = _file.Content(self.bits, store.codes.cpu().numpy(), ids, store.next_id)
@@ -268,7 +184,6 @@ class HammingIndex:
         Raises ValueError, with a sentence, for a file that is refused; OSError where it cannot be
         opened.
         """
-        _check_path(path)
         content = _file.read(path, verify=verify)
         index = cls(content.bits, device)
         codes = as_tensor(content.codes, "codes").to(index.device)
@@ -276,23 +191,6 @@ class HammingIndex:
         index._store = Store(codes, ids, content.next_id)
         return index
 
-    def _queries(self, queries: Array) -> Tensor:
-        return check_codes(queries, self.bits, "queries").to(self.device)
 
-    def _searched(self, subset: Any) -> Store:
-        """The codes of now, or those of them that `subset` names."""
-        store = self._store
-        if subset is None:
-            return store
-        chosen = store.selected(subset, "subset")
-        return Store(store.codes[chosen], store.to_ids(chosen), store.next_id)
-
-
-def _numbers(store: Store) -> Tensor:
-    return torch.arange(store.count) if store.ids is None else store.ids.cpu().clone()
-
-
-def _check_path(path: Any) -> None:
-    """open() would take an integer for a file that is open already."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a string or a path, got {type(path).__name__}")
+def _padded(values: Tensor, missing: int, value: float) -> Tensor:
+    return torch.nn.functional.pad(values, (0, missing), value=value) if missing else values

@@ -178,7 +178,7 @@ def test_part_contributions_are_figures_of_the_bits_alone():
     "groups, error, words",
     [
         ({}, ValueError, "at least one group"),
-        ({"a": [0, 1]}, TypeError, r"must map names to slices, got \[0, 1\] for 'a'"),
+        ({"a": [0, 1.5]}, TypeError, r"must map names to slices, got \[0, 1.5\] for 'a'"),
         ({"a": slice(0, 10)}, ValueError, "disjoint, non-empty slices of 9 bits"),
         ({"a": slice(3, 3)}, ValueError, "disjoint, non-empty"),
         ({"a": slice(0, 5), "b": slice(4, 9)}, ValueError, r"got slice\(4, 9, None\) for 'b'"),

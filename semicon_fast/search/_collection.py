@@ -1,0 +1,151 @@
+"""What an index holds: codes under ids, and which bits mean what. Searching is `index`'s."""
+
+import threading
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._store import MAX_ID, Store, check_ids, empty_codes
+from .codes import Array, check_bits, check_codes, check_integer, code_bytes, like
+from .parts import BitGroups, bit_positions
+
+
+class Collection:
+    """Base of `HammingIndex`, which describes it."""
+
+    def __init__(
+        self,
+        bits: int,
+        device: str | torch.device = "cpu",
+        bit_groups: BitGroups | None = None,
+    ) -> None:
+        self._bits = check_bits(bits)
+        self.bit_groups = bit_groups
+        # Every change makes another Store: whoever took one reads on undisturbed.
+        self._store = Store(empty_codes(code_bytes(self._bits), device), None, 0)
+        self._changing = threading.Lock()
+
+    @property
+    def bits(self) -> int:
+        """Length of a code."""
+        return self._bits
+
+    @property
+    def device(self) -> torch.device:
+        """Where the codes are kept and compared."""
+        return self._store.codes.device
+
+    @property
+    def bit_groups(self) -> BitGroups | None:
+        """Name of a part -> its bits, or None; may be set."""
+        return self._bit_groups
+
+    @bit_groups.setter
+    def bit_groups(self, groups: BitGroups | None) -> None:
+        self._parts = None if groups is None else bit_positions(groups, self.bits, all_bits=True)
+        self._bit_groups = None if groups is None else dict(groups)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"bits": self.bits, "store": self._store.copy(), "bit_groups": self._bit_groups}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._bits, self._store = state["bits"], state["store"]
+        self.bit_groups = state.get("bit_groups")
+        self._changing = threading.Lock()
+
+    def __len__(self) -> int:
+        return self._store.count
+
+    def __repr__(self) -> str:
+        return f"HammingIndex(bits={self.bits}, device={str(self.device)!r}, codes={len(self)})"
+
+    def add(self, codes: Array, ids: Any = None) -> None:
+        """Adds codes uint8 (n, bytes) under ids int64 (n,).
+
+        Without ids the codes are numbered on from the largest id that was ever in the index, from
+        0 in a new one; a removed id does not come back by itself. Ids above all others are appended
+        at the cost of their own number; others at the cost of a copy of the index.
+
+        Raises TypeError or ValueError for codes of another kind or length, and for ids that are
+        negative, there already, or given twice.
+        """
+        packed = check_codes(codes, self.bits, "codes").to(self.device)
+        numbers = None if ids is None else check_ids(ids, "ids").to(self.device)
+        if numbers is not None and len(numbers) != len(packed):
+            raise ValueError(
+                f"ids must be one for each of the {len(packed)} codes, got {len(numbers)}"
+            )
+        with self._changing:
+            self._store = self._store.added(packed, numbers, "ids")
+
+    def reserve(self, count: int) -> None:
+        """Makes room for `count` codes in all, so that none is moved while they are added.
+
+        Changes nothing else. Without it room grows by half as needed, and while it grows the codes
+        are held twice. Raises MemoryError where there is no such room.
+        """
+        count = check_integer(count, "count", 0, MAX_ID)
+        with self._changing:
+            try:
+                self._store = self._store.reserved(count)
+            except RuntimeError as error:
+                raise MemoryError(f"count must fit into memory, got {count} codes") from error
+
+    def remove_ids(self, ids: Any) -> int:
+        """Removes the codes with these ids, int64 (n,), and returns how many that were.
+
+        The others keep their ids (faiss's flat index shifts them). Raises ValueError where an id is
+        not in the index.
+        """
+        numbers = check_ids(ids, "ids").to(self.device)
+        with self._changing:
+            before = self._store
+            self._store = before.without(numbers, "ids")
+            return before.count - self._store.count
+
+    def reconstruct(self, ids: Any) -> Any:
+        """Codes uint8 (n, bytes) of ids int64 (n,): a tensor if ids are one, else a NumPy array.
+
+        Raises ValueError where an id is not in the index.
+        """
+        store = self._store
+        where = store.positions(check_ids(ids, "ids").to(self.device), "ids")
+        return like(store.codes[where], ids)
+
+    def ids(self) -> np.ndarray:
+        """All ids, int64 (N,), ascending."""
+        return self._store.all_ids().cpu().clone().numpy()
+
+    def merge(self, other: "Collection") -> None:
+        """Adds every code of `other`, which stays as it is, under its own id.
+
+        Raises TypeError or ValueError where `other` is no index of as many bits, or shares an id.
+        """
+        if not isinstance(other, Collection):
+            raise TypeError(f"merge: other must be a HammingIndex, got {type(other).__name__}")
+        if other.bits != self.bits:
+            raise ValueError(f"merge: other must have {self.bits} bits, got {other.bits}")
+        store = other._store
+        codes, numbers = store.codes.to(self.device), store.all_ids().to(self.device)
+        with self._changing:
+            self._store = self._store.added(codes, numbers, "merge: other's ids")
+
+    def _known_parts(self) -> dict[str, range]:
+        if self._parts is None:
+            raise ValueError(
+                "search by parts needs bit_groups: HammingIndex(bits, bit_groups=model.bit_groups)"
+            )
+        return self._parts
+
+    def _queries(self, queries: Array) -> Tensor:
+        return check_codes(queries, self.bits, "queries").to(self.device)
+
+    def _searched(self, subset: Any) -> Store:
+        """The codes of now, or those of them that `subset` names."""
+        store = self._store
+        if subset is None:
+            return store
+        chosen = store.selected(subset, "subset")
+        return Store(store.codes[chosen], store.to_ids(chosen), store.next_id)
