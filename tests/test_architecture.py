@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "ops": {"reference", "native", "kernels"},
     "layers": {"ops"},
     "search": {"ops", "reference", "files"},
-    "data": {"files"},
+    "data": {"files", "distributed"},
     "models": {"layers", "ops", "reference", "search", "files"},
     "methods": {"models"},
     "metrics": {"search", "ops", "reference"},

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..distributed import share_of
 from .decode import BrokenImageError
 from .image_set import ImageSet
 from .seeds import generator
@@ -18,11 +19,12 @@ from .transforms import Transform
 
 class Batch(NamedTuple):
     """images float32 (B, 3, S, S); labels int64 (B,) or bool (B, C); rows int64 (B,), positions
-    in the image set."""
+    in the image set; whole int64, the rows of all processes' parts, in their order."""
 
     images: Tensor
     labels: Tensor
     rows: Tensor
+    whole: Tensor
 
 
 class _Batches(Dataset):
@@ -35,16 +37,20 @@ class _Batches(Dataset):
         rows: Tensor,
         batch_size: int,
         keys: tuple[int, int] | None,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         self.image_set, self.transform, self.rows = image_set, transform, rows
-        self.batch_size, self.keys = batch_size, keys
+        self.batch_size, self.keys, self.part = batch_size, keys, part
 
     def __getitem__(self, number: int) -> Batch:
         first = number * self.batch_size
-        rows = self.rows[first : first + self.batch_size]
+        whole = self.rows[first : first + self.batch_size]
+        mine = part_of_batch(len(whole), *self.part)
+        rows = whole[mine.start : mine.stop]
         draws = None if self.keys is None else generator("augmentation", *self.keys, number)
-        images = self.transform(self.image_set.images(rows), draws)
-        return Batch(images, self.image_set.labels[rows], rows)
+        images = self.image_set.images(rows)
+        images = self.transform(images, draws, at=mine.start, of=len(whole))
+        return Batch(images, self.image_set.labels[rows], rows, whole)
 
 
 class _Shipped(Dataset):
@@ -72,15 +78,20 @@ def training_batches(
     start: int = 0,
     drop_last: bool = False,
     workers: int = 0,
+    part: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """One epoch over the images at `rows`, int64 (n,), in an order drawn by (seed, epoch).
 
     The augmentation of batch b is drawn by (seed, epoch, b): the batches are the same with any
     number of worker processes, and `start` leaves out the first ones without making them.
+    part: (process, processes): only that process's part of each batch (`part_of_batch`); the parts
+    of all processes are, image for image, the batch of one.
     Raises BrokenImageError when a file does not decode.
     """
     rows = torch.as_tensor(rows, dtype=torch.int64)
     _check(batch_size, workers)
+    if not 0 <= part[0] < part[1]:
+        raise ValueError(f"part must be (process, processes), process from 0, got {part}")
     if rows.ndim != 1 or len(rows) and not 0 <= rows.min() <= rows.max() < len(image_set):
         raise ValueError(
             f"rows must be one-dimensional positions in 0..{len(image_set) - 1}, "
@@ -90,20 +101,25 @@ def training_batches(
     if not 0 <= start <= count:
         raise ValueError(f"start must lie in 0..{count}, the number of batches, got {start}")
     order = rows[torch.randperm(len(rows), generator=generator("order", seed, epoch))]
-    batches = _Batches(image_set, transform, order, batch_size, (seed, epoch))
-    return _numbered(batches, start, count, workers)
+    batches = _Batches(image_set, transform, order, batch_size, (seed, epoch), part)
+    return _numbered(batches, range(start, count), workers)
 
 
 def evaluation_batches(
-    image_set: ImageSet, transform: Transform, batch_size: int, workers: int = 0
+    image_set: ImageSet,
+    transform: Transform,
+    batch_size: int,
+    workers: int = 0,
+    numbers: range | None = None,
 ) -> Iterator[Batch]:
-    """Every image once, in order."""
+    """Every image once, in order; `numbers`: of these batches alone."""
     _check(batch_size, workers)
     if transform.train:
         raise ValueError("transform must be a query transform (train=False), got a training one")
     rows = torch.arange(len(image_set))
     batches = _Batches(image_set, transform, rows, batch_size, None)
-    return _numbered(batches, 0, batch_count(len(rows), batch_size), workers)
+    every = range(batch_count(len(rows), batch_size))
+    return _numbered(batches, every if numbers is None else numbers, workers)
 
 
 def batch_count(images: int, batch_size: int, drop_last: bool = False) -> int:
@@ -111,19 +127,28 @@ def batch_count(images: int, batch_size: int, drop_last: bool = False) -> int:
     return images // batch_size if drop_last else -(-images // batch_size)
 
 
-def _numbered(batches: _Batches, start: int, stop: int, workers: int) -> Iterator[Batch]:
+def part_of_batch(images: int, process: int, processes: int) -> range:
+    """The places in a batch that a process takes: contiguous, and their numbers differ by one at
+    most. Process 0 takes a batch of fewer images than there are processes whole: a part of no
+    image would have no statistics."""
+    if images < processes:
+        return range(images if process == 0 else 0)
+    return share_of(images, process, processes)
+
+
+def _numbered(batches: _Batches, numbers: range, workers: int) -> Iterator[Batch]:
     if workers == 0:
-        for number in range(start, stop):
+        for number in numbers:
             yield batches[number]
         return
     # Its own generator: without one, a DataLoader draws from the global state.
     made = DataLoader(
         _Shipped(batches),
         batch_size=None,
-        sampler=range(start, stop),
+        sampler=numbers,
         num_workers=workers,
         generator=torch.Generator(),
-        worker_init_fn=_leave_interrupts_to_the_main_process,
+        worker_init_fn=_leave_signals_to_the_main_process,
     )
     for batch in made:
         if isinstance(batch, BrokenImageError):
@@ -131,9 +156,11 @@ def _numbered(batches: _Batches, start: int, stop: int, workers: int) -> Iterato
         yield batch
 
 
-def _leave_interrupts_to_the_main_process(worker: int) -> None:
-    # Ctrl-C reaches every process of a terminal; a dead worker would stop a save half-way.
+def _leave_signals_to_the_main_process(worker: int) -> None:
+    # Ctrl-C reaches every process of a terminal, torchrun's SIGTERM every process of a session; a
+    # dead worker would stop a save half-way. A second SIGTERM is meant for the worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
 
 
 def _check(batch_size: int, workers: int) -> None:

@@ -59,35 +59,49 @@ class Transform:
         }
 
     def __call__(
-        self, images: Tensor | Sequence[Tensor], generator: Generator | None = None
+        self,
+        images: Tensor | Sequence[Tensor],
+        generator: Generator | None = None,
+        *,
+        at: int = 0,
+        of: int | None = None,
     ) -> Tensor:
-        """images: uint8 (B, 3, H, W), or a list of uint8 (3, H, W) of any sizes."""
+        """images: uint8 (B, 3, H, W), or a list of uint8 (3, H, W) of any sizes.
+
+        at, of: the images are those from place `at` on of a batch of `of` images. Random numbers
+        are drawn for all of that batch, so a picture is the same however the batch is cut.
+        """
         batch = _same_size(_checked(images))
         if self.train and generator is None:
             raise ValueError("a training transform draws its random numbers from `generator`")
         if self.train and generator is not None:
-            return self._normalised(self._augmented(batch, generator))
+            draws = self._draws(len(batch) if of is None else of, generator)
+            mine = [numbers[at : at + len(batch)] for numbers in draws]
+            return self._normalised(self._augmented(batch, *mine))
         if self.recipe in CROP_SCALE:
             return self._normalised(_each(batch, self._centred))
         return self._normalised(_each(batch, self._stretched))
 
-    def _augmented(self, images: Tensor | list[Tensor], generator: Generator) -> Tensor:
-        count = len(images)
+    def _draws(self, count: int, generator: Generator) -> tuple[Tensor, ...]:
+        """What `_augmented` takes: a row for each of `count` images, whatever the images are."""
         if self.recipe in CROP_SCALE:
-            # the number of draws does not depend on the images, so neither do their neighbours'
-            draws = torch.rand(count, CROP_ATTEMPTS, 4, generator=generator, dtype=torch.float64)
-            mirrored = torch.rand(count, generator=generator) < 0.5
+            place = torch.rand(count, CROP_ATTEMPTS, 4, generator=generator, dtype=torch.float64)
+        else:
+            border = self.size // 8 if self.recipe == "small" else 0
+            corner = torch.randint(0, 2 * border + 1, (2, count), generator=generator)
+            place = corner.T - border
+        return place, torch.rand(count, generator=generator) < 0.5
+
+    def _augmented(self, images: Tensor | list[Tensor], place: Tensor, mirrored: Tensor) -> Tensor:
+        if self.recipe in CROP_SCALE:
             cropped = [
                 self._random_crop(image, draw.tolist())
-                for image, draw in zip(images, draws, strict=True)
+                for image, draw in zip(images, place, strict=True)
             ]
             batch = torch.stack(cropped) if cropped else _no_images(self.size)
             return torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
-        batch = _each(images, self._stretched)
-        border = self.size // 8 if self.recipe == "small" else 0
-        top, left = torch.randint(0, 2 * border + 1, (2, count), generator=generator)
-        mirrored = torch.rand(count, generator=generator) < 0.5
-        return _shifted(batch, top - border, left - border, mirrored)
+        down, right = place.T
+        return _shifted(_each(images, self._stretched), down, right, mirrored)
 
     def _random_crop(self, image: Tensor, draws: list[list[float]]) -> Tensor:
         height, width = image.shape[-2:]

@@ -78,6 +78,33 @@ def test_workers_change_nothing(images, workers):
     assert same(epoch(images, workers=workers, start=1), epoch(images, start=1))
 
 
+@pytest.mark.parametrize("processes", [2, 3, 4])
+@pytest.mark.parametrize("recipe", ["imagenet", "mild", "small", "plain"])
+def test_the_parts_of_all_processes_are_the_batches_of_one(images, recipe, processes):
+    """22 images in batches of 5: the last one, of two, has fewer images than four processes."""
+    options = {"batch_size": 5, "seed": 3, "epoch": 1}
+    rows, transform = torch.arange(22), build(recipe, 12, True)
+    whole = list(training_batches(images, transform, rows, **options))
+    parts = [
+        list(training_batches(images, transform, rows, **options, part=(r, processes)))
+        for r in range(processes)
+    ]
+    for number, batch in enumerate(whole):
+        mine = [part[number] for part in parts]
+        joined = [torch.cat([part[field] for part in mine]) for field in range(3)]
+        assert same([joined], [batch[:3]])
+        assert all(torch.equal(part.whole, batch.rows) for part in mine)
+    counts = [len(part[-1].rows) for part in parts]
+    assert counts == {2: [1, 1], 3: [2, 0, 0], 4: [2, 0, 0, 0]}[processes]
+    assert parts[-1][-1].images.shape[1:] == (3, 12, 12)
+
+
+def test_batches_named_by_number_are_those_of_the_whole_pass(images):
+    transform = build("small", 16, False)
+    whole = list(evaluation_batches(images, transform, 7))
+    assert same(list(evaluation_batches(images, transform, 7, numbers=range(1, 3))), whole[1:3])
+
+
 def test_the_global_random_state_is_neither_read_nor_written(images):
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -137,6 +164,7 @@ def test_several_labels_an_image_come_as_bool_rows():
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"workers": -1}, "workers must be 0 or more, got -1"),
         ({"start": 6}, r"start must lie in 0\.\.5, the number of batches, got 6"),
+        ({"part": (2, 2)}, r"part must be \(process, processes\), process from 0, got \(2, 2\)"),
         ({"rows": torch.tensor([24])}, r"rows must be one-dimensional positions in 0\.\.23"),
         ({"rows": torch.zeros(2, 2)}, r"got shape \(2, 2\)"),
     ],
