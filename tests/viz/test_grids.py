@@ -61,6 +61,28 @@ def test_another_ending_is_refused_before_anything_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_curves_are_named():
-    figure = viz.precision_recall_figure({"a": ([0, 1], [1, 0.5]), "b": ([0, 1], [1, 0.2])})
-    assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["a", "b"]
+def test_the_table_has_a_row_a_hit(tmp_path):
+    picture = grid(relevant=[[True, False], [True]], query_names=["bird", "fish"],
+                   hit_names=[["a.jpg", "b,c.jpg"], ["d.jpg"]])  # fmt: skip
+    paths = viz.save_picture(picture, tmp_path, "grid", ("png", "svg"))
+    assert [p.name for p in paths] == ["grid.png", "grid.svg", "grid.csv"]
+    assert (tmp_path / "grid.csv").read_text().splitlines() == [
+        "query,rank,hit,distance,relevant",
+        "bird,1,a.jpg,0,True",
+        'bird,2,"b,c.jpg",3,False',
+        "fish,1,d.jpg,7,True",
+    ]
+
+
+def test_equal_pictures_are_equal_files(tmp_path):
+    for name in "ab":
+        for kind in viz.FORMATS:
+            viz.save_figure(grid(), tmp_path / f"{name}.{kind}")
+    for kind in viz.FORMATS:
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+
+
+def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="formats must be among png, svg, pdf, got 'gif'"):
+        viz.save_picture(grid(), tmp_path, "grid", ("png", "gif"))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,36 @@
+"""Pictures of what a network sees and retrieves, each with the table behind it.
+
+A figure function takes plain data and gives a `Picture`: a Matplotlib figure with its `table`.
+`save_figure` writes one file; `save_picture` writes PNG, SVG or PDF and the table as CSV.
+"""
+
+from .curves import (
+    code_length_figure,
+    output_histogram,
+    parts_figure,
+    precision_recall_figure,
+)
+from .grids import retrieval_grid
+from .looking import Look, look, seen_pixels
+from .maps import attention_figure, channel_figure, explanation_figure, overlay
+from .picture import FORMATS, Picture, Table, save_figure, save_picture
+
+__all__ = [
+    "FORMATS",
+    "Look",
+    "Picture",
+    "Table",
+    "attention_figure",
+    "channel_figure",
+    "code_length_figure",
+    "explanation_figure",
+    "look",
+    "output_histogram",
+    "overlay",
+    "parts_figure",
+    "precision_recall_figure",
+    "retrieval_grid",
+    "save_figure",
+    "save_picture",
+    "seen_pixels",
+]

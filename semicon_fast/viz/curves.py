@@ -1,0 +1,103 @@
+"""Figures of numbers: precision over recall and over code length, parts, network outputs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .picture import COLOURS, Picture, Table, line_style
+
+
+def _figure(xlabel: str, ylabel: str, table: Table) -> tuple[Picture, Any]:
+    figure = Picture(4.8, 3.6, table)
+    axis = figure.subplots()
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    axis.grid(alpha=0.3)
+    return figure, axis
+
+
+def precision_recall_figure(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+) -> Picture:
+    """curves: name -> (recall, precision), each in [0, 1] and equally long, a point a radius."""
+    table = Table(("curve", "radius", "recall", "precision"))
+    figure, axis = _figure("recall", "precision", table)
+    for number, (name, (recall, precision)) in enumerate(curves.items()):
+        style = line_style(number) | {"markersize": 2.5}
+        axis.plot(recall, precision, label=name, **style)
+        points = zip(recall, precision, strict=True)
+        table.rows += [(name, radius, *point) for radius, point in enumerate(points)]
+    axis.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    axis.legend(frameon=False)
+    return figure
+
+
+def code_length_figure(
+    lines: Mapping[str, Mapping[int, float]], ylabel: str = "precision within radius 2"
+) -> Picture:
+    """lines: name -> {bits: value in [0, 1]}, a figure of merit over the length of the codes."""
+    table = Table(("line", "bits", ylabel))
+    figure, axis = _figure("bits", ylabel, table)
+    for number, (name, values) in enumerate(lines.items()):
+        bits = sorted(values)
+        axis.plot(bits, [values[b] for b in bits], label=name, **line_style(number))
+        table.rows += [(name, b, values[b]) for b in bits]
+    ticks = sorted({b for values in lines.values() for b in values})
+    axis.set(ylim=(0, 1.02), xticks=ticks)
+    axis.legend(frameon=False)
+    return figure
+
+
+def parts_figure(
+    cumulative: Mapping[str, Mapping[str, float]], alone: Mapping[str, Mapping[str, float]]
+) -> Picture:
+    """mAP by number of parts used, and of each part alone (SEMICON supplement, Fig. 4).
+
+    cumulative, alone: name of a line -> what `metrics.part_contributions` gives under that key,
+    the same parts in the same order for every line.
+    """
+    table = Table(("line", "bits of", "used", "mAP"))
+    figure = Picture(7.2, 3.4, table)
+    axes = figure.subplots(1, 2, sharey=True)
+    kinds = ((axes[0], "cumulative", cumulative), (axes[1], "alone", alone))
+    for axis, kind, lines in kinds:
+        for number, (name, values) in enumerate(lines.items()):
+            axis.plot(range(len(values)), list(values.values()), label=name, **line_style(number))
+            table.rows += [(name, bits, kind, value) for bits, value in values.items()]
+        names = [name.rpartition("+")[2] for name in next(iter(lines.values()), {})]
+        if kind == "cumulative":
+            names = [name if i == 0 else f"+ {name}" for i, name in enumerate(names)]
+        axis.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
+        axis.set(title=f"bits of each part, {kind}", ylim=(0, 1.02))
+        axis.title.set_fontsize(9)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("mAP")
+    axes[0].legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def output_histogram(outputs: Mapping[str, Any], bins: int = 60) -> Picture:
+    """How a network's real outputs are spread before the sign (DSH supplement, Fig. 1).
+
+    outputs: name of a part -> real values of any shape; a panel each, all on one scale. Two peaks
+    at -1 and +1 mean that the sign loses little.
+    """
+    table = Table(("outputs of", "from", "to", "share"))
+    arrays = {name: np.asarray(values, np.float64).ravel() for name, values in outputs.items()}
+    widest = max((np.abs(values).max(initial=0.0) for values in arrays.values()), default=0.0)
+    edges = np.linspace(-max(1.0, widest), max(1.0, widest), bins + 1)
+    figure = Picture(max(4.8, 2.2 * len(arrays)), 2.8, table)
+    axes = figure.subplots(1, max(1, len(arrays)), sharey=True, squeeze=False)[0]
+    for axis, (name, values) in zip(axes, arrays.items(), strict=False):
+        shares = np.histogram(values, edges)[0] / max(1, len(values))
+        axis.stairs(shares, edges, fill=True, color=COLOURS[0])
+        for sign in (-1, 1):
+            axis.axvline(sign, color=COLOURS[1], linestyle="dashed", linewidth=0.9)
+        axis.set_title(f"{name}, {len(values):,} values", fontsize=8)
+        axis.set_xlabel("output")
+        cells = zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist(), strict=True)
+        table.rows += [(name, *cell) for cell in cells]
+    axes[0].set_ylabel("share of the values")
+    figure.tight_layout()
+    return figure

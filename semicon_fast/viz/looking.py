@@ -1,0 +1,69 @@
+"""What a network makes of a few images: outputs, attention maps, channels around ICON."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..data import Transform, from_config
+from ..layers import ICON
+from ..models import HashModel
+
+
+class Look(NamedTuple):
+    """seen: B images uint8 (3, S, S), what the network was given. outputs: float32 (B, k) before
+    the sign. maps: float32 (B, m, h, w), None without attention. before, after: float32
+    (B, C, h, w), what goes into the first ICON of the global branch and what comes out, None
+    without ICON."""
+
+    seen: list[Tensor]
+    outputs: Tensor
+    maps: Tensor | None
+    before: Tensor | None
+    after: Tensor | None
+
+
+def transform_of(model: HashModel) -> Transform:
+    """The query transform that the model was trained with. Raises ValueError if unknown."""
+    if model.preprocess is None:
+        raise ValueError("the model does not say how its images were prepared; train it again")
+    return from_config(model.preprocess)
+
+
+def look(model: HashModel, images: Sequence[Tensor], transform: Transform | None = None) -> Look:
+    """images: B of uint8 (3, H, W), any sizes. transform: None for the one the model names.
+
+    The model is left in the mode it was in.
+    """
+    transform = transform or transform_of(model)
+    batch = transform(list(images))
+    like = next(model.parameters())
+    icons = [m for n, m in model.named_modules() if isinstance(m, ICON) and "local" not in n]
+    kept: list[tuple[Tensor, Tensor]] = []
+    hooks = [
+        icon.register_forward_hook(lambda _, given, made: kept.append((given[0].clone(), made)))
+        for icon in icons[:1]
+    ]
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            found = model(batch.to(like.device, like.dtype))
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    before, after = kept[0] if kept else (None, None)
+    seen = [seen_pixels(image, transform) for image in batch]
+    return Look(seen, *(_plain(x) for x in (found.codes, found.maps, before, after)))  # type: ignore[arg-type]
+
+
+def seen_pixels(image: Tensor, transform: Transform) -> Tensor:
+    """A normalised image (3, S, S) as pixels again, uint8."""
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (transform.mean, transform.std))
+    return ((image * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def _plain(values: Tensor | None) -> Tensor | None:
+    return None if values is None else values.float().cpu().clone()
