@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "models": {"layers", "ops", "reference", "search", "files"},
     "methods": {"models"},
     "metrics": {"search", "ops", "reference"},
-    "viz": {"methods", "models", "data", "metrics", "search", "files"},
+    "viz": {"methods", "models", "layers", "data", "metrics", "search", "files"},
     "training": {"methods", "models", "data", "metrics", "search", "files", "distributed"},
     "cli": {
         "training",
