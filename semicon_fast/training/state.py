@@ -1,9 +1,13 @@
 """Everything a checkpoint holds of a running training, as named tensors and JSON, and back."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from .config import RunConfig
 
 Tensors = dict[str, Tensor]
 
@@ -65,6 +69,21 @@ def load_random_state(
         torch.cuda.set_rng_state(states["cuda"], device)
     for name, generator in generators.items():
         generator.set_state(states[f"own/{name}"])
+
+
+@contextmanager
+def own_settings(run: RunConfig) -> Iterator[None]:
+    """Threads and the global generators of a run, put back afterwards."""
+    threads = torch.get_num_threads()
+    if run.threads is not None:
+        torch.set_num_threads(run.threads)
+    try:
+        # None stands for all GPUs: the run uses one, and forking many of them is slow.
+        with torch.random.fork_rng(devices=None if torch.cuda.device_count() <= 1 else [0]):
+            torch.manual_seed(run.seed)
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def copied(module: nn.Module) -> Tensors:

@@ -1,29 +1,25 @@
 """The training loop: outer iterations, epochs, code update, evaluation, checkpoints."""
 
-import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .. import models
 from ..data import HashingData
-from ..files import atomic_write
-from .checkpoint import Checkpoint, Position, save
+from .checkpoint import Checkpoint, Position
 from .config import Config
 from .evaluation import all_codes, figures, load_data, pack_learned, save_codes, transform_of
+from .folder import Folder
 from .interrupt import Interrupted, Stop, StopRequested, signals
 from .learner import Learner, choose_device
-from .log import Log
 from .reporter import Reporter
-from .result import Result, command, versions
-from .resume import CHECKPOINTS, CONFIG, LOG, RESULT, find, refuse_used
+from .result import Result, versions
+from .resume import RESULT, find, refuse_used
 from .sampler import sample
 from .selection import Selection
+from .state import own_settings
 
 # Batches between two lines to the reporter: each asks the device for the loss.
 REPORT_EVERY = 20
@@ -55,8 +51,6 @@ class Trainer:
         self.reporter = reporter or Reporter()
         self.stop = stop or Stop()
         self._given_data = data
-        self._saved: Path | None = None
-        self._log: Log | None = None
 
     def fit(self) -> Result:
         """Trains to the end. A finished run that is resumed returns its result.
@@ -76,7 +70,8 @@ class Trainer:
             if (self.output / RESULT).is_file():
                 self.reporter.notice(f"{self.output} holds a finished run: nothing is left to do")
                 return Result.load(self.output / RESULT)
-        with _own_settings(self.config), signals(self.stop):
+        self.folder = Folder(self.output, self.config, self.reporter)
+        with own_settings(self.config.run), signals(self.stop):
             try:
                 self._prepare(found)
                 self._train()
@@ -87,12 +82,11 @@ class Trainer:
                 # A worker process that was still starting dies of the terminal's Ctrl-C, maybe in
                 # the middle of a step: what is in memory may be no state of an unbroken run.
                 if self.stop.requested and "DataLoader worker" in str(error):
-                    raise Interrupted(f"with its worker processes; {self._go_on}") from None
+                    how = self.folder.how_to_go_on
+                    raise Interrupted(f"with its worker processes; {how}") from None
                 raise
             finally:
-                self.reporter.close()
-                if self._log is not None:
-                    self._log.close()
+                self.folder.close()
 
     def _prepare(self, found: Checkpoint | None) -> None:
         config = self.config
@@ -104,18 +98,14 @@ class Trainer:
         self.selection = Selection(
             config, self.data, self.learner.model, self.query_transform, self._encoding
         )
-        self.at, self._started, self._before = Position(), -1, 0.0
-        self._commands = [command()]
-        self._clock = time.monotonic()
+        self.at, self._started = Position(), -1
         label_sum = zlib.crc32(self.data.train.labels.numpy().tobytes())
         self._data_mark = {"train": len(self.data.train), "labels": label_sum}
-        lines = self._restore(found) if found else 0
-        self.output.mkdir(parents=True, exist_ok=True)
-        self._log = Log(self.output / LOG, lines)
+        if found is not None:
+            self._restore(found)
+        self.folder.open()
         if found is None:
-            with atomic_write(self.output / CONFIG, "w") as file:
-                file.write(config.model_dump_json(indent=1) + "\n")
-            self._record(
+            self.folder.record(
                 "start",
                 data=self.data.name,
                 protocol=self.data.protocol,
@@ -125,8 +115,8 @@ class Trainer:
                 config=config.model_dump(mode="json"),
             )
 
-    def _restore(self, found: Checkpoint) -> int:
-        """Puts everything in its place; returns the number of lines of the log."""
+    def _restore(self, found: Checkpoint) -> None:
+        """Puts everything in its place."""
         state = found.state
         if state["data"] != self._data_mark:
             raise ValueError(
@@ -134,15 +124,12 @@ class Trainer:
                 f"{state['data']['train']} images then, {self._data_mark['train']} now"
             )
         self.at = Position(*state["position"])
-        self._started, self._before = state["started"], state["seconds"]
-        self._commands = [*state.get("commands", []), *self._commands]
+        self._started = state["started"]
         if self._started >= 0:
             self.learner.start_iteration(self._started, self._rows(self._started))
         self.learner.restore(found.tensors, state["learner"])
         self.selection.restore(found.tensors, state["selection"])
-        self._saved = found.path
-        self.reporter.notice(f"going on from {found.path}")
-        return int(state["log_lines"])
+        self.folder.go_on(found)
 
     def _train(self) -> None:
         schedule = self.config.schedule
@@ -165,13 +152,15 @@ class Trainer:
             done = self.at.batch + 1
             self.at = self.at._replace(batch=done)
             if done % REPORT_EVERY == 0 or done == total:
-                self.learner.check_finite(self._last_good)
+                self.learner.check_finite(self.folder.last_good)
                 self.reporter.step(done, f"loss {float(sum(terms.values())):.4f}")
             if done < total:
                 self.stop.check()
-        loss, lr = self.learner.end_epoch(self._last_good)
+        loss, lr = self.learner.end_epoch(self.folder.last_good)
         self.at = Position(at.iteration, at.epoch + 1)
-        self._record("epoch", iteration=at.iteration + 1, epoch=at.epoch + 1, loss=loss, lr=lr)
+        self.folder.record(
+            "epoch", iteration=at.iteration + 1, epoch=at.epoch + 1, loss=loss, lr=lr
+        )
         # The last epoch's checkpoint is that of the iteration.
         if config.run.checkpoint_every == "epoch" and self.at.epoch < config.schedule.epochs:
             self._save()
@@ -184,7 +173,7 @@ class Trainer:
             self.at = self.at._replace(updated=True)
         if self.selection.due(iteration):
             learned = pack_learned(self.learner.method.learned_codes)
-            self._record("evaluation", **self.selection.evaluate(iteration, learned))
+            self.folder.record("evaluation", **self.selection.evaluate(iteration, learned))
         self.at = Position(iteration + 1)
         self._save()
         self.stop.check()
@@ -213,19 +202,17 @@ class Trainer:
             protocol=self.data.protocol,
             selection=self.selection.summary(),
             config=self.config,
-            seconds=self._seconds(),
-            command="; ".join(self._commands),
+            seconds=self.folder.seconds,
+            command="; ".join(self.folder.commands),
             versions=versions(),
         )
-        self._record(
+        self.folder.record(
             "result",
             protocol=result.protocol,
             selection=result.selection,
             evaluation=evaluation,
         )
-        assert self._log is not None
-        self._log.sync()
-        result.save(self.output / RESULT)
+        self.folder.finish(result)
         return result
 
     def _encoding(self, what: str) -> Any:
@@ -243,59 +230,22 @@ class Trainer:
         return sample(self.selection.kept, schedule.samples, seed, iteration)
 
     def _save(self) -> None:
-        assert self._log is not None
-        self._log.sync()
         learner, own = self.learner.state()
         selection, chosen = self.selection.state()
         state = {
-            "config": self.config.model_dump(mode="json"),
             "data": self._data_mark,
-            "log_lines": self._log.lines,
-            "seconds": self._seconds(),
-            "commands": self._commands,
             "started": self._started,
             "learner": own,
             "selection": chosen,
         }
-        folder = self.output / CHECKPOINTS
-        self._saved = save(folder, self.at, {**learner, **selection}, state)
+        self.folder.save(self.at, {**learner, **selection}, state)
 
     def _interrupted(self) -> Interrupted:
-        self.learner.check_finite(self._last_good)
-        if self._saved is None or self._saved.name != self.at.name():
+        self.learner.check_finite(self.folder.last_good)
+        saved = self.folder.saved
+        if saved is None or saved.name != self.at.name():
             self._save()
         where = f"iteration {self.at.iteration + 1}, epoch {self.at.epoch + 1}"
         if self.at.batch:
             where += f", after batch {self.at.batch}"
-        return Interrupted(f"before the end, at {where}; {self._go_on}")
-
-    @property
-    def _go_on(self) -> str:
-        place = f"saved in {self._saved}" if self._saved else "nothing was saved yet"
-        return f"{place}; go on with: semicon-fast train --output {self.output} --resume"
-
-    @property
-    def _last_good(self) -> str:
-        return f"the last good checkpoint is {self._saved}" if self._saved else "none was saved yet"
-
-    def _record(self, event: str, **values: Any) -> None:
-        assert self._log is not None
-        self.reporter.record(self._log.write(event, **values, seconds=round(self._seconds(), 3)))
-
-    def _seconds(self) -> float:
-        return self._before + time.monotonic() - self._clock
-
-
-@contextmanager
-def _own_settings(config: Config) -> Iterator[None]:
-    """Threads and the global generators of a run, put back afterwards."""
-    threads = torch.get_num_threads()
-    if config.run.threads is not None:
-        torch.set_num_threads(config.run.threads)
-    try:
-        # None stands for all GPUs: the run uses one, and forking many of them is slow.
-        with torch.random.fork_rng(devices=None if torch.cuda.device_count() <= 1 else [0]):
-            torch.manual_seed(config.run.seed)
-            yield
-    finally:
-        torch.set_num_threads(threads)
+        return Interrupted(f"before the end, at {where}; {self.folder.how_to_go_on}")
