@@ -26,8 +26,8 @@ EPS = 1e-3
 SHAPES = [
     (3, 2, 8, (4, 4)),
     (2, 3, 12, (3, 5)),
-    (2, 2, 24, (9, 9)),
-    (2, 1, 80, (3, 3)),
+    (1, 2, 24, (9, 9)),
+    (1, 1, 80, (3, 3)),
     (2, 2, 1, (1, 3)),
 ]
 LARGE = [(2, 2, 64, (7, 7)), (2, 3, 32, (7, 7)), (1, 1, 96, (12, 12)), (1, 2, 8, (32, 32))]
@@ -99,8 +99,10 @@ def test_values_and_gradients_equal_the_reference(guarded, as_good_as_torch, sha
     check(guarded, as_good_as_torch, given, (shape[1], 1e-5, *variant), own)
 
 
-@pytest.mark.parametrize(("layout", "own"), list(zip(LAYOUTS, [False, True], strict=True)))
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("dtype", "layout", "own"),
+    [(DTYPES[0], LAYOUTS[1], False), (DTYPES[1], LAYOUTS[1], True), (DTYPES[2], LAYOUTS[0], False)],
+)
 def test_dtypes_and_layouts(guarded, as_good_as_torch, dtype, layout, own):
     given = inputs(2, 3, 12, (3, 5), dtype, layout)
     check(guarded, as_good_as_torch, given, (3, 1e-5, True, True), own)
@@ -195,7 +197,6 @@ SMALL, SHAPES_OF_BLOCKS = (3, 2, 4, (3, 5)), [(3, 2, 12, (3, 5)), (2, 3, 4, (9, 
 BLOCKS = [
     (SMALL, "paper", True, False, LAYOUTS[0]),
     (SMALL, "official", False, False, LAYOUTS[1]),
-    (SHAPES_OF_BLOCKS[0], "official", True, True, LAYOUTS[1]),
 ]
 VARIANTS_OF_BLOCKS = ["paper", "official"]
 SWITCHES = [False, True]

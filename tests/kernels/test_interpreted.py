@@ -26,6 +26,7 @@ def run_interpreted(module, marks):
     assert " passed" in done.stdout and "skipped" not in done.stdout, done.stdout[-500:]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("module", MODULES)
 def test_kernels_give_the_answers_of_the_reference_when_interpreted(module):
     run_interpreted(module, "not slow and not gpu")
