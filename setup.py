@@ -1,6 +1,7 @@
 """Installs without importing torch: native code is built at first use, not here.
 
-SEMICON_FAST_AOT=1 pip install --no-build-isolation . builds it now, for the torch that is there.
+SEMICON_FAST_AOT=1 pip install --no-build-isolation . builds the CPU's now, for the torch that is
+there; SEMICON_FAST_AOT=cuda that for CUDA devices too (compute capability 8.0, 9.0 and newer).
 """
 
 import json
@@ -19,26 +20,38 @@ version = re.search(
 
 
 def ahead_of_time() -> dict[str, Any]:
-    """What setup() needs to build csrc/ as the first search would, and to keep its key."""
-    if os.environ.get("SEMICON_FAST_AOT") != "1":
+    """What setup() needs to build csrc/ as the first search would, and to keep its keys."""
+    wanted = os.environ.get("SEMICON_FAST_AOT", "")
+    if wanted not in ("1", "cuda"):
         return {}
     sys.path.insert(0, str(here))
-    from torch.utils.cpp_extension import BuildExtension, CppExtension
+    from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
 
-    from semicon_fast.native import building
+    from semicon_fast.native.building import CPU, Library
+    from semicon_fast.native.cuda import CUDA
 
-    name = "semicon_fast._native"
+    libraries = {"semicon_fast._native": CPU}
+    if wanted == "cuda":
+        if (problem := CUDA.problem()) is not None:
+            raise SystemExit(f"SEMICON_FAST_AOT=cuda is not possible: {problem[0]}. {problem[1]}.")
+        libraries["semicon_fast._native_cuda"] = CUDA
 
     class Build(BuildExtension):  # type: ignore[misc]
         def run(self) -> None:
             super().run()
-            library = Path(self.get_ext_fullpath(name))
-            about = {"key": building.cache_folder().name, "library": library.name}
-            library.with_name(building.PREBUILT).write_text(json.dumps(about), "utf-8")
+            for name, library in libraries.items():
+                built = Path(self.get_ext_fullpath(name))
+                about = {"key": Library.key(library), "library": built.name}
+                built.with_name(library.prebuilt).write_text(json.dumps(about), "utf-8")
 
-    sources = [str(path.relative_to(here)) for path in building.sources()]
-    extension = CppExtension(name, sources, extra_compile_args=list(building.FLAGS))
-    return {"ext_modules": [extension], "cmdclass": {"build_ext": Build}}
+    extensions = []
+    for name, library in libraries.items():
+        kind, flags = CppExtension, {"cxx": library.flags()}
+        if library is CUDA:
+            kind, flags["nvcc"] = CUDAExtension, CUDA.device_flags([])
+        sources = [str(path.relative_to(here)) for path in library.sources()]
+        extensions.append(kind(name, sources, extra_compile_args=flags))
+    return {"ext_modules": extensions, "cmdclass": {"build_ext": Build}}
 
 
 setup(

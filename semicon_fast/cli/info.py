@@ -40,6 +40,7 @@ def facts() -> dict[str, Any]:
         "cpu capability": torch.backends.cpu.get_cpu_capability(),
         "cuda devices": devices,
         "hamming search on the cpu": native.status(),
+        "hamming search on cuda": native.cuda_status(),
         "operators": ops.backends(),
         "networks": sorted(models.NETWORKS),
         "methods": sorted(methods.METHODS),
@@ -59,15 +60,16 @@ def info(
     out = console(False)
     operators = found.pop("operators")
     packages = found.pop("packages")
-    kernels = found.pop("hamming search on the cpu")
+    kernels = {where: found.pop(f"hamming search on {where}") for where in ("the cpu", "cuda")}
     found["presets"] = _by_length(found["presets"])
     rows = list(_lines(found).items())
     rows[3:3] = list(packages.items())
     out.print(table("semicon_fast", ("what", "found here"), rows))
     out.print()
-    rows = list(_lines(kernels).items())
-    out.print(table("Hamming search on the CPU", ("what", "found here"), rows))
-    out.print()
+    for where, served in kernels.items():
+        title = f"Hamming search on {where.replace('cpu', 'CPU').replace('cuda', 'CUDA')}"
+        out.print(table(title, ("what", "found here"), list(_lines(served).items())))
+        out.print()
     out.print(
         table(
             "operators",

@@ -1,4 +1,4 @@
-"""Finds, builds and loads the C++ kernels of csrc/; the only reader of environment variables.
+"""Finds, builds and loads the kernels of csrc/; the only reader of environment variables.
 
 SEMICON_FAST_BACKEND  auto (default): native kernels, or the reference with a warning where they
                       cannot be had; native: an error instead of the warning; reference: never
@@ -6,8 +6,9 @@ SEMICON_FAST_BACKEND  auto (default): native kernels, or the reference with a wa
 SEMICON_FAST_ISA      auto (default), scalar, avx2, avx512, avx512vpopcnt, neon.
 SEMICON_FAST_CACHE    folder for what was built; default: semicon_fast in the user's cache folder.
 
-Nothing happens at import. The first search builds, once for each torch, CUDA tag, architecture and
-version of the sources; a process that is killed meanwhile leaves nothing that another waits for.
+Nothing happens at import. The first search on the CPU builds the kernels for it, the first one on a
+CUDA device those for CUDA, once for each torch, CUDA tag, architecture and version of the sources;
+a process that is killed meanwhile leaves nothing that another waits for.
 """
 
 import os
@@ -18,8 +19,9 @@ from typing import Any
 
 import torch
 
-from . import building
-from .building import NativeBuildError
+from .building import CPU, Library
+from .cuda import CUDA, devices
+from .tools import NativeBuildError
 
 BACKENDS = ("auto", "reference", "native")
 ISAS = ("auto", "scalar", "avx2", "avx512", "avx512vpopcnt", "neon")
@@ -27,13 +29,67 @@ ISAS = ("auto", "scalar", "avx2", "avx512", "avx512vpopcnt", "neon")
 _LOCK = threading.Lock()
 
 
-class _State:
-    """What this process decided, once."""
+class _Choice:
+    """What this process decided about one library, once."""
 
-    decided = False
-    library: Path | None = None
-    error: NativeBuildError | None = None
-    reason: str | None = None
+    def __init__(self, of: Library) -> None:
+        self.of = of
+        self.decided = False
+        self.library: Path | None = None
+        self.error: NativeBuildError | None = None
+        self.reason: str | None = None
+
+    def serves(self) -> bool:
+        """Whether it is in use; the first call builds and loads it."""
+        if not self.decided:
+            with _LOCK:
+                if not self.decided:
+                    self._decide()
+                    self.decided = True
+        if self.error is not None and backend() == "native":
+            raise NativeBuildError(str(self.error)) from self.error
+        return self.library is not None
+
+    def _decide(self) -> None:
+        wanted = backend()
+        isa = _isa()
+        if wanted == "reference":
+            self.reason = "SEMICON_FAST_BACKEND is reference"
+            return
+        try:
+            self.library = self.of.load_or_build()
+        except NativeBuildError as error:
+            self.error, self.reason = error, str(error)
+            if wanted == "auto":
+                warnings.warn(
+                    f"{error} Until then {self.of.serves} takes the slower PyTorch path.",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+            return
+        if self.of is CPU:
+            use_isa(isa)
+
+    def look(self) -> None:
+        """Loads what is built already, or says why there is nothing; never builds."""
+        with _LOCK:
+            if self.decided:
+                return
+            if backend() == "reference":
+                self.reason = "SEMICON_FAST_BACKEND is reference"
+                return
+            self.reason = f"not built yet: the first {self.of.first_use} builds it"
+            try:
+                self.library = self.of.load_prebuilt() or self.of.load_cached(self.of.folder())
+            except NativeBuildError as error:
+                self.reason = str(error)
+            if self.library is not None:
+                if self.of is CPU:
+                    use_isa(_isa())
+                self.reason, self.decided = None, True
+
+
+_CPU, _CUDA = _Choice(CPU), _Choice(CUDA)
 
 
 def _setting(name: str, known: tuple[str, ...]) -> str:
@@ -48,43 +104,21 @@ def backend() -> str:
     return _setting("SEMICON_FAST_BACKEND", BACKENDS)
 
 
+def _isa() -> str:
+    return _setting("SEMICON_FAST_ISA", ISAS)
+
+
 def load() -> bool:
     """Whether the native kernels serve the CPU. Builds and loads them at the first call.
 
     Raises NativeBuildError where they cannot be had and SEMICON_FAST_BACKEND is native.
     """
-    if not _State.decided:
-        with _LOCK:
-            if not _State.decided:
-                _decide()
-                _State.decided = True
-    if _State.error is not None and backend() == "native":
-        raise NativeBuildError(str(_State.error)) from _State.error
-    return _State.library is not None
+    return _CPU.serves()
 
 
-def _decide() -> None:
-    wanted = backend()
-    isa = _setting("SEMICON_FAST_ISA", ISAS)
-    if wanted == "reference":
-        _State.reason = "SEMICON_FAST_BACKEND is reference"
-        return
-    try:
-        _State.library = (
-            building.load_prebuilt()
-            or building.load_cached(building.cache_folder())
-            or building.build()
-        )
-    except NativeBuildError as error:
-        _State.error, _State.reason = error, str(error)
-        if wanted == "auto":
-            warnings.warn(
-                f"{error} Until then the CPU takes the slower PyTorch path.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        return
-    use_isa(isa)
+def load_cuda() -> bool:
+    """Whether the native kernels serve CUDA devices; as `load`, and apart from it."""
+    return _CUDA.serves()
 
 
 def use_isa(name: str) -> None:
@@ -103,33 +137,48 @@ def status() -> dict[str, Any]:
     Keys: backend (native or reference), isa, isas (all of this machine), library, cache, reason
     (why the native kernels are not in use; None where they are).
     """
-    with _LOCK:
-        if not _State.decided:
-            _look()
-    loaded = _State.library is not None
+    _CPU.look()
+    loaded = _CPU.library is not None
     return {
         "backend": "native" if loaded else "reference",
         "isa": torch.ops.semicon_fast._isa() if loaded else None,
         "isas": list(torch.ops.semicon_fast._isas()) if loaded else [],
-        "library": str(_State.library) if loaded else None,
-        "cache": str(building.cache_folder()),
-        "reason": None if loaded else _State.reason,
+        "library": str(_CPU.library) if loaded else None,
+        "cache": str(CPU.folder()),
+        "reason": None if loaded else _CPU.reason,
     }
 
 
-def _look() -> None:
-    """Loads what is built already, or says why there is nothing; leaves building to `load`."""
-    if backend() == "reference":
-        _State.reason = "SEMICON_FAST_BACKEND is reference"
-        return
-    _State.reason = "not built yet: the first search builds it"
-    try:
-        _State.library = building.load_prebuilt() or building.load_cached(building.cache_folder())
-    except NativeBuildError as error:
-        _State.reason = str(error)
-    if _State.library is not None:
-        use_isa(_setting("SEMICON_FAST_ISA", ISAS))
-        _State.reason, _State.decided = None, True
+def cuda_status() -> dict[str, Any]:
+    """What serves CUDA devices, for `semicon-fast info`. Never builds.
+
+    Keys: backend (native, reference, or None where there is no device), capabilities of the visible
+    devices, library, cache, reason (why the native kernels are not in use; None where they are).
+    """
+    found = devices()
+    if found:
+        _CUDA.look()
+    loaded = _CUDA.library is not None
+    reason = _CUDA.reason if found else "no CUDA device is visible"
+    if found and not _CUDA.decided and (problem := CUDA.problem()) is not None:
+        reason = f"cannot be built: {problem[0]}. {problem[1]}."
+    return {
+        "backend": ("native" if loaded else "reference") if found else None,
+        "capabilities": [f"{c // 10}.{c % 10}" for c in found],
+        "library": str(_CUDA.library) if loaded else None,
+        "cache": str(CUDA.folder()),
+        "reason": None if loaded else reason,
+    }
 
 
-__all__ = ["BACKENDS", "ISAS", "NativeBuildError", "backend", "load", "status", "use_isa"]
+__all__ = [
+    "BACKENDS",
+    "ISAS",
+    "NativeBuildError",
+    "backend",
+    "cuda_status",
+    "load",
+    "load_cuda",
+    "status",
+    "use_isa",
+]

@@ -15,6 +15,7 @@ from ..reference import hamming as reference
 from ._library import NAMESPACE, define
 
 MAX_BYTES = 512
+_LOADS = {"cpu": native.load, "cuda": native.load_cuda}
 
 
 def _fake_distance(queries: Tensor, database: Tensor) -> Tensor:
@@ -52,16 +53,18 @@ def _fake_ranks(
 def _native_first(implementation: Callable[..., Any]) -> Callable[..., Any]:
     """`implementation`, for the calls before the native kernels are loaded or where there are none.
 
-    The first call on the CPU loads them (see `native.load`) and goes back to the dispatcher, which
-    from then on prefers them; being inside the operation, this is invisible to torch.compile.
+    The first call on the CPU or on a CUDA device loads its own (see `native.load`) and goes back to
+    the dispatcher, which from then on prefers them; being inside the operation, this is invisible
+    to torch.compile.
     """
     name = implementation.__name__
 
     def run(queries: Tensor, *others: Any) -> Any:
         operands = [queries, *(x for x in others if isinstance(x, Tensor))]
         # Other layouts have dispatch keys of their own and would come back here.
-        plain = all(x.device.type == "cpu" and x.layout is torch.strided for x in operands)
-        if plain and not queries.is_quantized and native.load():
+        plain = all(x.device == queries.device and x.layout is torch.strided for x in operands)
+        load = _LOADS.get(queries.device.type)
+        if plain and not queries.is_quantized and load is not None and load():
             return getattr(getattr(torch.ops, NAMESPACE), name)(queries, *others)
         return implementation(queries, *others)
 

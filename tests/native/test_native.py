@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from semicon_fast import native
-from semicon_fast.native import NativeBuildError, building
+from semicon_fast.native import NativeBuildError, building, tools
+from semicon_fast.native.building import CPU
 
 SEARCH = """
 import warnings, torch
@@ -45,7 +46,7 @@ def python(code, **environment):
 def undecided(monkeypatch, tmp_path):
     """As if nothing had been loaded yet, with an empty cache."""
     for name, value in (("decided", False), ("library", None), ("error", None), ("reason", None)):
-        monkeypatch.setattr(native._State, name, value)
+        monkeypatch.setattr(native._CPU, name, value)
     monkeypatch.setenv("SEMICON_FAST_CACHE", str(tmp_path))
     monkeypatch.delenv("SEMICON_FAST_BACKEND", raising=False)
 
@@ -81,16 +82,16 @@ def test_a_compiler_that_does_not_run_is_named(undecided, monkeypatch):
 
 
 def test_a_missing_ninja_is_named(undecided, monkeypatch):
-    monkeypatch.setattr(building, "_ninja_folder", lambda: None)
-    monkeypatch.setattr(building, "_runs", lambda command: True)
-    monkeypatch.setattr(building.shutil, "which", lambda command: "/bin/" + command)
+    monkeypatch.setattr(tools, "_ninja_folder", lambda: None)
+    monkeypatch.setattr(tools, "output_of", lambda command: "")
+    monkeypatch.setattr(tools.shutil, "which", lambda command: "/bin/" + command)
     with pytest.warns(RuntimeWarning, match="ninja is missing. Install it"):
         assert native.load() is False
 
 
 def test_backend_reference_builds_nothing(undecided, monkeypatch):
     monkeypatch.setenv("SEMICON_FAST_BACKEND", "reference")
-    monkeypatch.setattr(building, "build", lambda: pytest.fail("built"))
+    monkeypatch.setattr(CPU, "build", lambda: pytest.fail("built"))
     assert native.load() is False
     assert native.status()["reason"] == "SEMICON_FAST_BACKEND is reference"
 
@@ -109,7 +110,7 @@ def test_an_instruction_set_of_another_machine_is_refused(isas):
 
 
 def test_status_never_builds(undecided, monkeypatch):
-    monkeypatch.setattr(building, "build", lambda: pytest.fail("built"))
+    monkeypatch.setattr(CPU, "build", lambda: pytest.fail("built"))
     found = native.status()
     assert found["backend"] == "reference" and found["library"] is None
     assert "not built yet" in found["reason"]
@@ -124,31 +125,31 @@ def test_status_names_the_library_that_serves(isas):
 def test_the_cache_folder_follows_sources_flags_and_torch(monkeypatch, tmp_path):
     monkeypatch.setenv("SEMICON_FAST_CACHE", str(tmp_path))
     (tmp_path / "a.cpp").write_text("int a;")
-    monkeypatch.setattr(building, "sources", lambda: [tmp_path / "a.cpp"])
-    folders = [building.cache_folder()]
+    monkeypatch.setattr(CPU, "sources", lambda: [tmp_path / "a.cpp"])
+    folders = [CPU.folder()]
     (tmp_path / "a.cpp").write_text("int b;")
-    folders.append(building.cache_folder())
+    folders.append(CPU.folder())
     (tmp_path / "a.h").write_text("int h;")
-    folders.append(building.cache_folder())
+    folders.append(CPU.folder())
     monkeypatch.setattr(building, "FLAGS", ("-O2",))
-    folders.append(building.cache_folder())
+    folders.append(CPU.folder())
     monkeypatch.setattr(building.torch, "__version__", "9.9")
-    folders.append(building.cache_folder())
+    folders.append(CPU.folder())
     assert len(set(folders)) == 5 and all(f.parent == tmp_path for f in folders)
 
 
 def test_a_compile_error_is_quoted_and_logged(undecided, monkeypatch, tmp_path):
     source = tmp_path / "broken.cpp"
     source.write_text("int broken( {\n")
-    monkeypatch.setattr(building, "sources", lambda: [source])
-    monkeypatch.setattr(building, "_NAME", "semicon_fast_broken")
+    monkeypatch.setattr(CPU, "sources", lambda: [source])
+    monkeypatch.setattr(CPU, "name", "semicon_fast_broken")
     with pytest.warns(RuntimeWarning, match=r"broken.cpp:1.*error.*SEMICON_FAST_BACKEND=reference"):
         assert native.load() is False
-    assert "broken.cpp" in (building.cache_folder() / "build.log").read_text()
+    assert "broken.cpp" in (CPU.folder() / "build.log").read_text()
 
 
 def test_a_damaged_library_is_a_sentence(undecided, monkeypatch):
-    folder = building.cache_folder()
+    folder = CPU.folder()
     folder.mkdir()
     (folder / building._MARK).write_text("{}")
     (folder / "semicon_fast_native.so").write_bytes(b"no library")
@@ -157,11 +158,11 @@ def test_a_damaged_library_is_a_sentence(undecided, monkeypatch):
 
 
 def test_a_damaged_library_built_ahead_asks_for_another_install(undecided, monkeypatch, tmp_path):
-    key = building.cache_folder().name
-    (tmp_path / building.PREBUILT).write_text(f'{{"key": "{key}", "library": "_native.so"}}')
+    key = CPU.folder().name
+    (tmp_path / CPU.prebuilt).write_text(f'{{"key": "{key}", "library": "_native.so"}}')
     (tmp_path / "_native.so").write_bytes(b"no library")
-    sources = building.sources()
-    monkeypatch.setattr(building, "sources", lambda: sources)
+    sources = CPU.sources()
+    monkeypatch.setattr(CPU, "sources", lambda: sources)
     monkeypatch.setattr(building, "_PACKAGE", tmp_path)
     with pytest.warns(RuntimeWarning, match="does not load .* Install semicon_fast again"):
         assert native.load() is False
@@ -180,13 +181,13 @@ def test_a_disk_that_fills_up_while_building_is_a_sentence(pretended, monkeypatc
 def test_what_was_built_ahead_serves_only_its_own_torch_and_sources(
     undecided, monkeypatch, tmp_path, caplog, same
 ):
-    paths = building.sources()
-    key = building.cache_folder().name if same else "torch1.0-cpu-x86_64-000000000000"
-    (tmp_path / building.PREBUILT).write_text(f'{{"key": "{key}", "library": "_native.so"}}')
+    paths = CPU.sources()
+    key = CPU.folder().name if same else "torch1.0-cpu-x86_64-000000000000"
+    (tmp_path / CPU.prebuilt).write_text(f'{{"key": "{key}", "library": "_native.so"}}')
     monkeypatch.setattr(building, "_PACKAGE", tmp_path)
-    monkeypatch.setattr(building, "_load_library", lambda path, cure: path)
-    monkeypatch.setattr(building, "sources", lambda: paths)
-    assert building.load_prebuilt() == (tmp_path / "_native.so" if same else None)
+    monkeypatch.setattr(building, "_load", lambda path, cure: path)
+    monkeypatch.setattr(CPU, "sources", lambda: paths)
+    assert CPU.load_prebuilt() == (tmp_path / "_native.so" if same else None)
     assert ("built ahead of time as torch1.0" in caplog.text) is not same
 
 
@@ -200,15 +201,15 @@ def pretended(undecided, monkeypatch):
         time.sleep(0.3)
         (folder / "semicon_fast_native.so").write_bytes(b"")
 
-    monkeypatch.setattr(building, "_check_tools", lambda: None)
-    monkeypatch.setattr(building, "_compile_and_load", compile_and_load)
-    monkeypatch.setattr(building, "_load_library", lambda path, cure: path)
+    monkeypatch.setattr(CPU, "problem", lambda: None)
+    monkeypatch.setattr(CPU, "compile_and_load", compile_and_load)
+    monkeypatch.setattr(building, "_load", lambda path, cure: path)
     return built
 
 
 def test_builders_at_once_build_once(pretended):
     found = []
-    builders = [threading.Thread(target=lambda: found.append(building.build())) for _ in range(4)]
+    builders = [threading.Thread(target=lambda: found.append(CPU.build())) for _ in range(4)]
     for builder in builders:
         builder.start()
     for builder in builders:
@@ -217,7 +218,7 @@ def test_builders_at_once_build_once(pretended):
 
 
 def test_a_killed_builder_leaves_nothing_to_wait_for(pretended):
-    folder = building.cache_folder()
+    folder = CPU.folder()
     folder.mkdir(parents=True)
     (folder / "lock").write_text("")  # what older versions of torch leave behind
     holder = subprocess.Popen(
@@ -231,7 +232,7 @@ def test_a_killed_builder_leaves_nothing_to_wait_for(pretended):
         stdout=subprocess.PIPE,
     )
     assert holder.stdout.readline() == b"held\n"
-    waiting = threading.Thread(target=building.build)
+    waiting = threading.Thread(target=CPU.build)
     waiting.start()
     time.sleep(0.3)
     assert not pretended, "built although another process held the lock"
@@ -248,17 +249,17 @@ def test_a_build_that_failed_is_not_taken_for_a_library(pretended, monkeypatch):
         (folder / "semicon_fast_native.so").write_bytes(b"half")
         raise NativeBuildError("semicon_fast: disk full.")
 
-    works = building._compile_and_load
-    monkeypatch.setattr(building, "_compile_and_load", fail)
+    works = CPU.compile_and_load
+    monkeypatch.setattr(CPU, "compile_and_load", fail)
     with pytest.raises(NativeBuildError):
-        building.build()
-    monkeypatch.setattr(building, "_compile_and_load", works)
-    building.build()
+        CPU.build()
+    monkeypatch.setattr(CPU, "compile_and_load", works)
+    CPU.build()
     assert len(pretended) == 1
 
 
 @pytest.mark.skipif(os.name == "nt" or os.getuid() == 0, reason="root writes everywhere")
 def test_a_cache_that_cannot_be_written_moves_to_the_temporary_files(pretended, tmp_path, caplog):
     tmp_path.chmod(0o500)
-    assert str(tmp_path) not in str(building.build())
+    assert str(tmp_path) not in str(CPU.build())
     assert "cannot be written" in caplog.text

@@ -1,0 +1,119 @@
+"""What a build needs of the machine: a compiler, ninja, nvcc, and a folder to write to."""
+
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LOG = logging.getLogger("semicon_fast")
+
+
+class NativeBuildError(RuntimeError):
+    """The native kernels could not be had; the message names the cause and the cure."""
+
+
+def compiler() -> str:
+    """The C++ compiler: CXX, or the system's."""
+    return os.environ.get("CXX") or ("cl" if sys.platform == "win32" else "c++")
+
+
+def compiler_problem() -> tuple[str, str] | None:
+    """Cause and cure where there is no C++ compiler that runs, or no ninja."""
+    command = compiler()
+    if shutil.which(command) is None:
+        cause = f"there is no C++ compiler ({command!r} is not on PATH)"
+        return cause, "Install one (Debian, Ubuntu: apt install g++) or name yours in CXX"
+    if output_of(command) is None:
+        cause = f"{command!r} is no working C++ compiler ('{command} --version' fails)"
+        return cause, "Name one that works in CXX, or unset CXX"
+    if _ninja_folder() is None:
+        return "ninja is missing", "Install it (pip install ninja)"
+    return None
+
+
+def output_of(command: str, option: str = "--version") -> str | None:
+    """What a tool prints for one option; None where it does not run."""
+    try:
+        done = subprocess.run([command, option], capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+
+
+def nvcc() -> str | None:
+    """The nvcc that torch's extensions compile with."""
+    with torch_extensions_quiet():
+        from torch.utils.cpp_extension import CUDA_HOME
+    found = Path(CUDA_HOME, "bin", "nvcc") if CUDA_HOME else None
+    return str(found) if found and found.is_file() else None
+
+
+def nvcc_release(command: str) -> str | None:
+    """Its release, as "13.0"; None where it does not run or does not say."""
+    found = re.search(r"release (\d+\.\d+)", output_of(command) or "")
+    return found[1] if found else None
+
+
+def nvcc_architectures(command: str) -> list[int]:
+    """What it compiles for, ascending, as 80 for compute capability 8.0."""
+    listed = re.findall(r"^compute_(\d+)$", output_of(command, "--list-gpu-arch") or "", re.M)
+    return sorted(map(int, listed))
+
+
+def _ninja_folder() -> str | None:
+    """The folder of ninja: on PATH, or beside a Python whose environment is not activated."""
+    beside = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
+    found = shutil.which("ninja", path=beside)
+    return None if found is None else str(Path(found).parent)
+
+
+@contextmanager
+def ninja_on_path() -> Iterator[None]:
+    before = os.environ.get("PATH")
+    os.environ["PATH"] = os.pathsep.join([before or os.defpath, _ninja_folder() or ""])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PATH"]
+        else:
+            os.environ["PATH"] = before
+
+
+@contextmanager
+def torch_extensions_quiet() -> Iterator[None]:
+    """Errors only: it warns of CUDA where there is no device."""
+    chatter = logging.getLogger("torch.utils.cpp_extension")
+    level = chatter.level
+    chatter.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        chatter.setLevel(level)
+
+
+def writable(folder: Path) -> Path:
+    """`folder`, or one for this user alone among the temporary files, with a notice."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        user = os.getuid() if hasattr(os, "getuid") else 0
+        base = Path(tempfile.gettempdir()) / f"semicon_fast-{user}"
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if hasattr(os, "getuid") and base.stat().st_uid != user:
+            raise NativeBuildError(
+                f"semicon_fast: {folder} cannot be written ({error.strerror}) and {base} belongs "
+                "to somebody else. Set SEMICON_FAST_CACHE to a folder of yours."
+            ) from error
+        LOG.warning("%s cannot be written (%s); using %s", folder, error.strerror, base)
+        other = base / folder.name
+        other.mkdir(exist_ok=True)
+        return other
