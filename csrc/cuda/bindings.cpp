@@ -1,0 +1,225 @@
+// The CUDA implementations of torch.ops.semicon_fast.hamming_*; schemas live in Python.
+//
+// Work goes to the stream that is current on the tensors' device, and nothing waits for the device
+// but the two operations whose results have a size that only it knows: hamming_range and
+// hamming_ranks.
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <atomic>
+#include <cstring>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "../operands.h"
+#include "search.h"
+
+namespace semicon_fast::cuda {
+namespace {
+
+using at::Tensor;
+
+std::atomic<Path> forced_path{Path::kAutomatic};
+
+// What one call needs of a device, which is current while this lives. Memory taken is given back at
+// the end: the allocator gives it to later work of the same stream alone.
+class Call {
+ public:
+  explicit Call(const Tensor& on)
+      : guard_(on.device()), options_(on.options().dtype(at::kByte)), device_(current_device()) {
+    TORCH_CHECK(device_.capability >= 80, "semicon_fast: Hamming search on ", on.device(),
+                " needs compute capability 8.0 or newer, got ", device_.capability / 10, ".",
+                device_.capability % 10, "; search on the CPU or set SEMICON_FAST_BACKEND=reference");
+  }
+  Context context() {
+    Settings settings;
+    settings.path = forced_path.load(std::memory_order_relaxed);
+    return {c10::cuda::getCurrentCUDAStream().stream(), {&Call::allocate, this}, device_, settings};
+  }
+
+ private:
+  static void* allocate(void* self, size_t bytes) {
+    auto* call = static_cast<Call*>(self);
+    call->taken_.push_back(at::empty({static_cast<int64_t>(bytes)}, call->options_));
+    return call->taken_.back().mutable_data_ptr();
+  }
+
+  c10::cuda::CUDAGuard guard_;
+  at::TensorOptions options_;
+  Device device_;
+  std::vector<Tensor> taken_;
+};
+
+Tensor fresh(const Tensor& like, at::IntArrayRef sizes, at::ScalarType type) {
+  return at::empty(sizes, like.options().dtype(type));
+}
+
+Tensor hamming_distance(const Tensor& queries, const Tensor& database) {
+  const Operands codes("hamming_distance", queries, database);
+  Call call(queries);
+  Tensor result = fresh(queries, {queries.size(0), database.size(0)}, at::kInt);
+  distance(call.context(), codes.q(), codes.d(), result.mutable_data_ptr<int32_t>());
+  return result;
+}
+
+std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries, const Tensor& database, int64_t k) {
+  const Operands codes("hamming_topk", queries, database);
+  check_k("hamming_topk", database, k);
+  Call call(queries);
+  Tensor distances = fresh(queries, {queries.size(0), k}, at::kInt);
+  Tensor positions = fresh(queries, {queries.size(0), k}, at::kLong);
+  topk(call.context(), codes.q(), codes.d(), k, distances.mutable_data_ptr<int32_t>(),
+       positions.mutable_data_ptr<int64_t>());
+  return {distances, positions};
+}
+
+void hamming_topk_out(const Tensor& queries, const Tensor& database, int64_t k, Tensor distances,
+                      Tensor positions) {
+  const Operands codes("hamming_topk_out", queries, database);
+  check_k("hamming_topk_out", database, k);
+  check_out(queries, k, distances, positions);
+  Call call(queries);
+  topk(call.context(), codes.q(), codes.d(), k, distances.mutable_data_ptr<int32_t>(),
+       positions.mutable_data_ptr<int64_t>());
+}
+
+std::tuple<Tensor, Tensor, Tensor> hamming_range(const Tensor& queries, const Tensor& database,
+                                                 int64_t radius) {
+  const Operands codes("hamming_range", queries, database);
+  check_radius(radius);
+  Call call(queries);
+  Tensor lims = fresh(queries, {queries.size(0) + 1}, at::kLong);
+  range_count(call.context(), codes.q(), codes.d(), radius, lims.mutable_data_ptr<int64_t>());
+  const int64_t found = lims[queries.size(0)].item<int64_t>();
+  Tensor distances = fresh(queries, {found}, at::kInt);
+  Tensor positions = fresh(queries, {found}, at::kLong);
+  range_write(call.context(), codes.q(), codes.d(), radius, lims.const_data_ptr<int64_t>(),
+              distances.mutable_data_ptr<int32_t>(), positions.mutable_data_ptr<int64_t>());
+  return {lims, distances, positions};
+}
+
+Tensor hamming_histogram(const Tensor& queries, const Tensor& database) {
+  const Operands codes("hamming_histogram", queries, database);
+  Call call(queries);
+  Tensor result = fresh(queries, {queries.size(0), 8 * queries.size(1) + 1}, at::kLong);
+  histogram(call.context(), codes.q(), codes.d(), result.mutable_data_ptr<int64_t>());
+  return result;
+}
+
+DeviceGroups lists(const GroupOperands& groups) {
+  return {groups.lists(), groups.count(), groups.members.size(0)};
+}
+
+// How many members the queries' groups have in all. Beside the number the host reads whether the
+// lists hold what they should, which costs it nothing more.
+int64_t wanted(const char* op, const Operands& codes, const GroupOperands& groups) {
+  const Tensor &of = groups.of, &members = groups.members, &lims = groups.lims;
+  const int64_t count = groups.count(), held = members.size(0);
+  const Tensor sizes = lims.diff();
+  const Tensor ascend = (lims[0] == 0) & (lims[count] == held) & (sizes >= 0).all();
+  const Tensor known = ((of >= 0) & (of < count)).all();
+  Tensor within = ((members >= 0) & (members < codes.database.size(0))).all();
+  if (held > 1) {
+    // A member may only be smaller than the one before it where a group begins.
+    Tensor begins = at::zeros({held + 1}, members.options().dtype(at::kBool));
+    begins.index_fill_(0, lims.clamp(0, held), true);
+    const Tensor next = begins.slice(0, 1, held) | (members.diff() > 0);
+    within = within & next.all();
+  }
+  Tensor total = at::zeros({}, lims.options());
+  if (count > 0) total = sizes.index_select(0, of.clamp(0, count - 1)).sum();
+  const Tensor facts = at::stack({total, ascend.to(at::kLong), within.to(at::kLong),
+                                  known.to(at::kLong)}).cpu();
+  const int64_t* fact = facts.const_data_ptr<int64_t>();
+  check_contents(op, codes, groups, fact[1] != 0, fact[2] != 0, fact[3] != 0);
+  return fact[0];
+}
+
+Tensor hamming_ranks(const Tensor& queries, const Tensor& database, const Tensor& groups,
+                     const Tensor& members, const Tensor& lims) {
+  const Operands codes("hamming_ranks", queries, database);
+  const GroupOperands given("hamming_ranks", codes, groups, members, lims);
+  Call call(queries);
+  Tensor result = fresh(queries, {wanted("hamming_ranks", codes, given)}, at::kLong);
+  ranks(call.context(), codes.q(), codes.d(), lists(given), result.mutable_data_ptr<int64_t>());
+  return result;
+}
+
+// Nobody waits here to read what the lists hold: the kernels leave out what points nowhere.
+Tensor hamming_group_histogram(const Tensor& queries, const Tensor& database, const Tensor& groups,
+                               const Tensor& members, const Tensor& lims) {
+  const Operands codes("hamming_group_histogram", queries, database);
+  const GroupOperands given("hamming_group_histogram", codes, groups, members, lims);
+  Call call(queries);
+  Tensor result = fresh(queries, {queries.size(0), 8 * queries.size(1) + 1}, at::kLong);
+  group_histogram(call.context(), codes.q(), codes.d(), lists(given),
+                  result.mutable_data_ptr<int64_t>());
+  return result;
+}
+
+bool path_named(const std::string& name, Path& path) {
+  int place = 0;
+  for (const char* known : kPathNames) {
+    if (name == known) {
+      path = static_cast<Path>(place);
+      return true;
+    }
+    ++place;
+  }
+  return false;
+}
+
+std::vector<std::string> paths() { return {std::begin(kPathNames), std::end(kPathNames)}; }
+
+bool use_path(const std::string& name) {
+  Path path;
+  if (!path_named(name, path)) return false;
+  forced_path = path;
+  return true;
+}
+
+// Which path a search of this size takes on the device of `queries`.
+std::string path_of(const Tensor& queries) {
+  const Tensor codes = rows("_cuda_path", "queries", queries);
+  const c10::cuda::CUDAGuard guard(queries.device());
+  const Path path = choose_path(current_device(), codes.size(0), codes.size(1));
+  return kPathNames[static_cast<int>(path)];
+}
+
+// The inner loop alone on the device of `on` -> pairs that were compared; the caller measures time.
+double compare(const Tensor& on, const std::string& name, int64_t bytes, int64_t iterations) {
+  Path path;
+  TORCH_CHECK_VALUE(path_named(name, path) && path >= Path::kPopcount,
+                    "_cuda_compare_only: path must be popcount, binary or int8, got ", name);
+  TORCH_CHECK_VALUE(bytes >= 1 && bytes <= kMaxBytes && iterations >= 1,
+                    "_cuda_compare_only: bytes must be 1 to ", kMaxBytes,
+                    " and iterations positive, got ", bytes, " and ", iterations);
+  Call call(on);
+  return compare_only(call.context(), path, bytes, iterations);
+}
+
+}  // namespace
+}  // namespace semicon_fast::cuda
+
+TORCH_LIBRARY_FRAGMENT(semicon_fast, m) {
+  m.def("_cuda_paths() -> str[]", &semicon_fast::cuda::paths);
+  m.def("_use_cuda_path(str name) -> bool", &semicon_fast::cuda::use_path);
+  m.def("_cuda_path(Tensor queries) -> str", &semicon_fast::cuda::path_of);
+  m.def("_cuda_compare_only(Tensor on, str path, int bytes, int iterations) -> float",
+        &semicon_fast::cuda::compare);
+}
+
+TORCH_LIBRARY_IMPL(semicon_fast, CUDA, m) {
+  m.impl("hamming_distance", &semicon_fast::cuda::hamming_distance);
+  m.impl("hamming_topk", &semicon_fast::cuda::hamming_topk);
+  m.impl("hamming_topk_out", &semicon_fast::cuda::hamming_topk_out);
+  m.impl("hamming_range", &semicon_fast::cuda::hamming_range);
+  m.impl("hamming_histogram", &semicon_fast::cuda::hamming_histogram);
+  m.impl("hamming_group_histogram", &semicon_fast::cuda::hamming_group_histogram);
+  m.impl("hamming_ranks", &semicon_fast::cuda::hamming_ranks);
+}
