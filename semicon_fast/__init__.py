@@ -23,6 +23,7 @@ _HOME = {
     "DSHNet": "models",
     "SmallHashNet": "models",
     "HammingIndex": "search",
+    "ShardedHammingIndex": "search",
     "convert_codes": "search",
     "pack_codes": "search",
     "unpack_codes": "search",
@@ -34,7 +35,14 @@ if TYPE_CHECKING:
     from . import data, layers, methods, metrics, models, ops, search, training, viz
     from .layers import ICON, SEM
     from .models import SEMICON, BackboneHash, DSHNet, SmallHashNet
-    from .search import HammingIndex, convert_codes, pack_codes, rerank, unpack_codes
+    from .search import (
+        HammingIndex,
+        ShardedHammingIndex,
+        convert_codes,
+        pack_codes,
+        rerank,
+        unpack_codes,
+    )
 
 
 def __getattr__(name: str) -> Any:
@@ -58,6 +66,7 @@ __all__ = [
     "BackboneHash",
     "DSHNet",
     "HammingIndex",
+    "ShardedHammingIndex",
     "SmallHashNet",
     "convert_codes",
     "data",

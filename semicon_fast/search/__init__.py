@@ -4,9 +4,13 @@ from .codes import code_bytes, convert_codes, pack_codes, select_bits, unpack_co
 from .index import HammingIndex
 from .parts import part_distances
 from .reranking import rerank
+from .sharded import ShardedHammingIndex
+from .streamed import StreamedIndex
 
 __all__ = [
     "HammingIndex",
+    "ShardedHammingIndex",
+    "StreamedIndex",
     "code_bytes",
     "convert_codes",
     "pack_codes",

@@ -48,7 +48,7 @@ class Collection:
         self._bit_groups = None if groups is None else dict(groups)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"bits": self.bits, "store": self._store.copy(), "bit_groups": self._bit_groups}
+        return {"bits": self.bits, "store": self._now().copy(), "bit_groups": self._bit_groups}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._bits, self._store = state["bits"], state["store"]
@@ -78,7 +78,7 @@ class Collection:
                 f"ids must be one for each of the {len(packed)} codes, got {len(numbers)}"
             )
         with self._changing:
-            self._store = self._store.added(packed, numbers, "ids")
+            self._store = self._now().added(packed, numbers, "ids")
 
     def reserve(self, count: int) -> None:
         """Makes room for `count` codes in all, so that none is moved while they are added.
@@ -89,7 +89,7 @@ class Collection:
         count = check_integer(count, "count", 0, MAX_ID)
         with self._changing:
             try:
-                self._store = self._store.reserved(count)
+                self._store = self._now().reserved(count)
             except RuntimeError as error:
                 raise MemoryError(f"count must fit into memory, got {count} codes") from error
 
@@ -101,7 +101,7 @@ class Collection:
         """
         numbers = check_ids(ids, "ids").to(self.device)
         with self._changing:
-            before = self._store
+            before = self._now()
             self._store = before.without(numbers, "ids")
             return before.count - self._store.count
 
@@ -110,13 +110,13 @@ class Collection:
 
         Raises ValueError where an id is not in the index.
         """
-        store = self._store
+        store = self._now()
         where = store.positions(check_ids(ids, "ids").to(self.device), "ids")
         return like(store.codes[where], ids)
 
     def ids(self) -> np.ndarray:
         """All ids, int64 (N,), ascending."""
-        return self._store.all_ids().cpu().clone().numpy()
+        return self._now().all_ids().cpu().clone().numpy()
 
     def merge(self, other: "Collection") -> None:
         """Adds every code of `other`, which stays as it is, under its own id.
@@ -127,10 +127,10 @@ class Collection:
             raise TypeError(f"merge: other must be a HammingIndex, got {type(other).__name__}")
         if other.bits != self.bits:
             raise ValueError(f"merge: other must have {self.bits} bits, got {other.bits}")
-        store = other._store
+        store = other._now()
         codes, numbers = store.codes.to(self.device), store.all_ids().to(self.device)
         with self._changing:
-            self._store = self._store.added(codes, numbers, "merge: other's ids")
+            self._store = self._now().added(codes, numbers, "merge: other's ids")
 
     def _known_parts(self) -> dict[str, range]:
         if self._parts is None:
@@ -142,10 +142,10 @@ class Collection:
     def _queries(self, queries: Array) -> Tensor:
         return check_codes(queries, self.bits, "queries").to(self.device)
 
+    def _now(self) -> Store:
+        """What is held now, ready for the current stream."""
+        return self._store.joined()
+
     def _searched(self, subset: Any) -> Store:
         """The codes of now, or those of them that `subset` names."""
-        store = self._store
-        if subset is None:
-            return store
-        chosen = store.selected(subset, "subset")
-        return Store(store.codes[chosen], store.to_ids(chosen), store.next_id)
+        return self._now() if subset is None else self._now().narrowed(subset, "subset")

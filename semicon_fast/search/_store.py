@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ._pages import prefer_large_pages
+from ._streams import Filled
 from .codes import as_tensor
 
 MAX_ID = 2**63 - 2
@@ -45,6 +46,29 @@ def check_ids(values: Any, name: str) -> Tensor:
     return ids
 
 
+def selection(subset: Any, name: str, count: int) -> Tensor:
+    """What a subset is: int64 ids, or bool (count,), a mask over all codes."""
+    chosen = _integers(subset, name)
+    if chosen.dtype is not torch.bool:
+        return check_ids(chosen, name)
+    if len(chosen) != count:
+        raise ValueError(
+            f"{name} must be ids, or a mask with one value for each of the {count} codes, "
+            f"got a mask of {len(chosen)}"
+        )
+    return chosen
+
+
+def refuse_absent(ids: Tensor, present: Tensor, name: str) -> None:
+    """Raises ValueError naming the first id that is not `present`."""
+    if not present.all():
+        absent = ids[~present]
+        raise ValueError(
+            f"{name} must be in the index; {len(absent)} of {len(ids)} are not, "
+            f"the first is {int(absent[0])}"
+        )
+
+
 def empty_codes(width: int, device: str | torch.device) -> Tensor:
     """uint8 (0, width). Raises TypeError or ValueError where nothing can be kept on `device`."""
     if not isinstance(device, (str, torch.device)):
@@ -69,6 +93,8 @@ class Store:
     half, behind the rows that earlier Stores share, so many small additions cost no more than one;
     so only the newest may be added to, by one thread at a time. A buffer that was given, perhaps
     mapped from a file, is full: it is replaced, never written to.
+
+    On a CUDA device the stream that made it may not be the one that reads it: `joined` comes first.
     """
 
     def __init__(self, codes: Tensor, ids: Tensor | None, next_id: int, count: int | None = None):
@@ -76,7 +102,23 @@ class Store:
         self._ids = ids
         self.count = len(codes) if count is None else count
         self.next_id = next_id
-        self._derived: dict[Any, Tensor] = {}
+        self._derived: dict[Any, tuple[Tensor, Filled]] = {}
+        self._filled = Filled(codes, ids)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Store, (self.codes, self.ids, self.next_id)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def joined(self) -> "Store":
+        """This one, when the current stream goes on after the one that made it."""
+        self._filled.join()
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        return self._codes.device
 
     @property
     def codes(self) -> Tensor:
@@ -92,44 +134,45 @@ class Store:
 
         Two threads that ask at once may both make it, equally.
         """
-        found = self._derived.get(key)
-        if found is None:
-            found = make(self.codes)
-            self._derived[key] = found
+        kept = self._derived.get(key)
+        if kept is None:
+            made = make(self.codes)
+            kept = self._derived[key] = made, Filled(made)
             for old in list(self._derived)[:-most]:
                 self._derived.pop(old, None)
-        return found
+        kept[1].join()
+        return kept[0]
 
     def to_ids(self, positions: Tensor) -> Tensor:
         return positions if self._ids is None else self._ids[positions]
 
+    def _found(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the codes with these ids are, and which of them are there at all."""
+        if self._ids is None:
+            return ids, ids < self.count
+        where = torch.searchsorted(self._ids[: self.count], ids)
+        present = where < self.count
+        present[present.clone()] = self._ids[where[present]] == ids[present]
+        return where, present
+
+    def holds(self, ids: Tensor) -> Tensor:
+        """Which of the ids are here, bool (n,)."""
+        return self._found(ids)[1]
+
     def positions(self, ids: Tensor, name: str) -> Tensor:
         """Where the codes with these ids are. Raises ValueError naming the first that is absent."""
-        if self._ids is None:
-            where, present = ids, ids < self.count
-        else:
-            where = torch.searchsorted(self._ids[: self.count], ids)
-            present = where < self.count
-            present[present.clone()] = self._ids[where[present]] == ids[present]
-        if not present.all():
-            absent = ids[~present]
-            raise ValueError(
-                f"{name} must be in the index; {len(absent)} of {len(ids)} are not, "
-                f"the first is {int(absent[0])}"
-            )
+        where, present = self._found(ids)
+        refuse_absent(ids, present, name)
         return where
 
-    def selected(self, subset: Any, name: str) -> Tensor:
-        """Positions, ascending and each once, of ids or of the ones of a mask over all codes."""
-        chosen = _integers(subset, name)
-        if chosen.dtype is not torch.bool:
-            return self.positions(check_ids(chosen, name).to(self._codes.device), name).unique()
-        if len(chosen) != self.count:
-            raise ValueError(
-                f"{name} must be ids, or a mask with one value for each of the {self.count} codes, "
-                f"got a mask of {len(chosen)}"
-            )
-        return chosen.to(self._codes.device).nonzero().flatten()
+    def narrowed(self, subset: Any, name: str) -> "Store":
+        """A copy with the codes of some ids, or of the ones of a mask over all codes."""
+        chosen = selection(subset, name, self.count).to(self.device)
+        if chosen.dtype is torch.bool:
+            where = chosen.nonzero().flatten()
+        else:
+            where = self.positions(chosen, name).unique()
+        return Store(self.codes[where], self.to_ids(where), self.next_id)
 
     def added(self, codes: Tensor, ids: Tensor | None, name: str) -> "Store":
         """Raises ValueError for ids that are there already or come twice."""
@@ -143,7 +186,7 @@ class Store:
             ids = torch.arange(self.next_id, self.next_id + len(codes), device=codes.device)
         ids, order = ids.sort()
         codes = codes[order]
-        self._refuse_known(ids, name)
+        self.refuse_known(ids, name)
         first, last = int(ids[0]), int(ids[-1])
         if self._ids is None and (first, last) == (self.count, self.count + len(ids) - 1):
             return self._extended(codes, None)
@@ -156,7 +199,7 @@ class Store:
 
     def without(self, ids: Tensor, name: str) -> "Store":
         """Raises ValueError where an id is not there."""
-        keep = torch.ones(self.count, dtype=torch.bool, device=self._codes.device)
+        keep = torch.ones(self.count, dtype=torch.bool, device=self.device)
         keep[self.positions(ids, name)] = False
         return Store(self.codes[keep], self.all_ids()[keep], self.next_id) if len(ids) else self
 
@@ -173,10 +216,11 @@ class Store:
     def all_ids(self) -> Tensor:
         """int64 (N,), ascending; not to be written to."""
         if self._ids is None:
-            return torch.arange(self.count, device=self._codes.device)
+            return torch.arange(self.count, device=self.device)
         return self._ids[: self.count]
 
-    def _refuse_known(self, ids: Tensor, name: str) -> None:
+    def refuse_known(self, ids: Tensor, name: str) -> None:
+        """Raises ValueError where one of the ids, ascending, is here or comes twice."""
         twice = ids[1:][ids[1:] == ids[:-1]]
         if len(twice):
             raise ValueError(f"{name} must be unique, got {int(twice[0])} more than once")

@@ -1,7 +1,7 @@
 """Exact search by Hamming distance over codes held in memory or mapped from a file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,14 +10,11 @@ from torch import Tensor
 from ..ops.hamming import hamming_range, hamming_topk
 from . import _faiss, _file, _weighted
 from ._collection import Collection
-from ._store import Store
-from .codes import Array, as_tensor, check_integer, like, writable
+from ._parted import MOST_PADDED, NO_DISTANCE, NO_ID, padded
+from ._store import Store, empty_codes
+from .codes import Array, as_tensor, check_integer, code_bytes, like, writable
 from .parts import hit_distances, part_masks
-
-NO_ID = -1
-NO_DISTANCE = 2**31 - 1
-# Beyond N, k only adds padding, at 12 bytes a query: 200 MB of it are more than anybody wants.
-MOST_PADDED = 2**24
+from .streamed import StreamedIndex
 
 
 class HammingIndex(Collection):
@@ -29,7 +26,10 @@ class HammingIndex(Collection):
 
     Nothing is changed by a call that raises. Any number of threads may use an index at a time:
     changes come one after another, and a search, a rank or a save sees the codes as they were when
-    it began, never half a change. Searching lets other Python threads run.
+    it began, never half a change. Searching lets other Python threads run. On a CUDA device every
+    call puts its work on the current stream of the thread that makes it, after whatever made the
+    codes as they are, and returns without waiting for it where the answer is a tensor there
+    (range_search, subset, and lengths that are no multiple of 8 have to wait).
 
     Args:
         bits: length of a code.
@@ -78,7 +78,7 @@ class HammingIndex(Collection):
             near, where = _weighted.nearest(packed, store, self.bits, found, weighed)
         missing = k - found
         far = torch.inf if near.is_floating_point() else NO_DISTANCE
-        answer = [_padded(near, missing, far), _padded(store.to_ids(where), missing, NO_ID)]
+        answer = [padded(near, missing, far), padded(store.to_ids(where), missing, NO_ID)]
         if by_part:
             split = hit_distances(packed, store.codes, where, part_masks(parts, self.bits))
             answer.append(torch.nn.functional.pad(split, (0, 0, 0, missing), value=-1))
@@ -121,6 +121,43 @@ class HammingIndex(Collection):
         where.copy_(store.to_ids(where))
         return out
 
+    def to(self, device: str | torch.device) -> "HammingIndex":
+        """This index if it is on `device`, else a copy there, under the same ids (as Tensor.to)."""
+        target = empty_codes(code_bytes(self.bits), device).device
+        return self if target == self.device else self._copied(lambda tensor: tensor.to(target))
+
+    def pin_memory(self) -> "HammingIndex":
+        """A copy in page-locked memory of the host, which `streamed` copies to a device fastest.
+
+        Additions that need more room move it to ordinary memory. Raises ValueError where the index
+        is not on the CPU, or there is no CUDA device.
+        """
+        if self.device.type != "cpu" or not torch.cuda.is_available():
+            raise ValueError(
+                "pin_memory: the index must be on the CPU of a machine with a CUDA device, got "
+                f"{self.device}, {torch.cuda.device_count()} CUDA devices"
+            )
+        return self._copied(lambda tensor: tensor.pin_memory())
+
+    def streamed(self, device: str | torch.device, memory: int = 1 << 30) -> StreamedIndex:
+        """Searches of this index on another device, through which the codes go block by block.
+
+        Args:
+            device: where the codes are compared.
+            memory: bytes of it that the blocks take; queries, answers and what a search itself
+                needs come on top. At least two codes.
+
+        Nothing is copied before a search; see `StreamedIndex`.
+        """
+        return StreamedIndex(self, device, memory)
+
+    def _copied(self, copy: Callable[[Tensor], Tensor]) -> "HammingIndex":
+        store = self._now()
+        result = HammingIndex(self.bits, bit_groups=self.bit_groups)
+        ids = None if store.ids is None else copy(store.ids)
+        result._store = Store(copy(store.codes), ids, store.next_id)
+        return result
+
     def to_faiss(self) -> Any:
         """A faiss index with the same codes: IndexBinaryFlat, in IndexBinaryIDMap2 unless code i
         has id i.
@@ -129,7 +166,7 @@ class HammingIndex(Collection):
         Ids and distances are the same in both; the order of equal distances is faiss's own there.
         Raises ImportError where faiss is not installed.
         """
-        store = self._store
+        store = self._now()
         ids = None if store.ids is None else store.ids.cpu().numpy()
         return _faiss.write(store.codes.cpu().numpy(), ids)
 
@@ -158,7 +195,7 @@ class HammingIndex(Collection):
 
         Raises OSError, and then leaves what was there.
         """
-        store = self._store
+        store = self._now()
         ids = None if store.ids is None else store.ids.cpu().numpy()
         content = _file.Content(self.bits, store.codes.cpu().numpy(), ids, store.next_id)
         _file.write(path, content)
@@ -190,7 +227,3 @@ class HammingIndex(Collection):
         ids = None if content.ids is None else as_tensor(content.ids, "ids").to(index.device)
         index._store = Store(codes, ids, content.next_id)
         return index
-
-
-def _padded(values: Tensor, missing: int, value: float) -> Tensor:
-    return torch.nn.functional.pad(values, (0, missing), value=value) if missing else values

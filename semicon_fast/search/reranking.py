@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._parted import NO_ID
 from .codes import Array, as_tensor, check_integer, like
-from .index import NO_ID
 
 METRICS = ("euclidean", "cosine")
 

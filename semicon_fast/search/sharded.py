@@ -1,0 +1,208 @@
+"""One index over several devices."""
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..ops.hamming import hamming_range, hamming_topk
+from . import _file
+from ._parted import Ball, Nearest, PartedSearch, merged_balls, merged_nearest
+from ._store import MAX_ID, Store, check_ids, empty_codes, refuse_absent, selection
+from .codes import Array, as_tensor, check_bits, check_codes, code_bytes, like
+
+Shards = tuple[Store, ...]
+
+
+class State:
+    """The shards at one moment. Changes make another one, as with a Store."""
+
+    def __init__(self, shards: Shards) -> None:
+        self.shards = shards
+
+    def __len__(self) -> int:
+        return sum(shard.count for shard in self.shards)
+
+    @property
+    def next_id(self) -> int:
+        return max(shard.next_id for shard in self.shards)
+
+    def all_ids(self) -> Tensor:
+        """int64 (N,), ascending, on the CPU."""
+        return torch.cat([shard.all_ids().cpu() for shard in self.shards]).sort().values
+
+    def held(self, ids: Tensor, name: str) -> list[Tensor]:
+        """For each shard the ids that it holds, bool (n,). Raises ValueError for absent ones."""
+        holds = [shard.holds(ids.to(shard.device)).to(ids.device) for shard in self.shards]
+        refuse_absent(ids, torch.stack(holds).any(0), name)
+        return holds
+
+    def added(self, codes: Tensor, ids: Tensor) -> "State":
+        """Codes go to the shards that have fewest, in contiguous runs."""
+        for shard in self.shards:
+            shard.refuse_known(ids.sort().values.to(shard.device), "ids")
+        goal = -(-(len(self) + len(codes)) // len(self.shards))
+        shards, first = [], 0
+        for shard in self.shards:
+            rows = slice(first, min(len(codes), first + max(0, goal - shard.count)))
+            first = rows.stop
+            mine = codes[rows].to(shard.device), ids[rows].to(shard.device)
+            shards.append(shard.added(*mine, "ids"))
+        return State(tuple(shards))
+
+    def without(self, ids: Tensor) -> "State":
+        pairs = zip(self.shards, self.held(ids, "ids"), strict=True)
+        return State(tuple(s.without(ids[held].to(s.device), "ids") for s, held in pairs))
+
+    def narrowed(self, subset: Any) -> "State":
+        """The codes that ids, or a mask over all codes in ascending order of id, name."""
+        chosen = selection(subset, "subset", len(self))
+        ids = self.all_ids()[chosen] if chosen.dtype is torch.bool else chosen
+        pairs = zip(self.shards, self.held(ids, "subset"), strict=True)
+        return State(tuple(s.narrowed(ids[held].to(s.device), "subset") for s, held in pairs))
+
+    def gathered(self) -> tuple[Tensor, Tensor]:
+        """All codes and ids on the CPU, ascending by id."""
+        codes = torch.cat([shard.codes.cpu() for shard in self.shards])
+        ids, order = torch.cat([shard.all_ids().cpu() for shard in self.shards]).sort()
+        return codes[order], ids
+
+
+class ShardedHammingIndex(PartedSearch):
+    """A `HammingIndex` whose codes are dealt out to several devices, which search them at once.
+
+    Answers are those of one index with the same codes and ids, in the same order, with the same
+    guarantees to threads. A search goes to every device, and the answers are merged on the first
+    one: k of each shard, and for range_search and rank everything that is found, must fit there.
+    Codes go to the devices that hold fewest, so that all hold the same number; each device also
+    holds the ids of its codes, 8 bytes each. A device may be named twice.
+
+    Args:
+        bits: length of a code.
+        devices: where the codes are kept and compared; at least one.
+    """
+
+    def __init__(self, bits: int, devices: Sequence[str | torch.device]) -> None:
+        self._bits = check_bits(bits)
+        if isinstance(devices, (str, torch.device)) or not isinstance(devices, Sequence):
+            raise TypeError(f"devices must be a list of devices, got {devices!r}")
+        if not devices:
+            raise ValueError("devices must name at least one device, got none")
+        width = code_bytes(self._bits)
+        self._now = State(tuple(Store(empty_codes(width, d), None, 0) for d in devices))
+        self._changing = threading.Lock()
+
+    @property
+    def bits(self) -> int:
+        """Length of a code."""
+        return self._bits
+
+    @property
+    def devices(self) -> list[torch.device]:
+        """Where the codes are kept and compared."""
+        return [shard.device for shard in self._now.shards]
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many codes each device holds."""
+        return [shard.count for shard in self._now.shards]
+
+    def __len__(self) -> int:
+        return len(self._now)
+
+    def __repr__(self) -> str:
+        devices = [str(device) for device in self.devices]
+        return f"ShardedHammingIndex(bits={self.bits}, devices={devices}, codes={len(self)})"
+
+    def add(self, codes: Array, ids: Any = None) -> None:
+        """Adds codes uint8 (n, bytes) under ids int64 (n,), as `HammingIndex.add` does."""
+        packed = check_codes(codes, self.bits, "codes")
+        numbers = None if ids is None else check_ids(ids, "ids").cpu()
+        if numbers is not None and len(numbers) != len(packed):
+            raise ValueError(
+                f"ids must be one for each of the {len(packed)} codes, got {len(numbers)}"
+            )
+        with self._changing:
+            state = self._now
+            if numbers is None:
+                first, stop = state.next_id, state.next_id + len(packed)
+                if stop > MAX_ID + 1:
+                    raise ValueError(f"ids must be given: the next id would be {first}")
+                numbers = torch.arange(first, stop)
+            if len(packed):
+                self._now = state.added(packed, numbers)
+
+    def remove_ids(self, ids: Any) -> int:
+        """Removes the codes with these ids and returns how many that were; see `HammingIndex`."""
+        numbers = check_ids(ids, "ids").cpu()
+        with self._changing:
+            before = self._now
+            self._now = before.without(numbers)
+            return len(before) - len(self._now)
+
+    def reconstruct(self, ids: Any) -> Any:
+        """Codes uint8 (n, bytes) of ids int64 (n,): a tensor if ids are one, else a NumPy array."""
+        state, numbers = self._now, check_ids(ids, "ids").cpu()
+        result = torch.empty(len(numbers), code_bytes(self.bits), dtype=torch.uint8)
+        for shard, held in zip(state.shards, state.held(numbers, "ids"), strict=True):
+            where = shard.positions(numbers[held].to(shard.device), "ids")
+            result[held] = shard.codes[where].cpu()
+        return like(result, ids)
+
+    def ids(self) -> np.ndarray:
+        """All ids, int64 (N,), ascending."""
+        return self._now.all_ids().numpy()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the file that `HammingIndex.save` writes; holds all codes on the CPU meanwhile."""
+        state = self._now
+        codes, ids = state.gathered()
+        numbered = len(ids) == 0 or (int(ids[0]), int(ids[-1])) == (0, len(ids) - 1)
+        content = _file.Content(
+            self.bits, codes.numpy(), None if numbered else ids.numpy(), state.next_id
+        )
+        _file.write(path, content)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        devices: Sequence[str | torch.device],
+        *,
+        verify: bool = False,
+    ) -> "ShardedHammingIndex":
+        """The index in a file that either class saved; see `HammingIndex.load`."""
+        content = _file.read(path, verify=verify)
+        index = cls(content.bits, devices)
+        ids = None if content.ids is None else as_tensor(content.ids, "ids")
+        index.add(as_tensor(content.codes, "codes"), ids)
+        for shard in index._now.shards:
+            shard.next_id = content.next_id
+        return index
+
+    def _state(self, subset: Any) -> State:
+        return self._now if subset is None else self._now.narrowed(subset)
+
+    def _asked(self, state: State, queries: Tensor) -> list[tuple[Store, Tensor]]:
+        """Each shard with the queries on its device: all on their way before a search begins."""
+        return [(shard.joined(), queries.to(shard.device)) for shard in state.shards]
+
+    def _nearest(self, state: State, queries: Tensor, k: int) -> Nearest:
+        found = []
+        for shard, asked in self._asked(state, queries):
+            near, where = hamming_topk(asked, shard.codes, min(k, shard.count))
+            found.append((near, shard.to_ids(where)))
+        home = found[0][0].device
+        return merged_nearest([(near.to(home), ids.to(home)) for near, ids in found], k)
+
+    def _ball(self, state: State, queries: Tensor, radius: int) -> Ball:
+        found = []
+        for shard, asked in self._asked(state, queries):
+            lims, near, where = hamming_range(asked, shard.codes, radius)
+            found.append((lims, near, shard.to_ids(where)))
+        home = found[0][0].device
+        return merged_balls([(a.to(home), b.to(home), c.to(home)) for a, b, c in found])

@@ -1,0 +1,76 @@
+"""Searches on a device over codes that stay in the host's memory."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..ops.hamming import hamming_range, hamming_topk
+from ._blocks import blocks_on
+from ._collection import Collection
+from ._parted import Ball, Nearest, PartedSearch, merged_balls, merged_nearest
+from ._store import Store, empty_codes
+from .codes import check_integer, code_bytes
+
+
+class StreamedIndex(PartedSearch):
+    """What `HammingIndex.streamed` returns: searches on `device` over an index that lies elsewhere.
+
+    Each search copies the codes to the device, block after block, the next one on its way while one
+    is searched, and merges the answers: they are those of the index itself. That pays where many
+    queries come at once, or where codes are more than the device can hold. Codes in pinned memory
+    (`HammingIndex.pin_memory`) go straight to the device; others, a mapped file's too, are copied
+    to a pinned buffer first.
+
+    It searches the index as it is when a search begins. To change it, change the index.
+    """
+
+    def __init__(self, index: Collection, device: str | torch.device, memory: int) -> None:
+        self._index = index
+        self.device = empty_codes(code_bytes(index.bits), device).device
+        self.memory = check_integer(memory, "memory", 2 * code_bytes(index.bits))
+
+    @property
+    def bits(self) -> int:
+        """Length of a code."""
+        return self._index.bits
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __repr__(self) -> str:
+        return f"StreamedIndex({self._index!r}, device={str(self.device)!r}, memory={self.memory})"
+
+    def _state(self, subset: Any) -> Store:
+        return self._index._searched(subset)
+
+    def _blocks(self, store: Store, queries: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """First position, queries and codes on the device; without codes one block of none."""
+        asked = queries.to(self.device)
+        if not len(store):
+            yield 0, asked, store.codes.to(self.device)
+        rows = self.memory // (2 * store.codes.shape[1])
+        for first, codes in blocks_on(store.codes, self.device, rows):
+            yield first, asked, codes
+
+    def _nearest(self, store: Store, queries: Tensor, k: int) -> Nearest:
+        best: Nearest | None = None
+        for first, asked, codes in self._blocks(store, queries):
+            near, where = hamming_topk(asked, codes, min(k, len(codes)))
+            found = near, where + first
+            best = found if best is None else merged_nearest([best, found], k, ascending=True)
+        assert best is not None
+        return best[0], self._ids(store, best[1])
+
+    def _ball(self, store: Store, queries: Tensor, radius: int) -> Ball:
+        found = []
+        for first, asked, codes in self._blocks(store, queries):
+            lims, near, where = hamming_range(asked, codes, radius)
+            found.append((lims, near, where + first))
+        lims, near, where = merged_balls(found)
+        return lims, near, self._ids(store, where)
+
+    def _ids(self, store: Store, where: Tensor) -> Tensor:
+        """Ids of positions. They stay where the codes are: they may be more than those."""
+        return where if store.ids is None else store.to_ids(where.to(store.codes.device))
