@@ -15,7 +15,7 @@ from .image_set import Files, ImageSet
 from .trees import existing_root, folder_names, read_lines
 
 # Paths may have spaces: the labels are the numbers at the end of the line.
-_LINE = re.compile(r"(?P<path>.*?\S)(?P<labels>(?:[ \t]+-?\d+)+)")
+LINE = re.compile(r"(?P<path>.*?\S)(?P<labels>(?:[ \t]+-?\d+)+)")
 
 
 def load(
@@ -65,7 +65,7 @@ def _read(file: Path) -> list[tuple[str, tuple[int, ...]]]:
     """(path, numbers) of each line; every line has as many numbers as the first."""
     listed: list[tuple[str, tuple[int, ...]]] = []
     for number, line in enumerate(read_lines(file), 1):
-        found = _LINE.fullmatch(line)
+        found = LINE.fullmatch(line)
         if found is None:
             raise ValueError(
                 f'{file} line {number} must be "path label" or "path 0 1 0 ...", got {line[:80]!r}'

@@ -4,6 +4,7 @@ from .backbone_hash import BackboneHash
 from .backbones import BACKBONES
 from .base import HashModel
 from .dsh import DSHNet
+from .inference import for_inference
 from .registry import NETWORKS, build
 from .released import load_released
 from .semicon import SEMICON, split_bits
@@ -21,6 +22,7 @@ __all__ = [
     "HashOutput",
     "SmallHashNet",
     "build",
+    "for_inference",
     "load",
     "load_released",
     "save",

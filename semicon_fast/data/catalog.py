@@ -1,0 +1,264 @@
+"""Images to encode, whatever holds them: files, folders, lists, tar shards, Parquet files."""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from .decode import BrokenFile, BrokenImageError, decode, decode_bytes
+from .folder import SUFFIXES
+from .trees import read_lines
+
+SHARDS = {".tar", ".parquet"}
+PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+# A label file of a sample, by the naming of WebDataset.
+LABEL_SUFFIX = ".cls"
+MAX_LABEL_BYTES = 4096
+
+
+class Entry(NamedTuple):
+    """One image. name: what a gallery calls it. file: what holds it, and `place` where in it:
+    () all of the file, (offset, bytes) in a tar file, (row group, row) in a Parquet file."""
+
+    name: str
+    label: str
+    file: str
+    place: tuple[int, ...] = ()
+
+    def image(self) -> Tensor:
+        """uint8 (3, H, W) RGB, as `decode` gives it. Raises BrokenImageError with the name."""
+        if not self.place:
+            return decode(self.file)
+        try:
+            return decode_bytes(self._content())
+        except BrokenImageError as error:
+            broken = [BrokenFile(self.name, file.cause) for file in error.broken]
+            raise BrokenImageError.of(broken) from error
+
+    def _content(self) -> bytes:
+        first, second = self.place
+        try:
+            if self.file.lower().endswith(".parquet"):
+                group = _row_group(self.file, first)
+                if second >= len(group):
+                    raise OSError(f"{self.file} has changed: it had a row {second}")
+                return group[second].as_py() or b""
+            with open(self.file, "rb") as file:
+                file.seek(first)
+                return file.read(second)
+        except OSError as error:
+            raise BrokenImageError.of([BrokenFile(self.name, str(error))]) from error
+
+
+def listed(paths: Sequence[str | os.PathLike[str]]) -> Iterator[Entry]:
+    """Images of each path, in its order, one after the other and never all in memory.
+
+    A folder: every image below it, sorted, its label the name of the image's folder; where it
+    holds no image, the shards below it. A .txt file: a path a line, below the list's folder, and
+    perhaps numbers as in `lists`, which are then the label. A .tar file: every image in it; the
+    label is the text of the sample's .cls file (WebDataset), else the folder. A .parquet file: the
+    column of image bytes, or of {bytes, path} (as Hugging Face writes it), and a column "label".
+    Any other file is an image.
+
+    Raises ValueError, when its turn comes, for what does not exist, holds no image or is damaged.
+    """
+    for given in map(Path, paths):
+        found = _below(given) if given.is_dir() else _in_file(given)
+        empty = True
+        for entry in found:
+            empty = False
+            yield entry
+        if empty:
+            looked = ", ".join(sorted(SUFFIXES | SHARDS))
+            raise ValueError(f"no image below {given} (looked for {looked})")
+
+
+def _below(folder: Path) -> Iterator[Entry]:
+    empty = True
+    for path in _walk(folder, SUFFIXES):
+        empty = False
+        yield _file(path)
+    if empty:
+        for path in _walk(folder, SHARDS):
+            yield from _in_file(path)
+
+
+def _walk(folder: Path, suffixes: set[str]) -> Iterator[Path]:
+    """Files below the folder in the order of their sorted paths; one folder is in memory at a
+    time."""
+    with os.scandir(folder) as found:
+        children = sorted((child.name, child.is_dir(follow_symlinks=False)) for child in found)
+    for name, is_folder in children:
+        if is_folder:
+            yield from _walk(folder / name, suffixes)
+        elif os.path.splitext(name)[1].lower() in suffixes:
+            yield folder / name
+
+
+def _in_file(path: Path) -> Iterator[Entry]:
+    name = path.name.lower()
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist")
+    if name.endswith(PACKED):
+        raise ValueError(f"{path} is compressed, so no image in it can be reached; unpack it first")
+    kinds = {".tar": _tar, ".parquet": _parquet, ".txt": _list}
+    yield from kinds.get(os.path.splitext(name)[1], _one)(path)
+
+
+def _one(path: Path) -> Iterator[Entry]:
+    yield _file(path)
+
+
+def _file(path: Path, label: str | None = None) -> Entry:
+    real = os.path.realpath(path)
+    return Entry(real, path.parent.name if label is None else label, real)
+
+
+def _list(path: Path) -> Iterator[Entry]:
+    from .lists import LINE
+
+    for line in read_lines(path):
+        found = LINE.fullmatch(line)
+        name, label = (found["path"], found["labels"].strip()) if found else (line, None)
+        yield _file(path.parent / name, label)
+
+
+def _tar(path: Path) -> Iterator[Entry]:
+    """Reads the headers alone, and the content of label files."""
+    real = os.path.realpath(path)
+    try:
+        with tarfile.open(real, "r:") as tar:
+            for sample in _samples(tar):
+                yield from _of_sample(real, tar, sample)
+    except (tarfile.TarError, OSError) as error:
+        raise ValueError(f"{path} is no whole tar file: {error}") from error
+
+
+def _samples(tar: tarfile.TarFile) -> Iterator[list[tarfile.TarInfo]]:
+    """Files that stand together and share their name up to the first dot."""
+    sample: list[tarfile.TarInfo] = []
+    for member in _members(tar):
+        if sample and _key(member.name) != _key(sample[0].name):
+            yield sample
+            sample = []
+        sample.append(member)
+    if sample:
+        yield sample
+
+
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    while (member := tar.next()) is not None:
+        # The module keeps every member it has seen, which nothing here needs.
+        tar.members.clear()
+        if member.isreg() and not member.issparse():
+            yield member
+
+
+def _key(name: str) -> str:
+    folder, base = posixpath.split(name)
+    return posixpath.join(folder, base.partition(".")[0])
+
+
+def _of_sample(
+    file: str, tar: tarfile.TarFile, sample: Iterable[tarfile.TarInfo]
+) -> Iterator[Entry]:
+    label, images = None, []
+    for member in sample:
+        suffix = posixpath.splitext(member.name)[1].lower()
+        if suffix in SUFFIXES:
+            images.append(member)
+        elif suffix == LABEL_SUFFIX and member.size <= MAX_LABEL_BYTES:
+            content = tar.extractfile(member)
+            assert content is not None
+            label = content.read().decode("utf-8", "replace").strip()
+    for member in images:
+        folder = posixpath.basename(posixpath.dirname(member.name))
+        name = f"{file}/{member.name.removeprefix('./')}"
+        yield Entry(name, folder if label is None else label, file, (member.offset_data, member.size))
+
+
+def _parquet(path: Path) -> Iterator[Entry]:
+    real = os.path.realpath(path)
+    opened = _opened(real)
+    names = opened.schema_arrow.names
+    label = next((name for name in ("label", "labels", "class") if name in names), None)
+    words = _class_names(opened, label)
+    number = 0
+    for group in range(opened.num_row_groups):
+        rows = opened.metadata.row_group(group).num_rows
+        labels = opened.read_row_group(group, [label])[label] if label else [None] * rows
+        for row in range(rows):
+            value = labels[row].as_py() if label else ""
+            text = words[value] if isinstance(value, int) and value < len(words) else value
+            yield Entry(f"{real}#{number}", "" if text is None else str(text), real, (group, row))
+            number += 1
+
+
+def _opened(file: str) -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ValueError(
+            f"{file} needs pyarrow, which is not installed: pip install 'semicon_fast[parquet]'"
+        ) from None
+    try:
+        return pyarrow.parquet.ParquetFile(file, memory_map=True)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{file} is no whole Parquet file: {error}") from error
+
+
+def _class_names(opened: Any, label: str | None) -> list[str]:
+    """Names of the numbers in the label column, where Hugging Face's metadata has them."""
+    try:
+        about = json.loads((opened.schema_arrow.metadata or {})[b"huggingface"])
+        return list(about["info"]["features"][label]["names"])
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
+@lru_cache(maxsize=1)
+def _row_group(file: str, group: int) -> Any:
+    """The image bytes of a row group."""
+    opened = _opened(file)
+    column = _image_column(file, opened.schema_arrow)
+    found = opened.read_row_group(group, [column])
+    for name in column.split("."):
+        found = found[name] if hasattr(found, "column_names") else _child(found, name)
+    return found
+
+
+def _child(column: Any, name: str) -> Any:
+    import pyarrow.compute
+
+    return pyarrow.compute.struct_field(column, name)
+
+
+def _image_column(file: str, schema: Any) -> str:
+    """The column of bytes, or "column.bytes". Raises ValueError where it is not plain which."""
+    from pyarrow import types
+
+    def binary(kind: Any) -> bool:
+        return types.is_binary(kind) or types.is_large_binary(kind)
+
+    found = [field.name for field in schema if binary(field.type)]
+    for field in schema:
+        if types.is_struct(field.type):
+            inner = [child.name for child in field.type if binary(child.type)]
+            found += [f"{field.name}.bytes"] if "bytes" in inner else []
+    named = [name for name in found if name.partition(".")[0] in ("image", "img", "jpg")]
+    chosen = named[:1] if named else found
+    if len(chosen) != 1:
+        raise ValueError(
+            f'{file} must have one column of image bytes, or one named "image"; it has '
+            f"{', '.join(found) or 'none'} among {', '.join(schema.names)}"
+        )
+    return chosen[0]
