@@ -24,8 +24,10 @@ MAY_IMPORT = {
     "metrics": {"search", "ops", "reference"},
     "viz": {"methods", "models", "layers", "data", "metrics", "search", "files"},
     "training": {"methods", "models", "data", "metrics", "search", "files", "distributed"},
+    "encoding": {"models", "data", "search", "files", "distributed"},
     "cli": {
         "training",
+        "encoding",
         "viz",
         "methods",
         "models",

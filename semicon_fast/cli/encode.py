@@ -1,17 +1,28 @@
 """`semicon-fast encode`: turn images into packed binary codes.
 
-Example: semicon-fast encode runs/cub-48 photos/ -o gallery
+Examples: semicon-fast encode runs/cub-48 photos/ -o gallery
+          semicon-fast encode runs/cub-48 photos/ -o gallery --resume
+          torchrun --nproc-per-node 8 -m semicon_fast encode runs/cub-48 shards/ -o gallery
 """
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import track
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    track,
+)
 
 from .common import choose_device, console, errors_as_sentences, help_of, model_file, print_json
 
@@ -26,61 +37,89 @@ def register(app: typer.Typer) -> None:
 @errors_as_sentences
 def encode(
     model: Annotated[Path, typer.Argument(help="A run's folder, or its model.safetensors.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Images, folders, lists (.txt), tar shards (.tar), .parquet files."),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
     on_broken: Annotated[
         str, typer.Option(help="error: stop at files that do not decode; skip: leave them out.")
     ] = "error",
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16, of the network.")] = "fp32",
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="torch.compile, with CUDA graphs on a device.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that decode; by default by the processors.")
+    ] = None,
+    part_size: Annotated[int, typer.Option(min=1, help="Images between two saves.")] = 512,
+    index: Annotated[bool, typer.Option("--index", help="Build the search index too.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an encoding that was stopped.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    from .. import models
-    from ..search.gallery import Gallery, images_below
+    from .. import distributed, models
+    from ..encoding import Options, encode_images
 
-    if output.exists() and not overwrite and (output.is_file() or any(output.iterdir())):
-        raise ValueError(f"{output} exists already; choose another folder or add --overwrite")
+    options = Options(batch_size, workers, precision, compiled, on_broken, part_size, index)
+    device = choose_device(device)
+    distributed.join("cuda" if device.startswith("cuda") else "cpu")
+    if device == "cuda" and distributed.world_size() > 1:
+        device = f"cuda:{distributed.local_rank()}"
     file = model_file(model)
-    paths, labels = images_below(images)
     network = models.load(file)
-    codes, kept, broken = encode_files(
-        network,
-        paths,
-        choose_device(device),
-        console(as_json),
-        batch_size=batch_size,
-        on_broken=on_broken,
-    )
-    info = {
+    about = {
         "model": str(file.resolve()),
         "model_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "network": network.config(),
         "bit_groups": {n: [s.start, s.stop] for n, s in network.bit_groups.items()},
-        "broken": broken,
+        "precision": precision,
     }
-    gallery = Gallery(
-        codes,
-        network.code_length,
-        [str(paths[i].resolve()) for i in kept],
-        [labels[i] for i in kept],
-        info,
-    )
-    gallery.save(output, overwrite=overwrite)
-    if as_json:
-        print_json(
-            {
-                "gallery": str(output),
-                "count": len(gallery),
-                "bits": gallery.bits,
-                "broken": broken,
-            }
+    out = console(as_json)
+    with _bar(out) as bar:
+        task = bar.add_task("encoding", total=None)
+        found = encode_images(
+            network,
+            images,
+            output,
+            about=about,
+            device=device,
+            options=options,
+            resume=resume,
+            overwrite=overwrite,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
+    if not distributed.is_main():
         return
-    out = console(False)
-    out.print(f"{output}: {len(gallery):,} images, codes of {gallery.bits} bits")
-    if broken:
-        out.print(f"left out {len(broken)} that did not decode, listed in gallery.json")
+    if as_json:
+        print_json({"gallery": str(output), **asdict(found)})
+        return
+    out.print(f"{output}: {found.count:,} images, codes of {found.bits} bits")
+    if found.broken:
+        out.print(f"left out {len(found.broken)} that did not decode, listed in gallery.json")
+
+
+def _bar(out: Console) -> Progress:
+    """Images done, of how many, and the time that is left; silent where no one watches."""
+    from .. import distributed
+
+    columns: Sequence[Any] = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TaskProgressColumn(show_speed=True),
+        TimeRemainingColumn(),
+    )
+    return Progress(
+        *columns,
+        console=out,
+        transient=True,
+        disable=not (out.is_terminal and distributed.is_main()),
+    )
 
 
 def encode_files(
@@ -97,14 +136,11 @@ def encode_files(
     Raises ValueError that names every broken file, unless `on_broken` is "skip".
     """
     from ..data.decode import BrokenImageError, decode
-    from ..data.transforms import from_config
+    from ..encoding import Runner
 
     if on_broken not in ("error", "skip"):
         raise ValueError(f'--on-broken must be "error" or "skip", got {on_broken!r}')
-    network.to(device).eval()
-    if network.preprocess is None:
-        raise ValueError("the model does not say how its images were prepared; train it again")
-    transform = from_config(network.preprocess)
+    runner = Runner(network, device)
     codes: list[np.ndarray] = []
     kept: list[int] = []
     broken: list[str] = []
@@ -117,8 +153,7 @@ def encode_files(
                 kept.append(position)
             except BrokenImageError as error:
                 broken += [f"{file.path} ({file.cause})" for file in error.broken]
-        if batch:
-            codes.append(network.encode(transform(batch).to(device)).cpu().numpy())
+        codes.append(runner(runner.transform.pixels(batch)))
     if broken and on_broken == "error":
         raise ValueError(
             f"{len(broken)} of {len(paths)} images do not decode: {'; '.join(broken)}. "

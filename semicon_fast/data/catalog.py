@@ -19,8 +19,8 @@ from .trees import read_lines
 
 SHARDS = {".tar", ".parquet"}
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-# A label file of a sample, by the naming of WebDataset.
-LABEL_SUFFIX = ".cls"
+# The label file of a sample: its name from the first dot on, as WebDataset has it.
+LABEL_EXTENSION = "cls"
 MAX_LABEL_BYTES = 4096
 
 
@@ -157,7 +157,7 @@ def _samples(tar: tarfile.TarFile) -> Iterator[list[tarfile.TarInfo]]:
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while (member := tar.next()) is not None:
         # The module keeps every member it has seen, which nothing here needs.
-        tar.members.clear()
+        tar.members.clear()  # type: ignore[attr-defined]
         if member.isreg() and not member.issparse():
             yield member
 
@@ -172,31 +172,33 @@ def _of_sample(
 ) -> Iterator[Entry]:
     label, images = None, []
     for member in sample:
-        suffix = posixpath.splitext(member.name)[1].lower()
-        if suffix in SUFFIXES:
+        extension = posixpath.basename(member.name).partition(".")[2].lower()
+        if posixpath.splitext(member.name)[1].lower() in SUFFIXES:
             images.append(member)
-        elif suffix == LABEL_SUFFIX and member.size <= MAX_LABEL_BYTES:
+        elif extension == LABEL_EXTENSION and member.size <= MAX_LABEL_BYTES:
             content = tar.extractfile(member)
             assert content is not None
             label = content.read().decode("utf-8", "replace").strip()
     for member in images:
-        folder = posixpath.basename(posixpath.dirname(member.name))
-        name = f"{file}/{member.name.removeprefix('./')}"
-        yield Entry(name, folder if label is None else label, file, (member.offset_data, member.size))
+        name = member.name.removeprefix("./")
+        folder = posixpath.basename(posixpath.dirname(name))
+        place = member.offset_data, member.size
+        yield Entry(f"{file}/{name}", folder if label is None else label, file, place)
 
 
 def _parquet(path: Path) -> Iterator[Entry]:
     real = os.path.realpath(path)
     opened = _opened(real)
+    _image_column(real, opened.schema_arrow)
     names = opened.schema_arrow.names
     label = next((name for name in ("label", "labels", "class") if name in names), None)
     words = _class_names(opened, label)
     number = 0
     for group in range(opened.num_row_groups):
         rows = opened.metadata.row_group(group).num_rows
-        labels = opened.read_row_group(group, [label])[label] if label else [None] * rows
+        labels = opened.read_row_group(group, [label])[label].to_pylist() if label else [""] * rows
         for row in range(rows):
-            value = labels[row].as_py() if label else ""
+            value = labels[row]
             text = words[value] if isinstance(value, int) and value < len(words) else value
             yield Entry(f"{real}#{number}", "" if text is None else str(text), real, (group, row))
             number += 1

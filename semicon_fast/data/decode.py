@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +15,10 @@ from torch import Tensor
 
 # Pillow's own warning level: a quarter of a gigabyte once decoded to RGB.
 MAX_PIXELS = 89_478_485
+# What `decode_bytes` takes from strangers. Pillow knows more, some of which start other programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+# A JPEG's scans each run over the whole image, at a few bytes a scan; cameras write up to a dozen.
+MAX_SCANS = 100
 
 
 class BrokenFile(NamedTuple):
@@ -44,15 +51,74 @@ def decode(path: str | os.PathLike[str]) -> Tensor:
     ignored (eight VegFru files have it). Raises BrokenImageError with the path and the cause.
     """
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            pixels = np.array(_to_rgb(_upright(image)))
+        return _decoded(path, None, MAX_PIXELS)
     except MemoryError:
         raise
     except Exception as error:  # decoders answer damaged bytes with a dozen kinds of exception
-        raise BrokenImageError.of([BrokenFile(os.fspath(path), _cause(path, error))]) from error
+        cause = _cause(error, MAX_PIXELS, _is_empty(path))
+        raise BrokenImageError.of([BrokenFile(os.fspath(path), cause)]) from error
+
+
+def decode_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Tensor:
+    """The content of an image file from anyone, as `decode` gives it: uint8 (3, H, W) RGB.
+
+    Of several frames or pages the first. Width and height are read from the header before a pixel
+    is decoded. Raises BrokenImageError with path "" and the cause for anything but `FORMATS`, for
+    more than `max_pixels`, and for a JPEG of more than `MAX_SCANS` scans.
+    """
+    with _broken_bytes(data, max_pixels):
+        return _decoded(io.BytesIO(data), FORMATS, max_pixels)
+
+
+def thumbnail(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> bytes:
+    """The image as a JPEG no wider and no higher than `side`, with nothing of its metadata.
+
+    Raises as `decode_bytes`.
+    """
+    with _broken_bytes(data, max_pixels):
+        with _opened(io.BytesIO(data), FORMATS, max_pixels) as image:
+            image.draft("RGB", (side, side))
+            small = _to_rgb(_upright(image))
+        small.thumbnail((side, side))
+        small.info.clear()
+        written = io.BytesIO()
+        small.save(written, "JPEG", quality=85)
+        return written.getvalue()
+
+
+@contextmanager
+def _broken_bytes(data: bytes, max_pixels: int) -> Iterator[None]:
+    """What a decoder raises as BrokenImageError."""
+    try:
+        yield
+    except Exception as error:
+        cause = _cause(error, max_pixels, not data)
+        broken = (BrokenFile("", cause),)
+        raise BrokenImageError(f"the image does not decode: {cause}", broken) from error
+
+
+def _decoded(
+    source: str | os.PathLike[str] | IO[bytes], formats: tuple[str, ...] | None, max_pixels: int
+) -> Tensor:
+    with _opened(source, formats, max_pixels) as image:
+        pixels = np.array(_to_rgb(_upright(image)))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+@contextmanager
+def _opened(
+    source: str | os.PathLike[str] | IO[bytes], formats: tuple[str, ...] | None, max_pixels: int
+) -> Iterator[Image.Image]:
+    """The image with its header read and found to be within bounds, its pixels not yet decoded."""
+    with Image.open(source, formats=formats) as image:
+        if image.width * image.height > max_pixels:
+            raise Image.DecompressionBombError
+        if isinstance(source, io.BytesIO) and image.format in ("JPEG", "MPO"):
+            # Within a scan a byte 0xFF is followed by 0 or by a restart marker.
+            scans = source.getvalue().count(b"\xff\xda")
+            if scans > MAX_SCANS:
+                raise ValueError(f"it has {scans} scans, more than {MAX_SCANS}")
+        yield image
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -77,16 +143,20 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _cause(path: str | os.PathLike[str], error: Exception) -> str:
+def _is_empty(path: str | os.PathLike[str]) -> bool:
+    try:
+        return os.path.getsize(path) == 0
+    except OSError:
+        return False
+
+
+def _cause(error: Exception, max_pixels: int, empty: bool) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return f"it has more than {MAX_PIXELS} pixels"
-    try:
-        if os.path.getsize(path) == 0:
-            return "the file is empty"
-    except OSError:
-        return str(error)
+        return f"it has more than {max_pixels} pixels"
+    if empty:
+        return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
         return "the file is not an image of a known format"
     return str(error) or type(error).__name__

@@ -148,7 +148,7 @@ def _numbered(batches: _Batches, numbers: range, workers: int) -> Iterator[Batch
         sampler=numbers,
         num_workers=workers,
         generator=torch.Generator(),
-        worker_init_fn=_leave_signals_to_the_main_process,
+        worker_init_fn=leave_signals_to_the_main_process,
     )
     for batch in made:
         if isinstance(batch, BrokenImageError):
@@ -156,7 +156,7 @@ def _numbered(batches: _Batches, numbers: range, workers: int) -> Iterator[Batch
         yield batch
 
 
-def _leave_signals_to_the_main_process(worker: int) -> None:
+def leave_signals_to_the_main_process(worker: int) -> None:
     # Ctrl-C reaches every process of a terminal, torchrun's SIGTERM every process of a session; a
     # dead worker would stop a save half-way. A second SIGTERM is meant for the worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -66,8 +66,21 @@ class Transform:
         at: int = 0,
         of: int | None = None,
     ) -> Tensor:
-        """images: uint8 (B, 3, H, W), or a list of uint8 (3, H, W) of any sizes.
+        """`normalised` of `pixels`: float32 (B, 3, size, size)."""
+        return self.normalised(self.pixels(images, generator, at=at, of=of))
 
+    def pixels(
+        self,
+        images: Tensor | Sequence[Tensor],
+        generator: Generator | None = None,
+        *,
+        at: int = 0,
+        of: int | None = None,
+    ) -> Tensor:
+        """What is cut out of the images, uint8 (B, 3, size, size): a quarter of what a network
+        takes, for the way to its device.
+
+        images: uint8 (B, 3, H, W), or a list of uint8 (3, H, W) of any sizes.
         at, of: the images are those from place `at` on of a batch of `of` images. Random numbers
         are drawn for all of that batch, so a picture is the same however the batch is cut.
         """
@@ -77,10 +90,15 @@ class Transform:
         if self.train and generator is not None:
             draws = self._draws(len(batch) if of is None else of, generator)
             mine = [numbers[at : at + len(batch)] for numbers in draws]
-            return self._normalised(self._augmented(batch, *mine))
-        if self.recipe in CROP_SCALE:
-            return self._normalised(_each(batch, self._centred))
-        return self._normalised(_each(batch, self._stretched))
+            return self._augmented(batch, *mine)
+        return _each(batch, self._centred if self.recipe in CROP_SCALE else self._stretched)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, 3, S, S) on any device -> float32 there, (p / 255 - mean) / std."""
+        mean = torch.tensor(self.mean).view(3, 1, 1)
+        std = torch.tensor(self.std).view(3, 1, 1)
+        scale, shift = (x.to(pixels.device) for x in (1 / (255 * std), mean / std))
+        return pixels.to(torch.float32).mul_(scale).sub_(shift)
 
     def _draws(self, count: int, generator: Generator) -> tuple[Tensor, ...]:
         """What `_augmented` takes: a row for each of `count` images, whatever the images are."""
@@ -117,11 +135,6 @@ class Transform:
         if tuple(images.shape[-2:]) == (self.size, self.size):
             return images
         return F.resize(images, [self.size, self.size], antialias=True)
-
-    def _normalised(self, images: Tensor) -> Tensor:
-        mean = torch.tensor(self.mean).view(3, 1, 1)
-        std = torch.tensor(self.std).view(3, 1, 1)
-        return images.to(torch.float32).mul_(1 / (255 * std)).sub_(mean / std)
 
 
 def build(

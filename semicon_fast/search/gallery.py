@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..files import sync_directory
-from .codes import check_codes
+from .codes import check_codes, code_bytes
 from .index import HammingIndex
 
 FORMAT = 1
@@ -50,44 +50,10 @@ class Gallery:
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Writes the folder beside its final place and renames it. Raises FileExistsError."""
-        target = Path(folder)
-        if target.exists() and not overwrite and (target.is_file() or any(target.iterdir())):
-            raise FileExistsError(f"{target} exists already; choose another folder or overwrite it")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
-            np.save(staging / "codes.npy", np.ascontiguousarray(self.codes))
-            with open(staging / "images.csv", "w", encoding="utf-8", newline="") as file:
-                rows = csv.writer(file)
-                rows.writerow(("id", "image", "label"))
-                rows.writerows(
-                    (i, *row) for i, row in enumerate(zip(self.images, self.labels, strict=True))
-                )
-            about = {"format": FORMAT, "bits": self.bits, "count": len(self), **self.info}
-            (staging / "gallery.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
-            staging.chmod(0o755)
-            self._put(staging, target)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
-
-    @staticmethod
-    def _put(staging: Path, target: Path) -> None:
-        """Renames staging to target; where that fails, an older target is back in its place."""
-        if not target.exists():
-            os.rename(staging, target)
-        else:
-            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-            try:
-                os.rename(target, aside / "old")
-                os.rename(staging, target)
-            except BaseException:
-                if (aside / "old").exists():
-                    (aside / "old").replace(target)
-                raise
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
-        sync_directory(target.parent)
+        check_free(folder, overwrite)
+        write_gallery(
+            folder, [(self.codes, self.images, self.labels)], self.bits, len(self), self.info
+        )
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> "Gallery":
@@ -125,6 +91,92 @@ class Gallery:
         index = HammingIndex(self.bits, bit_groups=self.bit_groups)
         index.add(np.ascontiguousarray(self.codes))
         return index
+
+
+Piece = tuple[np.ndarray, Sequence[str], Sequence[str]]
+
+
+def check_free(folder: str | os.PathLike[str], overwrite: bool) -> None:
+    """Raises FileExistsError where a gallery would replace something, unless `overwrite`."""
+    target = Path(folder)
+    if target.exists() and not overwrite and (target.is_file() or any(target.iterdir())):
+        raise FileExistsError(f"{target} exists already; choose another folder or overwrite it")
+
+
+def write_gallery(
+    folder: str | os.PathLike[str],
+    pieces: Iterable[Piece],
+    bits: int,
+    count: int,
+    info: dict[str, Any],
+    *,
+    index: bool = False,
+) -> None:
+    """Writes a gallery of `count` images, piece after piece, and puts it in place of `folder`.
+
+    pieces: (codes, images, labels), never all in memory. index: build the index file too.
+    Whatever happens, `folder` is what it was or the whole new gallery.
+    """
+    target = Path(folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        _write_pieces(staging, pieces, bits, count)
+        about = {"format": FORMAT, "bits": bits, "count": count, **info}
+        (staging / "gallery.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
+        if index:
+            built = HammingIndex(bits)
+            built.add(np.load(staging / "codes.npy"))
+            built.save(staging / "index.hamming")
+        for file in staging.iterdir():
+            with open(file, "rb") as written:
+                os.fsync(written.fileno())
+        staging.chmod(0o755)
+        _put(staging, target)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def _write_pieces(folder: Path, pieces: Iterable[Piece], bits: int, count: int) -> None:
+    shape = count, code_bytes(bits)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    number = 0
+    with (
+        open(folder / "codes.npy", "wb") as codes_file,
+        open(folder / "images.csv", "w", encoding="utf-8", newline="") as images_file,
+    ):
+        np.lib.format.write_array_header_1_0(codes_file, header)
+        rows = csv.writer(images_file)
+        rows.writerow(("id", "image", "label"))
+        for codes, images, labels in pieces:
+            check_codes(codes, bits, "codes")
+            codes_file.write(np.ascontiguousarray(codes).tobytes())
+            named = list(zip(images, labels, strict=True))
+            if len(named) != len(codes):
+                raise ValueError(f"a piece has {len(codes)} codes for {len(named)} images")
+            rows.writerows((number + i, *row) for i, row in enumerate(named))
+            number += len(named)
+    if number != count:
+        raise ValueError(f"pieces must hold {count} images in all, got {number}")
+
+
+def _put(staging: Path, target: Path) -> None:
+    """Renames staging to target; where that fails, an older target is back in its place."""
+    if not target.exists():
+        os.rename(staging, target)
+    else:
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+        try:
+            os.rename(target, aside / "old")
+            os.rename(staging, target)
+        except BaseException:
+            if (aside / "old").exists():
+                (aside / "old").replace(target)
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    sync_directory(target.parent)
 
 
 def open_index(folder: str | os.PathLike[str], gallery: Gallery) -> HammingIndex:

@@ -143,9 +143,13 @@ def test_broken_images_are_all_named_or_left_out(trained, photos, tmp_path):
     flat = " ".join(said.split())
     assert "2 of 3 images do not decode" in flat and "words.jpg" in flat and "empty.png" in flat
     assert not (tmp_path / "out").exists()
+    assert "add --resume --on-broken skip" in flat
+    said = run("encode", trained[0], tmp_path / "in", "-o", tmp_path / "out", code=2).stderr
+    assert "was begun" in said
     said = answer(
-        "encode", trained[0], tmp_path / "in", "-o", tmp_path / "out", "--on-broken", "skip"
-    )
+        "encode", trained[0], tmp_path / "in", "-o", tmp_path / "out", "--on-broken", "skip",
+        "--resume",
+    )  # fmt: skip
     assert said["count"] == 1 and len(said["broken"]) == 2
 
 

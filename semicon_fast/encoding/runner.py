@@ -1,0 +1,119 @@
+"""A network that turns pixels into packed codes as fast as a device allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.transforms import Transform, from_config
+from ..models import HashModel, HashOutput, for_inference
+from ..search.codes import code_bytes, pack_codes
+
+T = TypeVar("T")
+AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class _Started(NamedTuple):
+    """Codes and whether they are finite on their way to the host; `done` is None on the CPU."""
+
+    codes: Tensor
+    finite: Tensor
+    done: torch.cuda.Event | None
+
+
+class Runner:
+    """Pixels, uint8 (B, 3, S, S), to packed codes, uint8 (B, ceil(bits / 8)).
+
+    Args:
+        network: is copied, with BatchNorm folded in; it must say how its images were prepared.
+        device: "cpu", "cuda", "cuda:1" ...
+        precision: of the network: "fp32", or "bf16", "fp16" by autocast; what keeps float32 inside
+            autocast keeps it here.
+        compile: torch.compile for batches of the first one's size, with CUDA graphs on a device;
+            others take the network as it is.
+    """
+
+    def __init__(
+        self,
+        network: HashModel,
+        device: str | torch.device = "cpu",
+        *,
+        precision: str = "fp32",
+        compile: bool = False,
+    ) -> None:
+        if network.preprocess is None:
+            raise ValueError("the model does not say how its images were prepared; train it again")
+        if precision not in AUTOCAST:
+            raise ValueError(f"precision must be one of {', '.join(AUTOCAST)}, got {precision!r}")
+        self.device, self.bits = torch.device(device), network.code_length
+        self.transform: Transform = from_config(network.preprocess)
+        self._dtype = AUTOCAST[precision]
+        self._network = for_inference(network).to(self.device)
+        self._compiled: Callable[[Tensor], HashOutput] | None = None
+        self._compiled_for = 0
+        if compile:
+            mode = "reduce-overhead" if self.device.type == "cuda" else "default"
+            self._compiled = torch.compile(self._network, mode=mode, dynamic=False)
+
+    def __call__(self, pixels: Tensor) -> np.ndarray:
+        """Codes of one batch. Raises ValueError where the network's outputs are not finite."""
+        return self._finish(self._start(pixels))
+
+    def stream(self, batches: Iterable[tuple[Tensor, T]]) -> Iterator[tuple[np.ndarray, T]]:
+        """(pixels, anything) -> (codes, the same), in order.
+
+        On a device one batch is computed while the codes of the one before come back and the next
+        is made.
+        """
+        waiting: list[tuple[_Started, T]] = []
+        for pixels, rest in batches:
+            waiting.append((self._start(pixels), rest))
+            if len(waiting) > (self.device.type == "cuda"):
+                started, known = waiting.pop(0)
+                yield self._finish(started), known
+        for started, known in waiting:
+            yield self._finish(started), known
+
+    def _start(self, pixels: Tensor) -> _Started:
+        with torch.inference_mode():
+            if len(pixels) == 0:
+                empty = torch.empty(0, code_bytes(self.bits), dtype=torch.uint8)
+                return _Started(empty, torch.ones((), dtype=torch.bool), None)
+            pixels = pixels.to(self.device, non_blocking=True)
+            images = self.transform.normalised(pixels).to(memory_format=torch.channels_last)
+            with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
+                codes = self._forward(images).codes
+            # As bool: of numbers, pack_codes asks the device whether they are.
+            packed, finite = pack_codes(codes >= 0), torch.isfinite(codes).all()
+            if self.device.type != "cuda":
+                return _Started(packed, finite, None)
+            on_host = [_pinned(tensor) for tensor in (packed, finite)]
+            done = torch.cuda.Event()
+            done.record()
+            return _Started(on_host[0], on_host[1], done)
+
+    def _forward(self, images: Tensor) -> HashOutput:
+        if self._compiled is None:
+            return self._network(images)
+        self._compiled_for = self._compiled_for or len(images)
+        whole = len(images) == self._compiled_for
+        return self._compiled(images) if whole else self._network(images)
+
+    def _finish(self, started: _Started) -> np.ndarray:
+        if started.done is not None:
+            started.done.synchronize()
+        if not bool(started.finite):
+            raise ValueError(
+                "the network's outputs are not finite: its weights hold NaN or infinity, or "
+                "the precision is too low"
+            )
+        return started.codes.numpy()
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return host.copy_(tensor, non_blocking=True)

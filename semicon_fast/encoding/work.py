@@ -1,0 +1,167 @@
+"""What an encoding leaves on disk until it is whole: which images, and the parts that are done.
+
+    OUTPUT.parts/
+        catalog.jsonl           one image a line: name, label, file, place in it
+        manifest.json           what is encoded, by what, and where each part begins in the catalog
+        part-000000.safetensors codes of the images that decoded and their places in the part
+
+Every file is written beside its place and renamed. The catalog is made once, so that a part holds
+the same images whatever happens to their folders meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as serialise
+
+from ..data.catalog import Entry
+from ..files import atomic_write
+from ..search.codes import code_bytes
+
+FORMAT = 1
+
+
+class Part(NamedTuple):
+    """codes uint8 (n, bytes); kept int64 (n,), ascending places of their images in the part;
+    broken: what did not decode, and why."""
+
+    codes: np.ndarray
+    kept: np.ndarray
+    broken: list[str]
+
+
+class Work:
+    """The folder beside `output`. `manifest` is what `create` was given; a process reads it and
+    writes parts."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = Path(output)
+        self.folder = self.output.parent / f"{self.output.name}.parts"
+        self.manifest: dict[str, Any] = {}
+
+    @property
+    def exists(self) -> bool:
+        """Whether an encoding was begun here."""
+        return (self.folder / "manifest.json").is_file()
+
+    def create(self, entries: Iterable[Entry], what: dict[str, Any], part_images: int) -> None:
+        """Writes the catalog, then the manifest; what lay here before is gone."""
+        self.remove()
+        self.folder.mkdir(parents=True)
+        starts, count, position = [], 0, 0
+        with atomic_write(self.folder / "catalog.jsonl") as file:
+            for count, entry in enumerate(entries, 1):
+                if (count - 1) % part_images == 0:
+                    starts.append(position)
+                line = json.dumps(entry, ensure_ascii=True).encode() + b"\n"
+                position += file.write(line)
+        manifest = {"format": FORMAT, **what, "count": count, "part_images": part_images}
+        with atomic_write(self.folder / "manifest.json", "w") as file:
+            json.dump({**manifest, "starts": starts}, file)
+        self.open()
+
+    def open(self) -> None:
+        """Reads the manifest. Raises ValueError where it is damaged or newer than this version."""
+        path = self.folder / "manifest.json"
+        try:
+            self.manifest = json.loads(path.read_text("utf-8"))
+            if self.manifest["format"] > FORMAT:
+                raise ValueError(f"its format {self.manifest['format']} is newer than is read here")
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(f"{path} cannot be read: {error}") from error
+
+    def check(self, what: dict[str, Any]) -> None:
+        """Raises ValueError where the parts are of something else than `what`."""
+        for name, value in what.items():
+            then = self.manifest.get(name)
+            if then != json.loads(json.dumps(value)):
+                raise ValueError(
+                    f"{self.folder} holds an encoding with another {name}: {_short(then)} then, "
+                    f"{_short(value)} now; encode to another folder, or start again without "
+                    "--resume and with --overwrite"
+                )
+
+    @property
+    def parts(self) -> range:
+        """The numbers of the parts."""
+        return range(len(self.manifest["starts"]))
+
+    def images_in(self, part: int) -> int:
+        """How many images the catalog has for a part."""
+        size = self.manifest["part_images"]
+        return min(size, self.manifest["count"] - part * size)
+
+    def entries(self, part: int) -> tuple[Entry, ...]:
+        """The images of a part."""
+        start = self.manifest["starts"][part]
+        return _entries(self.folder / "catalog.jsonl", start, self.images_in(part))
+
+    def missing(self) -> list[int]:
+        """Parts that are not done."""
+        names = set(os.listdir(self.folder))
+        return [part for part in self.parts if _name(part) not in names]
+
+    def forget_broken(self) -> None:
+        """Parts that met a file that did not decode are missing again."""
+        for part in sorted(set(self.parts) - set(self.missing())):
+            if self.read(part).broken:
+                (self.folder / _name(part)).unlink()
+
+    def write(self, part: int, content: Part) -> None:
+        """Puts a finished part in its place."""
+        tensors = {"codes": np.ascontiguousarray(content.codes), "kept": content.kept}
+        with atomic_write(self.folder / _name(part)) as file:
+            file.write(serialise(tensors, {"broken": json.dumps(content.broken)}))
+
+    def read(self, part: int) -> Part:
+        """A finished part. Raises ValueError where the file is damaged."""
+        path = self.folder / _name(part)
+        try:
+            with safe_open(path, "numpy") as file:
+                broken = json.loads((file.metadata() or {})["broken"])
+                found = Part(file.get_tensor("codes"), file.get_tensor("kept"), broken)
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise ValueError(f"{path} is damaged ({error}); remove it and resume") from error
+        shape = len(found.kept), code_bytes(self.manifest["bits"])
+        if found.codes.shape != shape or len(found.kept) + len(broken) != self.images_in(part):
+            raise ValueError(f"{path} holds {found.codes.shape} codes for {shape[0]} images")
+        return found
+
+    def pieces(self) -> Iterator[tuple[np.ndarray, Sequence[str], Sequence[str]]]:
+        """(codes, names, labels) of every part, in order."""
+        for part in self.parts:
+            found, entries = self.read(part), self.entries(part)
+            kept = [entries[i] for i in found.kept.tolist()]
+            yield found.codes, [entry.name for entry in kept], [entry.label for entry in kept]
+
+    def remove(self) -> None:
+        """Takes the folder away, its manifest first: without it nothing was begun."""
+        (self.folder / "manifest.json").unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@lru_cache(maxsize=2)
+def _entries(catalog: Path, start: int, count: int) -> tuple[Entry, ...]:
+    with open(catalog, "rb") as file:
+        file.seek(start)
+        lines = [json.loads(line) for line in islice(file, count)]
+    return tuple(Entry(name, label, path, tuple(place)) for name, label, path, place in lines)
+
+
+def _name(part: int) -> str:
+    return f"part-{part:06}.safetensors"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

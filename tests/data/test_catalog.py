@@ -1,0 +1,132 @@
+"""Every way to hand over images lists the same images, and says what it cannot read."""
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from semicon_fast.data import BrokenImageError
+from semicon_fast.data.catalog import Entry, listed
+from semicon_fast.data.decode import decode
+
+
+def png(number):
+    file = io.BytesIO()
+    Image.fromarray(np.full((4, 5, 3), number, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def values(entries):
+    return [int(entry.image()[0, 0, 0]) for entry in entries]
+
+
+def write_tar(path, members):
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            about = tarfile.TarInfo(name)
+            about.size = len(content)
+            tar.addfile(about, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Names whose order as text differs from that of their parts."""
+    for number, name in enumerate(("a/2.png", "a b/1.PNG", "a/b/0.png", "c.png", "a.png")):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(number))
+    (tmp_path / "in" / "a" / "notes.md").write_text("no image")
+    return tmp_path / "in"
+
+
+def test_a_folder_is_walked_in_the_order_of_its_sorted_paths(folder):
+    found = list(listed([folder]))
+    wanted = sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".png")
+    assert [entry.name for entry in found] == [str(path.resolve()) for path in wanted]
+    assert [entry.label for entry in found] == [path.parent.name for path in wanted]
+    assert sorted(values(found)) == [0, 1, 2, 3, 4]
+    assert torch.equal(found[0].image(), decode(wanted[0]))
+
+
+def test_a_list_names_files_below_its_folder_and_perhaps_labels(folder):
+    (folder / "list.txt").write_text("a/2.png 3\n\na b/1.PNG\n")
+    found = list(listed([folder / "list.txt"]))
+    assert values(found) == [0, 1] and [entry.label for entry in found] == ["3", "a b"]
+
+
+def test_a_tar_file_gives_its_samples_with_their_labels(tmp_path):
+    members = [
+        ("0001.png", png(1)), ("0001.cls", b"7\n"), ("0001.json", b"{}"),
+        ("0002.seg.cls", b"8"), ("0002.png", png(2)), ("robin/0003.png", png(3)),
+        ("./0004.png", png(4)),
+    ]  # fmt: skip
+    shard = write_tar(tmp_path / "shard.tar", members)
+    found = list(listed([shard]))
+    assert values(found) == [1, 2, 3, 4]
+    assert [entry.label for entry in found] == ["7", "", "robin", ""]
+    assert [entry.name for entry in found[2:]] == [f"{shard}/robin/0003.png", f"{shard}/0004.png"]
+    assert list(listed([tmp_path])) == found
+
+
+@pytest.mark.parametrize("kind", ["bytes", "struct"])
+def test_a_parquet_file_gives_its_rows(tmp_path, kind):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    contents = [png(number) for number in range(5)]
+    column = [{"bytes": c, "path": "x"} for c in contents] if kind == "struct" else contents
+    about = {"info": {"features": {"label": {"names": ["wren", "robin"]}}}}
+    table = pyarrow.table(
+        {"id": list(range(5)), "image": column, "label": [0, 1, 1, None, 0]},
+    ).replace_schema_metadata({"huggingface": json.dumps(about)})
+    parquet.write_table(table, tmp_path / "rows.parquet", row_group_size=2)
+    found = list(listed([tmp_path / "rows.parquet"]))
+    assert values(found) == [0, 1, 2, 3, 4] and values(found[::-1]) == [4, 3, 2, 1, 0]
+    assert [entry.label for entry in found] == ["wren", "robin", "robin", "", "wren"]
+    assert found[3].name.endswith("rows.parquet#3")
+
+
+def test_a_parquet_file_must_say_which_column_holds_images(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    for name, columns in (("two", {"a": [b"x"], "b": [b"y"]}), ("none", {"label": [1]})):
+        parquet.write_table(pyarrow.table(columns), tmp_path / f"{name}.parquet")
+        with pytest.raises(ValueError, match="must have one column of image bytes"):
+            list(listed([tmp_path / f"{name}.parquet"]))
+    (tmp_path / "words.parquet").write_text("no parquet")
+    with pytest.raises(ValueError, match="no whole Parquet file"):
+        list(listed([tmp_path / "words.parquet"]))
+
+
+def test_what_cannot_be_listed_is_named(tmp_path, folder):
+    shard = write_tar(tmp_path / "cut.tar", [("1.png", png(1) * 40), ("2.png", png(2) * 40)])
+    shard.write_bytes(shard.read_bytes()[:2000])
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "packed.tar.gz").write_bytes(b"")
+    for path, sentence in (
+        (shard, "no whole tar file"),
+        (tmp_path / "empty", "no image below"),
+        (tmp_path / "packed.tar.gz", "is compressed"),
+        (tmp_path / "gone", "does not exist"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            list(listed([folder, path]))
+
+
+def test_broken_images_are_named_by_what_holds_them(tmp_path):
+    shard = write_tar(tmp_path / "s.tar", [("1.png", b""), ("2.png", b"words")])
+    for entry, cause in zip(listed([shard]), ("empty", "not an image"), strict=True):
+        with pytest.raises(BrokenImageError, match=cause) as caught:
+            entry.image()
+        assert caught.value.broken[0].path == entry.name
+    shard.unlink()
+    with pytest.raises(BrokenImageError, match="No such file"):
+        entry.image()
+    with pytest.raises(BrokenImageError, match="no such file"):
+        Entry("x", "", str(tmp_path / "x.png")).image()
