@@ -39,7 +39,7 @@ def join(device: str = "cpu") -> None:
 
     Does nothing without torchrun, or where the caller has joined them already.
     """
-    if not dist.is_available() or dist.is_initialized() or not dist.is_torchelastic_launched():
+    if _joined() or not launched():
         return
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     if device == "cuda":
@@ -47,6 +47,11 @@ def join(device: str = "cpu") -> None:
     with watched():
         dist.init_process_group(backend, timeout=PATIENCE)
     atexit.register(_leave)
+
+
+def launched() -> bool:
+    """Whether torchrun started this process, or it has been joined to others by the caller."""
+    return _joined() or (dist.is_available() and dist.is_torchelastic_launched())
 
 
 def rank() -> int:

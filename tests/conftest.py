@@ -1,8 +1,11 @@
-"""A headless Chromium, for the tests of what people see in a browser."""
+"""A headless Chromium, for tests of what people see in a browser, and several processes."""
 
 import base64
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -85,3 +88,28 @@ def browser(tmp_path_factory):
         yield Browser(driver)
     finally:
         driver.quit()
+
+
+@pytest.fixture
+def torchrun():
+    """Starts processes on this machine: `torchrun(processes, script, *arguments, restarts=0)`.
+
+    Gives the running torchrun, whose output and errors are text. What is left of it is stopped.
+    """
+    started = []
+
+    def start(processes, *arguments, restarts=0):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += ["--nproc-per-node", str(processes), "--max-restarts", str(restarts)]
+        here = str(Path(__file__).resolve().parent.parent)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": here}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        run = subprocess.Popen([*command, *map(str, arguments)], env=environment, **pipes)
+        started.append(run)
+        return run
+
+    yield start
+    for run in started:
+        if run.poll() is None:
+            run.terminate()
+            run.communicate(timeout=60)

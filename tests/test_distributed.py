@@ -3,26 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
 from semicon_fast import distributed
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def torchrun(processes, *arguments, **options):
-    """A running torchrun of so many processes on this machine, on a free port."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(processes), *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=environment, **pipes, **options)
 
 
 def test_alone_every_exchange_is_with_itself():
@@ -83,7 +69,7 @@ open(f"{sys.argv[1]}/{r}.json", "w").write(json.dumps(found))
 """
 
 
-def test_two_processes_exchange_what_they_have(tmp_path):
+def test_two_processes_exchange_what_they_have(torchrun, tmp_path):
     (tmp_path / "child.py").write_text(EXCHANGES)
     run = torchrun(2, tmp_path / "child.py", tmp_path)
     _, errors = run.communicate(timeout=120)
@@ -126,7 +112,7 @@ except d.ProcessLost as error:
 
 
 @pytest.mark.slow
-def test_a_killed_process_is_noticed_by_the_others(tmp_path):
+def test_a_killed_process_is_noticed_by_the_others(torchrun, tmp_path):
     (tmp_path / "child.py").write_text(LOSS)
     run = torchrun(2, tmp_path / "child.py", tmp_path)
     until = time.monotonic() + 60

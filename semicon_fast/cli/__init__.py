@@ -1,6 +1,7 @@
 """`semicon-fast`: train a hashing network, encode images, search and evaluate.
 
-One file a command. Exit codes: 0 done; 2 bad input, with one sentence on stderr; 130 interrupted.
+One file a command. Exit codes: 0 done; 1 another process of the run failed; 2 bad input,
+with one sentence on stderr; 130 interrupted.
 """
 
 from typing import Annotated

@@ -16,6 +16,7 @@ R = TypeVar("R")
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+OTHER_FAILED = 1
 
 
 def errors_as_sentences(command: Callable[P, R]) -> Callable[P, R]:
@@ -23,23 +24,41 @@ def errors_as_sentences(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        from .. import distributed
         from ..training import Interrupted
 
         try:
-            return command(*args, **kwargs)
+            with distributed.watched():
+                return command(*args, **kwargs)
         except Interrupted as stop:
-            _stderr().print(f"[yellow]stopped:[/yellow] {stop}", highlight=False)
+            if distributed.is_main():
+                _say("[yellow]stopped:[/yellow]", str(stop))
             raise typer.Exit(INTERRUPTED) from None
         except KeyboardInterrupt:
-            _stderr().print("[yellow]stopped[/yellow]")
+            _say("[yellow]stopped[/yellow]", "")
             raise typer.Exit(INTERRUPTED) from None
+        except distributed.OtherProcessFailed as failure:
+            # The process that failed speaks for itself; one that died cannot.
+            if distributed.is_main() or isinstance(failure, distributed.ProcessLost):
+                _say("[red]stopped:[/red]", str(failure))
+            raise typer.Exit(OTHER_FAILED) from None
         except (ValueError, TypeError, OSError) as error:
-            text = Console(stderr=True)
-            text.print("[red]error:[/red]", end=" ")
-            text.print(str(error), markup=False, highlight=False, soft_wrap=True)
+            _say("[red]error:[/red]", str(error))
             raise typer.Exit(BAD_INPUT) from None
 
     return run
+
+
+def _say(title: str, text: str) -> None:
+    """One sentence on stderr; a process that is not the first gives its number."""
+    from .. import distributed
+
+    out = _stderr()
+    if not distributed.is_main():
+        out.print(f"process {distributed.rank()}", end=" ", highlight=False)
+    out.print(title, end=" " if text else "\n")
+    if text:
+        out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def help_of(doc: str | None) -> str:

@@ -39,9 +39,12 @@ def evaluate(
     if run is not None and (queries or database):
         raise ValueError("give --run, or --queries and --database, not both")
     if run is not None:
+        from .. import distributed
         from ..training import evaluate_run
 
         result = evaluate_run(run, root=root, topk=topk, denominator=denominator)
+        if not distributed.is_main():
+            return
     elif queries is not None and database is not None:
         result = _galleries(queries, database, topk, denominator)
     else:

@@ -1,6 +1,8 @@
 """`semicon-fast train`: train a network from a preset, a configuration file, or both.
 
 Example: semicon-fast train --preset cub-48 --root CUB_200_2011 -o runs/cub-48
+
+Several processes: torchrun --nproc-per-node 4 -m semicon_fast train ...
 """
 
 from pathlib import Path
@@ -63,6 +65,7 @@ def train(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
+    from .. import distributed
     from ..training import Trainer, reporter
 
     changes = list(settings or [])
@@ -76,6 +79,8 @@ def train(
     result = Trainer(
         chosen, output=output, resume=resume, reporter=reporter.RichReporter(out)
     ).fit()
+    if not distributed.is_main():
+        return
     if as_json:
         print_json(result.to_dict())
     else:

@@ -10,6 +10,7 @@ the groups of `similarity.py`, S X = (1 + rho) R-sums of X - rho * (sum of X), s
 costs O(batch * k^2) once an iteration has its sums, and the n x N matrix is never there.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -31,6 +32,7 @@ class AsymmetricMethod(Method):
     codes: Tensor
     position: Tensor
     outputs: Tensor
+    fresh: Tensor
     rows: Tensor
     targets: Tensor
     target_norms: Tensor
@@ -97,6 +99,8 @@ class AsymmetricMethod(Method):
         ratio = positive / negative if negative else 0.0
         self.register_buffer("rows", rows)
         self.register_buffer("outputs", self.codes.new_zeros(len(rows), self.codes.shape[1]))
+        fresh = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+        self.register_buffer("fresh", fresh, persistent=False)
         self.register_buffer("ratio", sums.new_tensor(ratio))
         # S B by group, and the sum of the squares of a row of S.
         self.register_buffer("targets", (1 + ratio) * spread[:, 1:] - ratio * sums.sum(0))
@@ -126,6 +130,18 @@ class AsymmetricMethod(Method):
             "hash": scale * self.beta * square,
             "quantisation": scale * self.gamma * distance,
         }
+
+    def share(self, images: int, batch: int) -> float:
+        """The loss is a mean over images, or a sum where it is not normalised."""
+        return images / batch if self.normalise else 1.0
+
+    @torch.no_grad()
+    def exchange(self, total: Callable[[Tensor], Tensor]) -> None:
+        """An image's output comes from the one process that saw it since the last exchange."""
+        mine = self.outputs.where(self.fresh[:, None], 0.0)
+        found = total(torch.cat([mine, self.fresh[:, None].to(mine.dtype)], 1))
+        self.outputs.copy_(found[:, :-1].where(found[:, -1:] > 0, self.outputs))
+        self.fresh.fill_(False)
 
     @torch.no_grad()
     def end_iteration(self) -> None:
@@ -168,6 +184,7 @@ class AsymmetricMethod(Method):
         if not position.is_cuda and bool((position < 0).any()):
             raise ValueError("rows must be among those given to start_iteration")
         self.outputs[position] = codes.to(self.outputs.dtype)
+        self.fresh[position] = True
 
     def _groups(self) -> Groups:
         if self.groups is None:

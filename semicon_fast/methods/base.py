@@ -1,6 +1,6 @@
 """What a learning method is: outputs to loss, targets, and the update of the codes it learns."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -54,6 +54,20 @@ class Method(nn.Module):
         Called outside of autocast, with a float32 output.
         """
         raise NotImplementedError
+
+    def share(self, images: int, batch: int) -> float | None:
+        """What the loss of `images` >= 1 of a batch of `batch` images counts for in its loss, where
+        that is a weighted sum of losses of single images and draws no random number.
+
+        None, for losses of pairs and whatever else: with several processes each then takes the loss
+        of the whole batch, over outputs that are gathered from all.
+        """
+        return None
+
+    def exchange(self, total: "Callable[[Tensor], Tensor]") -> None:
+        """With several processes, after each epoch and before each checkpoint: makes equal on all
+        of them what each has learned of its own images. total: the sum over processes, collective.
+        """
 
     def end_iteration(self) -> None:
         """The update of the codes, after the last epoch of an outer iteration."""

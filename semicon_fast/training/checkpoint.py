@@ -110,13 +110,14 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
             shutil.rmtree(rest, ignore_errors=True)
     for path in reversed(present(folder)):
         try:
-            return _read(path)
+            return read(path)
         except (OSError, SafetensorError, ValueError, KeyError) as error:
             warn(f"checkpoint {path} is damaged ({error}); taking an older one")
     return None
 
 
-def _read(path: Path) -> Checkpoint:
+def read(path: Path) -> Checkpoint:
+    """The checkpoint in the folder `path`. Raises ValueError, OSError, ... for a damaged one."""
     state = json.loads((path / "state.json").read_text("utf-8"))
     if not isinstance(state, dict):
         raise ValueError("its state.json holds no object")

@@ -109,6 +109,9 @@ class RunConfig(Section):
     """Of the network in training, by autocast; losses and code updates are always float32 or
     more, evaluation is always float32."""
     channels_last: bool = False
+    batch_norm: Literal["process", "global"] = "process"
+    """Images that BatchNorm's statistics are taken over, of several processes: those that the
+    process has of a batch, or the whole batch, as one process would."""
     checkpoint_every: Literal["iteration", "epoch"] = "epoch"
 
 

@@ -15,11 +15,12 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from .. import data as datasets
-from .. import metrics, models
-from ..data import HashingData, ImageSet, Transform, evaluation_batches
+from .. import distributed, metrics, models
+from ..data import HashingData, ImageSet, Transform, batch_count, evaluation_batches
 from ..files import atomic_write
 from ..models import HashModel
-from ..search.codes import pack_codes
+from ..search.codes import code_bytes, pack_codes
+from .building import choose_device
 from .config import Config, DataConfig
 
 ASYMMETRIC = "asymmetric (learned database codes)"
@@ -49,14 +50,22 @@ def encode_set(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Packed codes of all images in order, uint8 (N, bytes) on the CPU."""
-    found = []
+    """Packed codes of all images in order, uint8 (N, bytes) on the CPU.
+
+    Several processes encode a part each and all of them get all codes; the batches are those of
+    one process, so an image's neighbours are too. progress(batches done) is called equally often
+    in each of them.
+    """
+    mine = distributed.share(batch_count(len(images), batch_size))
+    batches = evaluation_batches(images, transform, batch_size, workers, mine)
+    found = [torch.empty(0, code_bytes(model.code_length), dtype=torch.uint8)]
     device = next(model.parameters()).device
-    for batch in evaluation_batches(images, transform, batch_size, workers):
-        found.append(model.encode(batch.images.to(device)).cpu())
+    for done in range(int(distributed.largest(torch.tensor(len(mine))))):
+        if done < len(mine):
+            found.append(model.encode(next(batches).images.to(device)).cpu())
         if progress is not None:
-            progress(len(found))
-    return torch.cat(found)
+            progress(done + 1)
+    return distributed.gather(torch.cat(found))
 
 
 def database_codes(learned: Tensor, data: HashingData) -> Tensor | None:
@@ -155,6 +164,7 @@ def encoded_run(
 ) -> EncodedRun:
     """Loads what `Trainer` left in the folder `run` and encodes its query set and database.
 
+    On CUDA where there is one; processes that torchrun started encode a part each and get all.
     root: where the data set lies now; data: the data set itself. Raises ValueError when the
     folder holds no finished run.
     """
@@ -168,8 +178,11 @@ def encoded_run(
         config = config.model_copy(update={"data": place})
     data = load_data(config.data) if data is None else data
     model = models.load(folder / "model.safetensors", config.model.code_length)
-    codes = all_codes(model, data, config, _learned(folder / "codes.safetensors", data))
-    return EncodedRun(data, config, model, *codes)
+    device = choose_device("auto")
+    distributed.join(device.type)
+    learned = _learned(folder / "codes.safetensors", data)
+    codes = all_codes(model.to(device), data, config, learned)
+    return EncodedRun(data, config, model.cpu(), *codes)
 
 
 def evaluate_run(
@@ -182,6 +195,10 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """{"protocol", "evaluation": {way: figures, with "curve" and, of parts, "parts"}}."""
     found = encoded_run(run, root=root, data=data)
+    return distributed.on_main(lambda: _evaluated(found, topk, denominator))
+
+
+def _evaluated(found: EncodedRun, topk: int | None, denominator: str) -> dict[str, Any]:
     codes = Codes(found.queries, found.database, found.learned)
     result = figures(codes, found.data, found.bits, topk=topk, denominator=denominator, curve=True)
     if len(found.model.bit_groups) > 1:

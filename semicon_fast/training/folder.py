@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from .. import distributed
 from ..files import atomic_write
 from .checkpoint import Checkpoint, Position, save
 from .config import Config
@@ -16,12 +17,15 @@ from .resume import CHECKPOINTS, CONFIG, LOG, RESULT
 
 
 class Folder:
-    """What a run leaves at `path` as it goes on. Every line of the log goes to `reporter` too."""
+    """What a run leaves at `path` as it goes on. Every line of the log goes to `reporter` too.
+
+    Of several processes only process 0 writes; where it cannot, all fail.
+    """
 
     def __init__(self, path: Path, config: Config, reporter: Reporter) -> None:
         self.path, self.config, self.reporter = path, config, reporter
         self.saved: Path | None = None
-        self.commands = [command()]
+        self.commands = [_command()]
         self._lines, self._before, self._clock = 0, 0.0, time.monotonic()
         self._log: Log | None = None
 
@@ -34,11 +38,7 @@ class Folder:
 
     def open(self) -> None:
         """Makes the folder; cuts the log back to the lines that a checkpoint counted on."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._log = Log(self.path / LOG, self._lines)
-        if self.saved is None:
-            with atomic_write(self.path / CONFIG, "w") as file:
-                file.write(self.config.model_dump_json(indent=1) + "\n")
+        distributed.on_main(self._open)
 
     def close(self) -> None:
         self.reporter.close()
@@ -47,24 +47,40 @@ class Folder:
 
     def record(self, event: str, **values: Any) -> None:
         """A line of the log."""
-        seconds = round(self.seconds, 3)
-        self.reporter.record(self._opened.write(event, **values, seconds=seconds))
+        if self._log is not None:
+            seconds = round(self.seconds, 3)
+            self.reporter.record(self._log.write(event, **values, seconds=seconds))
 
     def save(self, at: Position, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """A checkpoint, with all lines of the log before it."""
-        self._opened.sync()
+        self.saved = Path(distributed.on_main(lambda: str(self._save(at, tensors, state))))
+
+    def finish(self, result: Result) -> None:
+        """result.json, after which nothing is left to do."""
+        distributed.on_main(lambda: self._finish(result))
+
+    def _open(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._log = Log(self.path / LOG, self._lines)
+        if self.saved is None:
+            with atomic_write(self.path / CONFIG, "w") as file:
+                file.write(self.config.model_dump_json(indent=1) + "\n")
+
+    def _save(self, at: Position, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
+        assert self._log is not None
+        self._log.sync()
         state = {
             "config": self.config.model_dump(mode="json"),
-            "log_lines": self._opened.lines,
+            "log_lines": self._log.lines,
             "seconds": self.seconds,
             "commands": self.commands,
             **state,
         }
-        self.saved = save(self.path / CHECKPOINTS, at, tensors, state)
+        return save(self.path / CHECKPOINTS, at, tensors, state)
 
-    def finish(self, result: Result) -> None:
-        """result.json, after which nothing is left to do."""
-        self._opened.sync()
+    def _finish(self, result: Result) -> None:
+        assert self._log is not None
+        self._log.sync()
         result.save(self.path / RESULT)
 
     @property
@@ -75,13 +91,16 @@ class Folder:
     @property
     def how_to_go_on(self) -> str:
         place = f"saved in {self.saved}" if self.saved else "nothing was saved yet"
-        return f"{place}; go on with: semicon-fast train --output {self.path} --resume"
+        how = f"semicon-fast train --output {self.path} --resume"
+        if distributed.world_size() > 1:
+            how += " (by torchrun as before, with any number of processes)"
+        return f"{place}; go on with: {how}"
 
     @property
     def last_good(self) -> str:
         return f"the last good checkpoint is {self.saved}" if self.saved else "none was saved yet"
 
-    @property
-    def _opened(self) -> Log:
-        assert self._log is not None
-        return self._log
+
+def _command() -> str:
+    processes = distributed.world_size()
+    return command() if processes == 1 else f"{command()} ({processes} processes)"

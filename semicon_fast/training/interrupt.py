@@ -3,11 +3,21 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import torch
+
+from .. import distributed
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# Seconds between two questions to the other processes, and places without one. torchrun kills
+# processes half a minute after it has asked them to end.
+ASK_EVERY = 1.0
+MOST_PLACES = 64
 
 
 class Interrupted(RuntimeError):
@@ -28,6 +38,36 @@ class Stop:
         """Raises StopRequested if a stop was asked for."""
         if self.requested:
             raise StopRequested
+
+
+class AgreedStop:
+    """One request among several processes: all stop at the same place, or none does.
+
+    They ask each other about once a second, and never less than at every 64th place: at each they
+    would wait for the slowest.
+    """
+
+    def __init__(self, stop: Stop) -> None:
+        self.stop = stop
+        self._places = self._left = 1
+        self._since = time.monotonic()
+
+    def check(self) -> None:
+        """Raises StopRequested in every process if a stop was asked for in one."""
+        if distributed.world_size() == 1:
+            self.stop.check()
+            return
+        self._left -= 1
+        if self._left > 0:
+            return
+        now = time.monotonic()
+        own = torch.tensor([self.stop.requested, (now - self._since) / self._places])
+        requested, seconds = distributed.largest(own).tolist()
+        self._since = now
+        self._places = self._left = max(1, min(MOST_PLACES, int(ASK_EVERY / max(seconds, 1e-6))))
+        if requested:
+            self.stop.requested = True
+            self.stop.check()
 
 
 @contextmanager

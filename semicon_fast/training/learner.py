@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import methods, models
+from .. import distributed, methods
 from ..data import (
     Batch,
     HashingData,
@@ -16,10 +16,13 @@ from ..data import (
     evaluation_batches,
     training_batches,
 )
-from ..data.seeds import generator, seed_of
-from ..models import HashModel, HashOutput
+from ..data.seeds import generator
+from ..models import HashOutput
+from . import parallel
+from .batch_norm import set_shared
+from .building import build_network, build_optimizer, choose_device
 from .checkpoint import Position
-from .config import Config, ModelConfig, OptimizerConfig
+from .config import Config
 from .schedule import pace
 from .state import (
     Tensors,
@@ -51,9 +54,15 @@ class Learner:
         self.method.to(self.device)
         self.optimizer, self._rates = build_optimizer(config.optimizer, self.model, self.method)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.run.precision == "fp16")
+        self.network: nn.Module = self.model
+        self._labels, self._alone = labels.to(self.device), False
         self._sums: dict[str, Tensor] = {}
         self._bad = torch.full((), -1, device=self.device)
         self._count, self._lr, self._place = 0, config.optimizer.lr, Position()
+
+    def spread(self) -> None:
+        """From here on with the other processes, if there are any."""
+        self.network = parallel.spread(self.model, self.config.run.batch_norm, self.device)
 
     def start_iteration(self, iteration: int, rows: Tensor) -> None:
         self.method.start_iteration(iteration, rows.to(self.device))
@@ -79,6 +88,7 @@ class Learner:
             start=at.batch,
             drop_last=self._drop_last(len(rows)),
             workers=run.workers,
+            part=(distributed.rank(), distributed.world_size()),
         )
         for position, batch in enumerate(batches, start=at.batch):
             self._place = at._replace(batch=position)
@@ -91,21 +101,28 @@ class Learner:
         Raises ValueError if a loss was not finite; last_good says which checkpoint is left.
         """
         self.check_finite(last_good)
-        means = {name: float(value / self._count) for name, value in self._sums.items()}
+        parallel.settle(self.model, self.method)
+        sums = parallel.summed(self._sums)
+        means = {name: float(value / self._count) for name, value in sums.items()}
         means["total"] = math.fsum(means.values())
         self._sums, self._count = {}, 0
         return means, self._lr
 
     def check_finite(self, last_good: str) -> None:
         """Raises ValueError if the loss of a batch since the last call was not finite."""
-        batch = int(self._bad)
-        if batch >= 0:
-            at = self._place
+        found = [batch for batch in distributed.everyone(int(self._bad)) if batch >= 0]
+        if found:
+            at, batch = self._place, min(found)
             raise ValueError(
                 f"the loss is not finite in iteration {at.iteration + 1}, epoch {at.epoch + 1}, "
                 f"batch {batch + 1}; {last_good}; a smaller optimizer.lr or run.precision=fp32 "
                 "may help"
             )
+
+    def end_iteration(self) -> None:
+        """The update of the codes: every process makes it, that of process 0 counts."""
+        self.method.end_iteration()
+        distributed.broadcast(list(self.method.state_dict().values()))
 
     def features(
         self, transform: Transform, batch_size: int, check: Callable[[], None]
@@ -124,20 +141,22 @@ class Learner:
             self.model.train()
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
-        """(tensors, JSON-able rest) of everything that learning depends on."""
+        """(tensors, JSON-able rest) of everything that learning depends on, of all processes."""
+        parallel.settle(self.model, self.method)
+        sums = parallel.summed(self._sums)
         moments, rest = optimizer_state(self.optimizer)
         tensors = {
             **prefixed("model", self.model.state_dict()),
             **prefixed("method", self.method.state_dict()),
             **prefixed("optimizer", moments),
             **prefixed("random", random_state(self.generators, self.device)),
-            **prefixed("sums", self._sums),
+            **prefixed("sums", sums),
         }
         return tensors, {
             "optimizer": rest,
             "scaler": self.scaler.state_dict(),
             "count": self._count,
-            "terms": list(self._sums),
+            "terms": list(sums),
         }
 
     def restore(self, tensors: Tensors, rest: dict[str, Any]) -> None:
@@ -149,32 +168,40 @@ class Learner:
         if rest["scaler"]:
             self.scaler.load_state_dict(rest["scaler"])
         sums = under("sums", tensors)
+        # The sums of all processes so far go on in one of them.
+        rest = rest if distributed.is_main() else {**rest, "terms": []}
         self._sums = {name: sums[name].to(self.device) for name in rest["terms"]}
         self._count = rest["count"]
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
         layout = torch.channels_last if self.config.run.channels_last else torch.contiguous_format
-        images = batch.images.to(self.device, non_blocking=True, memory_format=layout)
-        labels, rows = batch.labels.to(self.device), batch.rows.to(self.device)
+        images = batch.images
+        if len(images) == 0:
+            images = images.new_zeros(1, *images.shape[1:])
+        images = images.to(self.device, non_blocking=True, memory_format=layout)
+        alone = len(batch.whole) < distributed.world_size()
+        if alone != self._alone:
+            set_shared(self.model, not alone)
+            self._alone = alone
         dtype = AUTOCAST[self.config.run.precision]
         with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
-            output = self.model(images)
-        terms = self.method.loss(_float32(output), labels, rows)
-        loss = torch.stack([term.double() for term in terms.values()]).sum()
-        self._remember(terms, loss.detach())
+            output = self.network(images)
+        share = parallel.share_of_loss(self.method, _float32(output), batch, self._labels)
+        self._remember(share)
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(share.loss).backward()
+        parallel.average_gradients(self.method)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return {name: term.detach() for name, term in terms.items()}
+        return {name: term.detach() for name, term in share.terms.items()}
 
-    def _remember(self, terms: dict[str, Tensor], loss: Tensor) -> None:
+    def _remember(self, share: parallel.Share) -> None:
         """Sums and the first bad batch stay on the device: asking for them would stop it."""
-        for name, term in terms.items():
-            value = term.detach().double()
+        for name, term in share.terms.items():
+            value = term.detach().double() * share.weight
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._count += 1
-        bad = ~torch.isfinite(loss) & (self._bad < 0)
+        bad = ~torch.isfinite(share.loss.detach()) & (self._bad < 0)
         self._bad = torch.where(bad, self._place.batch, self._bad)
 
     def _drop_last(self, images: int) -> bool:
@@ -191,70 +218,6 @@ class Learner:
                 group["betas"] = (now.momentum, group["betas"][1])
             elif now.momentum is not None and group.get("momentum"):
                 group["momentum"] = now.momentum
-
-
-def choose_device(name: str) -> torch.device:
-    """ "auto" is CUDA where there is one. Raises ValueError for a device that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"run.device must be auto, cpu or cuda, got {name!r}") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"run.device must be auto, cpu or cuda, got {name!r}")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"run.device is {name!r}, but torch sees no CUDA device here")
-    return device
-
-
-def build_network(config: ModelConfig, seed: int) -> HashModel:
-    """The network with its starting weights. Raises ValueError for a start that does not fit."""
-    described = {"network": config.network, "code_length": config.code_length, **config.options}
-    network = models.build(described, seed=seed_of("weights", seed))
-    if config.start is None:
-        return network
-    start = models.load(config.start)
-    if start.network != config.network:
-        raise ValueError(
-            f"model.start {config.start} is a {start.network!r} network, not {config.network!r}"
-        )
-    if start.code_length == config.code_length:
-        network.load_state_dict(start.state_dict())
-        return network
-    extend = getattr(start, "extend", None)
-    if extend is None:
-        raise ValueError(
-            f"model.start {config.start} holds {start.code_length}-bit codes, not "
-            f"{config.code_length}; network {config.network!r} cannot be extended"
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of("weights", seed))
-        longer: HashModel = extend(config.code_length)
-    return longer
-
-
-def build_optimizer(
-    config: OptimizerConfig, model: HashModel, method: nn.Module
-) -> tuple[torch.optim.Optimizer, list[float]]:
-    """The optimiser of the network's and the method's parameters; learning rate of each group."""
-    groups = model.parameter_groups(config.weight_decay)
-    own = list(method.parameters())
-    if own:
-        groups.append({"params": own, "weight_decay": config.weight_decay, "lr_scale": 1.0})
-    rates = [config.lr * group.pop("lr_scale", 1.0) for group in groups]
-    for group, rate in zip(groups, rates, strict=True):
-        group["lr"] = rate
-    if config.name == "sgd":
-        if config.nesterov and not config.momentum:
-            raise ValueError("optimizer.nesterov needs an optimizer.momentum above 0")
-        return torch.optim.SGD(
-            groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov
-        ), rates
-    if config.name == "rmsprop":
-        return torch.optim.RMSprop(groups, lr=config.lr, momentum=config.momentum), rates
-    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    return kind(groups, lr=config.lr), rates
 
 
 def _float32(output: HashOutput) -> HashOutput:

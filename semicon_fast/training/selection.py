@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import metrics
+from .. import distributed, metrics
 from ..data import HashingData, ImageSet, Transform
 from ..models import HashModel
 from .config import Config
@@ -74,13 +74,16 @@ class Selection:
         way = SYMMETRIC if codes is None else ASYMMETRIC
         if codes is None:
             codes = self._encode(database, "the database")
-        figure = metrics.mean_average_precision(
-            self._encode(queries, "queries"),
-            codes,
-            queries.labels,
-            database.labels,
-            bits=self.config.model.code_length,
-            ties="expected",
+        asked, searched = self._encode(queries, "queries"), codes
+        figure = distributed.on_main(
+            lambda: metrics.mean_average_precision(
+                asked,
+                searched,
+                queries.labels,
+                database.labels,
+                bits=self.config.model.code_length,
+                ties="expected",
+            )
         )
         better = self.best is None or figure > self.best["mAP"]
         if better:

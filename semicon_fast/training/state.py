@@ -79,7 +79,9 @@ def own_settings(run: RunConfig) -> Iterator[None]:
         torch.set_num_threads(run.threads)
     try:
         # None stands for all GPUs: the run uses one, and forking many of them is slow.
-        with torch.random.fork_rng(devices=None if torch.cuda.device_count() <= 1 else [0]):
+        several = torch.cuda.device_count() > 1
+        own = [torch.cuda.current_device()] if several else None
+        with torch.random.fork_rng(devices=own):
             torch.manual_seed(run.seed)
             yield
     finally:

@@ -6,14 +6,15 @@ from typing import Any
 
 from torch import Tensor
 
-from .. import models
+from .. import distributed, models
 from ..data import HashingData
-from .checkpoint import Checkpoint, Position
+from .building import choose_device
+from .checkpoint import Checkpoint, Position, read
 from .config import Config
 from .evaluation import all_codes, figures, load_data, pack_learned, save_codes, transform_of
 from .folder import Folder
-from .interrupt import Interrupted, Stop, StopRequested, signals
-from .learner import Learner, choose_device
+from .interrupt import AgreedStop, Interrupted, Stop, StopRequested, signals
+from .learner import Learner
 from .reporter import Reporter
 from .result import Result, versions
 from .resume import RESULT, find, refuse_used
@@ -50,6 +51,7 @@ class Trainer:
         self.resume = resume
         self.reporter = reporter or Reporter()
         self.stop = stop or Stop()
+        self._agreed = AgreedStop(self.stop)
         self._given_data = data
 
     def fit(self) -> Result:
@@ -57,20 +59,25 @@ class Trainer:
 
         Raises:
             Interrupted: after Ctrl-C, SIGTERM or `stop`, with everything saved.
+            OtherProcessFailed: where another process has an error; ProcessLost: where it died.
             ValueError: a folder that holds a run already (without resume), a configuration or
                 data other than the checkpoint's, a loss that is not finite.
             OSError: a file that could not be written; the last checkpoint is untouched.
         """
-        choose_device(self.config.run.device)
-        found = None
-        if not self.resume:
-            refuse_used(self.output)
-        else:
-            found = find(self.output, self.config, self.reporter)
-            if (self.output / RESULT).is_file():
-                self.reporter.notice(f"{self.output} holds a finished run: nothing is left to do")
-                return Result.load(self.output / RESULT)
+        distributed.join(choose_device(self.config.run.device).type)
+        if not distributed.is_main():
+            self.reporter = Reporter()
         self.folder = Folder(self.output, self.config, self.reporter)
+        try:
+            with distributed.watched():
+                return self._fit()
+        except distributed.ProcessLost as lost:
+            raise distributed.ProcessLost(f"{lost}; {self.folder.how_to_go_on}") from lost
+
+    def _fit(self) -> Result:
+        finished, found = self._look()
+        if finished is not None:
+            return finished
         with own_settings(self.config.run), signals(self.stop):
             try:
                 self._prepare(found)
@@ -88,13 +95,32 @@ class Trainer:
             finally:
                 self.folder.close()
 
+    def _look(self) -> tuple[Result | None, Checkpoint | None]:
+        """The result of a finished run, or the checkpoint to go on from; process 0 decides."""
+        found: Checkpoint | None = None
+
+        def look() -> list[str]:
+            nonlocal found
+            if not self.resume:
+                refuse_used(self.output)
+                return ["new", ""]
+            found = find(self.output, self.config, self.reporter)
+            if (self.output / RESULT).is_file():
+                self.reporter.notice(f"{self.output} holds a finished run: nothing is left to do")
+                return ["finished", ""]
+            return ["new", ""] if found is None else ["found", str(found.path)]
+
+        state, path = distributed.on_main(look)
+        if state == "finished":
+            return Result.load(self.output / RESULT), None
+        if state == "found" and found is None:
+            found = read(Path(path))
+        return None, found
+
     def _prepare(self, found: Checkpoint | None) -> None:
         config = self.config
-        self.data = load_data(config.data) if self._given_data is None else self._given_data
-        if len(self.data.train) == 0 or len(self.data.query) == 0:
-            raise ValueError(f"data set {self.data.name} has no training images or no queries")
-        self.query_transform = transform_of(config.data, train=False)
-        self.learner = Learner(config, self.data, transform_of(config.data, train=True))
+        distributed.together(self._build)
+        self.learner.spread()
         self.selection = Selection(
             config, self.data, self.learner.model, self.query_transform, self._encoding
         )
@@ -111,9 +137,23 @@ class Trainer:
                 protocol=self.data.protocol,
                 selection=self.selection.sentence,
                 images=len(self.selection.kept),
+                processes=distributed.world_size(),
                 versions=versions(),
                 config=config.model_dump(mode="json"),
             )
+
+    def _build(self) -> None:
+        config, processes = self.config, distributed.world_size()
+        if config.schedule.batch_size < processes:
+            raise ValueError(
+                f"schedule.batch_size must be at least the number of processes, {processes}, got "
+                f"{config.schedule.batch_size}"
+            )
+        self.data = load_data(config.data) if self._given_data is None else self._given_data
+        if len(self.data.train) == 0 or len(self.data.query) == 0:
+            raise ValueError(f"data set {self.data.name} has no training images or no queries")
+        self.query_transform = transform_of(config.data, train=False)
+        self.learner = Learner(config, self.data, transform_of(config.data, train=True))
 
     def _restore(self, found: Checkpoint) -> None:
         """Puts everything in its place."""
@@ -153,9 +193,10 @@ class Trainer:
             self.at = self.at._replace(batch=done)
             if done % REPORT_EVERY == 0 or done == total:
                 self.learner.check_finite(self.folder.last_good)
-                self.reporter.step(done, f"loss {float(sum(terms.values())):.4f}")
+                if terms:
+                    self.reporter.step(done, f"loss {float(sum(terms.values())):.4f}")
             if done < total:
-                self.stop.check()
+                self._agreed.check()
         loss, lr = self.learner.end_epoch(self.folder.last_good)
         self.at = Position(at.iteration, at.epoch + 1)
         self.folder.record(
@@ -164,26 +205,26 @@ class Trainer:
         # The last epoch's checkpoint is that of the iteration.
         if config.run.checkpoint_every == "epoch" and self.at.epoch < config.schedule.epochs:
             self._save()
-        self.stop.check()
+        self._agreed.check()
 
     def _end_iteration(self) -> None:
         iteration = self.at.iteration
         if not self.at.updated:
-            self.learner.method.end_iteration()
+            self.learner.end_iteration()
             self.at = self.at._replace(updated=True)
         if self.selection.due(iteration):
             learned = pack_learned(self.learner.method.learned_codes)
             self.folder.record("evaluation", **self.selection.evaluate(iteration, learned))
         self.at = Position(iteration + 1)
         self._save()
-        self.stop.check()
+        self._agreed.check()
 
     def _feature_pass(self) -> None:
         """The pass over all training images that a method may ask for."""
         size = self.config.selection.batch_size
         if self.learner.method.wants_features(self.at.iteration):
             self.learner.method.take_features(
-                self.learner.features(self.query_transform, size, self.stop.check)
+                self.learner.features(self.query_transform, size, self._agreed.check)
             )
 
     def _finish(self) -> Result:
@@ -192,11 +233,9 @@ class Trainer:
         codes = all_codes(
             model, self.data, self.config, learned, self._encoding("queries and database")
         )
-        evaluation = figures(codes, self.data, bits)
+        evaluation = distributed.on_main(lambda: figures(codes, self.data, bits))
         model.preprocess = self.query_transform.config()
-        models.save(model, self.output / "model.safetensors")
-        if learned is not None:
-            save_codes(self.output / "codes.safetensors", learned, self.data.train.labels, bits)
+        distributed.on_main(lambda: self._keep(learned))
         result = Result(
             evaluation=evaluation,
             protocol=self.data.protocol,
@@ -215,13 +254,20 @@ class Trainer:
         self.folder.finish(result)
         return result
 
+    def _keep(self, learned: Tensor | None) -> None:
+        model = self.learner.model
+        models.save(model, self.output / "model.safetensors")
+        if learned is not None:
+            labels = self.data.train.labels
+            save_codes(self.output / "codes.safetensors", learned, labels, model.code_length)
+
     def _encoding(self, what: str) -> Any:
         """Progress of an encoding, which a signal may stop."""
         self.reporter.begin(f"encoding {what}", None)
 
         def step(done: int) -> None:
             self.reporter.step(done)
-            self.stop.check()
+            self._agreed.check()
 
         return step
 
