@@ -120,8 +120,8 @@ __device__ __forceinline__ unsigned match(unsigned value) { return __match_any_s
 
 // D = A B + C over 16 rows of A, 8 columns of B. Lane l has g = l / 4 and t = l % 4.
 //   d, c  {(g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1)}                      (row, column)
-// Both have 8 words of 32 bits along the inner dimension: for mma_b1 a word is 32 bits and the product
-// counts the bits that both have; for mma_s8 it is 4 signed bytes, the first in the lowest bits.
+// Both have 8 words of 32 bits along the inner dimension: for mma_b1 a word is 32 bits and the
+// product counts the bits that both have; for mma_s8 it is 4 signed bytes, the first in the lowest.
 //   a     {(row g, word t), (row g + 8, word t), (row g, word t + 4), (row g + 8, word t + 4)}
 //   b     {(column g, word t), (column g, word t + 4)}
 __device__ __forceinline__ void mma_b1(int (&d)[4], const uint4& a, const uint2& b,

@@ -1,10 +1,10 @@
-// Exact Hamming search over packed codes on a CUDA device: what ../hamming.h has for the CPU, with the
-// same answers in the same order. Nothing here knows torch, and this header needs no CUDA header.
+// Exact Hamming search over packed codes on a CUDA device: what ../hamming.h has for the CPU, with
+// the same answers in the same order. Nothing here knows torch or needs a CUDA header.
 //
-// Every pointer (codes, groups, results) is to memory of the device that is current when a function is
-// called. A function puts work on a stream and returns; nothing here waits for the device, and every
-// function can be captured in a CUDA graph. What the runtime refuses is a std::runtime_error. Codes may
-// have any stride >= 0 and any alignment. Arguments are not checked.
+// Every pointer (codes, groups, results) is to memory of the device that is current when a function
+// is called. A function puts work on a stream and returns; nothing here waits for the device, and
+// every function can be captured in a CUDA graph. What the runtime refuses is a std::runtime_error.
+// Codes may have any stride >= 0 and any alignment. Arguments are not checked.
 #pragma once
 
 #include <cstddef>
@@ -80,8 +80,9 @@ void topk(const Context& context, const Codes& queries, const Codes& database, i
 void histogram(const Context& context, const Codes& queries, const Codes& database,
                int64_t* counts);
 
-// Groups in the device's memory, where nobody has checked them: an index that is out of range is
-// never followed, and what it would have meant is left out.
+// Groups in the device's memory, where nobody has checked them. A group that there is not has no
+// members. Members that are out of range or do not ascend are never followed, but what comes of
+// their group is then undefined.
 struct DeviceGroups {
   Groups lists;
   int64_t count;  // lims has one more
@@ -102,9 +103,9 @@ void range_count(const Context& context, const Codes& queries, const Codes& data
 void range_write(const Context& context, const Codes& queries, const Codes& database,
                  int64_t radius, const int64_t* lims, int32_t* distances, int64_t* positions);
 
-// The inner loop alone, for benchmarks: compares codes in shared memory with queries in registers,
-// `iterations` times a block, where no pair is wanted -> how many pairs. path: kPopcount, kBinary or
-// kInt8.
+// The limit that the inner loop sets, for benchmarks: compares 256 queries with one code that
+// stands for many, 1024 * iterations a block, where no pair is wanted -> how many pairs. path: kPopcount,
+// kBinary or kInt8.
 double compare_only(const Context& context, Path path, int64_t bytes, int64_t iterations);
 
 }  // namespace semicon_fast::cuda

@@ -1,0 +1,109 @@
+// Histograms, ranks and balls: all codes are counted, then, where that is asked for, placed.
+#include "stages.h"
+
+namespace semicon_fast::cuda {
+namespace {
+
+// Calls visit(first, jobs, packed, counts) for the queries, as many at a time as fit. `sets` of
+// counts are wanted; counts points to them all.
+template <class Visit>
+void for_groups(const Context& context, const Rows& queries, int64_t codes, int sets,
+                Visit&& visit) {
+  const Workspace workspace(context);
+  const int width = 8 * queries.bytes + 1;
+  const int64_t room = std::max(context.settings.workspace / 2 / 8 / width / sets,
+                                least_chunks(codes));
+  const Jobs all = jobs_for(context, queries.count, codes, room);
+  auto* const counts = workspace.take<int64_t>(sets * all.count * all.chunks * width);
+  auto* const words = workspace.take<uint32_t>(all.count * 4 * queries.quads);
+  for (int64_t first = 0; first < queries.count; first += all.count) {
+    Jobs jobs = all;
+    jobs.count = std::min(all.count, queries.count - first);
+    pack(context, slice(queries, first, jobs.count), 1, jobs.count, words);
+    visit(first, jobs, Packed{words, jobs.count}, counts);
+  }
+}
+
+DeviceGroups from(DeviceGroups groups, int64_t first) {
+  groups.lists.of += first;
+  return groups;
+}
+
+}  // namespace
+
+void histogram(const Context& context, const Codes& queries, const Codes& database,
+               int64_t* counts) {
+  if (queries.count == 0) return;
+  const Rows codes = rows_of(database);
+  const int width = 8 * codes.bytes + 1;
+  for_groups(context, rows_of(queries), codes.count, 1,
+             [&](int64_t first, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
+               count_codes(context, jobs, packed, codes, chunks);
+               sum_counts(context, jobs, width, chunks, width, jobs.chunks, counts + first * width);
+             });
+}
+
+void group_histogram(const Context& context, const Codes& queries, const Codes& database,
+                     const DeviceGroups& groups, int64_t* counts) {
+  if (queries.count == 0) return;
+  const Rows codes = rows_of(database);
+  const int width = 8 * codes.bytes + 1;
+  for_groups(context, rows_of(queries), codes.count, 1,
+             [&](int64_t first, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
+               count_members(context, jobs, packed, codes, from(groups, first), chunks);
+               sum_counts(context, jobs, width, chunks, width, jobs.chunks, counts + first * width);
+             });
+}
+
+void ranks(const Context& context, const Codes& queries, const Codes& database,
+           const DeviceGroups& groups, int64_t* ranks) {
+  if (queries.count == 0) return;
+  const Rows codes = rows_of(database);
+  const int width = 8 * codes.bytes + 1;
+  auto* const lims = Workspace(context).take<int64_t>(queries.count + 1);
+  fill(context, reinterpret_cast<uint32_t*>(lims), 2, 0);
+  group_sizes(context, groups, queries.count, lims + 1);
+  accumulate(context, lims + 1, queries.count);
+  for_groups(context, rows_of(queries), codes.count, 2,
+             [&](int64_t first, const Jobs& jobs, const Packed& packed, int64_t* places) {
+               const DeviceGroups some = from(groups, first);
+               int64_t* const member_places = places + jobs.count * jobs.chunks * width;
+               count_codes(context, jobs, packed, codes, places);
+               count_members(context, jobs, packed, codes, some, member_places);
+               counts_to_places(context, jobs, width, places);
+               counts_to_places(context, jobs, width, member_places);
+               place_members(context, jobs, packed, codes, some, places, member_places,
+                             lims + first, ranks);
+             });
+}
+
+void range_count(const Context& context, const Codes& queries, const Codes& database,
+                 int64_t radius, int64_t* lims) {
+  fill(context, reinterpret_cast<uint32_t*>(lims), 2, 0);
+  if (queries.count == 0) return;
+  const Rows codes = rows_of(database);
+  const int width = 8 * codes.bytes + 1;
+  const int64_t near = std::min<int64_t>(radius + 1, width);
+  for_groups(context, rows_of(queries), codes.count, 1,
+             [&](int64_t first, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
+               count_codes(context, jobs, packed, codes, chunks);
+               sum_counts(context, jobs, width, chunks, 1, near * jobs.chunks, lims + 1 + first);
+             });
+  accumulate(context, lims + 1, queries.count);
+}
+
+void range_write(const Context& context, const Codes& queries, const Codes& database, int64_t,
+                 const int64_t* lims, int32_t* distances, int64_t* positions) {
+  if (queries.count == 0) return;
+  const Rows codes = rows_of(database);
+  const int width = 8 * codes.bytes + 1;
+  for_groups(context, rows_of(queries), codes.count, 1,
+             [&](int64_t first, const Jobs& jobs, const Packed& packed, int64_t* places) {
+               count_codes(context, jobs, packed, codes, places);
+               counts_to_places(context, jobs, width, places);
+               place_codes(context, jobs, packed, codes, places,
+                           {0, lims + first, distances, positions});
+             });
+}
+
+}  // namespace semicon_fast::cuda

@@ -1,0 +1,119 @@
+// Codes as 32-bit words, four at a time, whatever their stride and alignment.
+#pragma once
+
+#include <algorithm>
+#include <type_traits>
+
+#include "device.cuh"
+
+namespace semicon_fast::cuda {
+
+constexpr int kWarp = 32;
+
+struct Rows {
+  const uint8_t* data;
+  int64_t count, stride;
+  int bytes;
+  int quads;  // of four words: (bytes + 15) / 16
+  int align;  // of every row: 16, 8, 4 or 1
+};
+
+inline Rows rows_of(const Codes& codes) {
+  const auto bits = reinterpret_cast<uintptr_t>(codes.data) | static_cast<uintptr_t>(codes.stride);
+  const int align = bits % 16 == 0 ? 16 : bits % 8 == 0 ? 8 : bits % 4 == 0 ? 4 : 1;
+  return {codes.data,        codes.count, codes.stride, static_cast<int>(codes.bytes),
+          static_cast<int>((codes.bytes + 15) / 16), align};
+}
+
+inline Rows slice(Rows rows, int64_t first, int64_t count) {
+  rows.data += first * rows.stride;
+  rows.count = count;
+  return rows;
+}
+
+__device__ __forceinline__ uint32_t load_word(const uint8_t* from, int left, int align) {
+  if (align >= 4 && left >= 4) return load<uint32_t>(from);
+  uint32_t word = 0;
+  for (int i = 0; i < 4 && i < left; ++i) word |= uint32_t{from[i]} << (8 * i);
+  return word;
+}
+
+// Words 4 * quad to 4 * quad + 3 of a code; zeros after its end.
+__device__ __forceinline__ uint4 load_quad(const Rows& rows, int64_t row, int quad) {
+  const uint8_t* const from = rows.data + row * rows.stride + 16 * quad;
+  const int left = rows.bytes - 16 * quad;
+  if (rows.align == 16 && left >= 16) return load<uint4>(from);
+  if (rows.align >= 8 && left == 8) {
+    const uint2 half = load<uint2>(from);
+    return {half.x, half.y, 0, 0};
+  }
+  return {load_word(from, left, rows.align), load_word(from + 4, left - 4, rows.align),
+          load_word(from + 8, left - 8, rows.align), load_word(from + 12, left - 12, rows.align)};
+}
+
+__device__ __forceinline__ int differing(const uint4& a, const uint4& b) {
+  return __popc(a.x ^ b.x) + __popc(a.y ^ b.y) + __popc(a.z ^ b.z) + __popc(a.w ^ b.w);
+}
+
+// A packed code (4 * quads words, zeros after its end) held against rows: 2, 4 or 8 words in
+// registers, or (kWords = 0) any number, where they are.
+template <int kWords>
+struct Query {
+  uint32_t words[kWords];
+
+  __device__ __forceinline__ void read(const uint32_t* packed, int) {
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) words[i] = packed[i];
+  }
+  __device__ __forceinline__ int distance(const uint4& quad, int first) const {
+    int sum = __popc(quad.x ^ words[first]) + __popc(quad.y ^ words[first + 1]);
+    if constexpr (kWords > 2) {
+      sum += __popc(quad.z ^ words[first + 2]) + __popc(quad.w ^ words[first + 3]);
+    }
+    return sum;
+  }
+  __device__ __forceinline__ int distance(const Rows& rows, int64_t row) const {
+    int sum = 0;
+#pragma unroll
+    for (int quad = 0; quad < (kWords + 3) / 4; ++quad) {
+      sum += distance(load_quad(rows, row, quad), 4 * quad);
+    }
+    return sum;
+  }
+};
+
+template <>
+struct Query<0> {
+  const uint32_t* words;
+  int quads;
+
+  __device__ __forceinline__ void read(const uint32_t* packed, int count) {
+    words = packed;
+    quads = count;
+  }
+  __device__ __forceinline__ int distance(const Rows& rows, int64_t row) const {
+    int sum = 0;
+    for (int quad = 0; quad < quads; ++quad) {
+      sum += differing(load_quad(rows, row, quad), load<uint4>(words + 4 * quad));
+    }
+    return sum;
+  }
+};
+
+// Calls f with the number of words to hold in registers, as a constant.
+template <class F>
+void with_words(int bytes, F&& f) {
+  if (bytes <= 8) return f(std::integral_constant<int, 2>{});
+  if (bytes <= 16) return f(std::integral_constant<int, 4>{});
+  if (bytes <= 32) return f(std::integral_constant<int, 8>{});
+  return f(std::integral_constant<int, 0>{});
+}
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Blocks of `threads` for `items`, but no more than `most`: kernels go on by their grid's size.
+inline unsigned grid_for(int64_t items, int64_t threads, int64_t most = int64_t{1} << 30) {
+  return static_cast<unsigned>(std::clamp<int64_t>(ceil_div(items, threads), 1, most));
+}
+
+}  // namespace semicon_fast::cuda
