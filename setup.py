@@ -64,6 +64,7 @@ setup(
     package_dir={"semicon_fast.kernels": "kernels", "semicon_fast.csrc": "csrc"},
     package_data={
         "semicon_fast": ["py.typed"],
+        "semicon_fast.report": ["page.html", "page.css"],
         "semicon_fast.csrc": ["*.cpp", "*.h", "*.md", "cuda/*"],
     },
     **ahead_of_time(),

@@ -25,7 +25,9 @@ MAY_IMPORT = {
     "viz": {"methods", "models", "layers", "data", "metrics", "search", "files"},
     "training": {"methods", "models", "data", "metrics", "search", "files", "distributed"},
     "encoding": {"models", "data", "search", "files", "distributed"},
+    "report": {"training", "viz", "models", "data", "search", "files"},
     "cli": {
+        "report",
         "training",
         "encoding",
         "viz",

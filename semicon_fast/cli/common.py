@@ -95,6 +95,17 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     return result
 
 
+def facts_of(result: dict[str, Any]) -> dict[str, Any]:
+    """What a page says below its figures: command, versions, time, selection."""
+    versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
+    facts = {"command": result["command"], "versions": versions}
+    if "seconds" in result:
+        facts["training"] = f"{result['seconds'] / 60:.1f} minutes"
+        words = (f"{name}: {value}" for name, value in result["selection"].items())
+        facts["selection"] = "; ".join(words)
+    return facts
+
+
 def model_file(given: Path) -> Path:
     """A run's folder or a model file. Raises ValueError where neither is there."""
     if given.is_dir():

@@ -5,14 +5,18 @@ searches and evaluates, and does the same with shuffled labels as a control.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from .common import console, errors_as_sentences, help_of, print_json, table
+from .common import console, errors_as_sentences, facts_of, help_of, print_json, table
 
-QUERIES, HITS = 6, 10
+if TYPE_CHECKING:
+    from ..report import Examples, Page
+    from ..training import EncodedRun
+
+COLUMNS = ("trained on", "database codes", "mAP", "precision within radius 2")
 
 
 def register(app: typer.Typer) -> None:
@@ -31,71 +35,70 @@ def demo(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped demo.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    from ..training import presets
+    from .. import report
+    from ..training import encoded_run, presets
+    from ..viz import save_figure
 
     out = console(as_json)
     chosen = presets.preset(preset)
     out.print(f"[bold]1[/bold]  training {preset} in {output / 'run'}", highlight=False)
-    runs = {"SEMICON": _train(chosen, output / "run", resume, out)}
+    result, finished = _train(chosen, output / "run", resume, out)
+    runs = {"SEMICON": result}
     if control:
         out.print("[bold]2[/bold]  the same with shuffled labels, as a control", highlight=False)
         shuffled = chosen.override(["data.options.shuffle_labels=true"])
-        runs["shuffled labels"] = _train(shuffled, output / "control", resume, out)
-    picture = _picture(output / "run", output / "retrieval.png")
+        runs["shuffled labels"] = _train(shuffled, output / "control", resume, out)[0]
+    run = finished if finished is not None else encoded_run(output / "run")
+    examples = report.of_run(run)
+    picture = save_figure(report.pictures.grid_picture(run, examples), output / "retrieval.png")
+    page = report.write(_page(run, examples, runs), output / "report.html")
     if as_json:
-        print_json({"runs": runs, "picture": str(picture)})
+        print_json({"runs": runs, "picture": str(picture), "report": str(page)})
         return
     _report(out, runs)
     out.print(f"\nqueries and their nearest images: [bold]{picture}[/bold]", highlight=False)
+    out.print(f"all of it on one page: [bold]{page}[/bold]", highlight=False)
 
 
-def _train(config: Any, folder: Path, resume: bool, out: Console) -> dict[str, Any]:
+def _train(
+    config: Any, folder: Path, resume: bool, out: Console
+) -> tuple[dict[str, Any], "EncodedRun | None"]:
     from ..training import Trainer, reporter
 
     trainer = Trainer(config, output=folder, resume=resume, reporter=reporter.RichReporter(out))
-    return trainer.fit().to_dict()
+    return trainer.fit().to_dict(), trainer.encoded
 
 
-def _report(out: Console, runs: dict[str, dict[str, Any]]) -> None:
-    rows = [
+def _rows(runs: dict[str, dict[str, Any]]) -> list[tuple[str, str, float, float]]:
+    return [
         (name, way, figures["mAP"], figures["precision_within_radius_2"])
         for name, result in runs.items()
         for way, figures in result["evaluation"].items()
     ]
-    first = next(iter(runs.values()))
-    columns = ("trained on", "database codes", "mAP", "precision within radius 2")
-    out.print()
-    out.print(table(first["protocol"], columns, rows))
 
 
-def _picture(run: Path, path: Path) -> Path:
-    """The first queries of different classes and their nearest database images."""
-    from ..search import HammingIndex
-    from ..training import encoded_run
-    from ..viz import retrieval_grid, save_figure
+def _page(run: "EncodedRun", examples: "Examples", runs: dict[str, dict[str, Any]]) -> "Page":
+    from .. import report
+    from ..training import evaluate_encoded
 
-    codes = encoded_run(run)
-    data = codes.data
-    index = HammingIndex(codes.bits)
-    index.add(codes.database)
-    chosen = _one_a_class(data.query.labels.tolist())
-    distances, ids = index.search(codes.queries[chosen], HITS)
-    figure = retrieval_grid(
-        [data.query.image(i) for i in chosen],
-        [[data.database.image(int(j)) for j in row] for row in ids],
-        distances.tolist(),
-        [
-            [bool(data.database.labels[int(j)] == data.query.labels[i]) for j in row]
-            for i, row in zip(chosen, ids, strict=True)
-        ],
-        query_names=[data.query.classes[int(data.query.labels[i])] for i in chosen],
-        title=f"{data.name}, {codes.bits} bits: queries and their {HITS} nearest images",
+    result = runs["SEMICON"]
+    sentences = ["Trained on generated birds whose classes differ in single parts."]
+    if len(runs) > 1:
+        sentences.append(
+            "The control was trained on shuffled labels: it shows what chance makes of the figures."
+        )
+    return report.run_page(
+        run,
+        evaluate_encoded(run)["evaluation"],
+        examples,
+        title="semicon-fast demo",
+        sentences=sentences,
+        tables={"Trained and control": (COLUMNS, _rows(runs))},
+        facts=facts_of(result),
     )
-    return save_figure(figure, path)
 
 
-def _one_a_class(labels: list[int]) -> list[int]:
-    seen: dict[int, int] = {}
-    for position, label in enumerate(labels):
-        seen.setdefault(label, position)
-    return sorted(seen.values())[:QUERIES]
+def _report(out: Console, runs: dict[str, dict[str, Any]]) -> None:
+    first = next(iter(runs.values()))
+    out.print()
+    out.print(table(first["protocol"], COLUMNS, _rows(runs)))

@@ -5,14 +5,18 @@ Examples: semicon-fast evaluate --run runs/cub-48
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from .common import console, errors_as_sentences, help_of, print_json, table
+from .common import console, errors_as_sentences, facts_of, help_of, print_json, table
+
+if TYPE_CHECKING:
+    from ..report import Page
+    from ..training import EncodedRun
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +35,14 @@ def evaluate(
     denominator: Annotated[
         str, typer.Option(help="With --topk: retrieved, capped, or relevant.")
     ] = "retrieved",
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            help="The page to write; by default evaluation.html in the run's, or the database "
+            "gallery's, folder.",
+        ),
+    ] = None,
     curve: Annotated[
         Path | None, typer.Option(help="Draw the precision-recall curve (.png, .svg, .pdf).")
     ] = None,
@@ -38,15 +50,23 @@ def evaluate(
 ) -> None:
     if run is not None and (queries or database):
         raise ValueError("give --run, or --queries and --database, not both")
-    if run is not None:
-        from .. import distributed
-        from ..training import evaluate_run
+    from .. import distributed, report
 
-        result = evaluate_run(run, root=root, topk=topk, denominator=denominator)
+    if run is not None:
+        from ..training import encoded_run, evaluate_encoded
+
+        found = encoded_run(run, root=root)
+        result = distributed.on_main(
+            lambda: evaluate_encoded(found, topk=topk, denominator=denominator)
+        )
         if not distributed.is_main():
             return
+        target = page or run / "evaluation.html"
+        report.write(_run_page(found, result), target)
     elif queries is not None and database is not None:
         result = _galleries(queries, database, topk, denominator)
+        target = page or database / "evaluation.html"
+        report.write(_galleries_page(result), target)
     else:
         raise ValueError("say what to evaluate: --run, or --queries and --database")
     if curve is not None:
@@ -62,6 +82,34 @@ def evaluate(
             out.print()
             out.print(table(f"mAP by part, {kind}", ("bits of", "mAP"), list(scores.items())))
         out.print()
+    out.print(f"all of it on one page: [bold]{target}[/bold]", highlight=False)
+
+
+def _run_page(found: "EncodedRun", result: dict[str, Any]) -> "Page":
+    from .. import report
+    from ..training import command, versions
+
+    return report.run_page(
+        found,
+        result["evaluation"],
+        report.of_run(found),
+        title=f"Evaluation: {found.data.name}, {found.bits} bits",
+        facts=facts_of({"command": command(), "versions": versions()}),
+    )
+
+
+def _galleries_page(result: dict[str, Any]) -> "Page":
+    from ..report.page import Page, figure_tables
+    from ..report.pictures import curve_picture
+    from ..training import command, versions
+
+    return Page(
+        "Evaluation of a gallery",
+        [result["protocol"]],
+        figure_tables(result["evaluation"]),
+        [("Precision over recall, a point a radius", curve_picture(result["evaluation"]))],
+        facts=facts_of({"command": command(), "versions": versions()}),
+    )
 
 
 def _galleries(queries: Path, database: Path, topk: int | None, denominator: str) -> dict[str, Any]:
@@ -95,10 +143,7 @@ def _galleries(queries: Path, database: Path, topk: int | None, denominator: str
 
 
 def _draw(path: Path, result: dict[str, Any]) -> None:
-    from ..viz import precision_recall_figure, save_figure
+    from ..report.pictures import curve_picture
+    from ..viz import save_figure
 
-    curves = {
-        way: (figures["curve"]["recall"], figures["curve"]["precision"])
-        for way, figures in result["evaluation"].items()
-    }
-    save_figure(precision_recall_figure(curves), path)
+    save_figure(curve_picture(result["evaluation"]), path)

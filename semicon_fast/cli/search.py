@@ -47,7 +47,7 @@ def search(
 
     opened = Gallery.open(gallery)
     index = open_index(gallery, opened)
-    network = models.load(model_file(_model_of(opened, model)), opened.bits)
+    network = models.load(model_file(model_of(opened, model)), opened.bits)
     paths, _ = images_below(queries)
     codes, kept, _ = encode_files(network, paths, choose_device(device), console(as_json))
     names = [str(paths[i]) for i in kept]
@@ -70,7 +70,8 @@ def search(
         console(False).print(table(title, ("rank", "distance", "label", "image"), rows))
 
 
-def _model_of(gallery: "Gallery", given: Path | None) -> Path:
+def model_of(gallery: "Gallery", given: Path | None) -> Path:
+    """The model that was given, or that made the gallery. Raises ValueError for none."""
     if given is not None:
         return given
     recorded = gallery.info.get("model")

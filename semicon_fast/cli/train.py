@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import console, errors_as_sentences, help_of, print_json, table
+from .common import console, errors_as_sentences, facts_of, help_of, print_json, table
 
 if TYPE_CHECKING:
-    from ..training import Config
+    from ..training import Config, EncodedRun
 
 
 def register(app: typer.Typer) -> None:
@@ -59,9 +59,6 @@ def train(
         str | None,
         typer.Option(help="Keep the best model on: holdout, test (as the papers), or the last."),
     ] = None,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Curves for TensorBoard beside the log.")
-    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
     show_config: Annotated[
         bool, typer.Option("--show-config", help="Print the configuration and stop.")
@@ -69,27 +66,46 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     from .. import distributed
-    from ..training import Trainer, reporter
+    from ..training import Trainer, encoded_run, reporter
 
     changes = list(settings or [])
     named = {"data.name": data, "data.root": root, "selection.mode": select}
     changes += [f"{key}={value}" for key, value in named.items() if value is not None]
-    if tensorboard:
-        changes.append("run.tensorboard=true")
     chosen = configuration(preset, config, changes, output, resume)
     if show_config:
         typer.echo(chosen.model_dump_json(indent=1))
         return
     out = console(as_json)
-    result = Trainer(
-        chosen, output=output, resume=resume, reporter=reporter.RichReporter(out)
-    ).fit()
+    trainer = Trainer(chosen, output=output, resume=resume, reporter=reporter.RichReporter(out))
+    result = trainer.fit().to_dict()
+    page = output / "report.html"
+    encoded = trainer.encoded
+    if encoded is None and not distributed.on_main(page.is_file):
+        encoded = encoded_run(output)
     if not distributed.is_main():
         return
+    if encoded is not None:
+        write_page(encoded, result, page)
     if as_json:
-        print_json(result.to_dict())
+        print_json(result)
     else:
-        out.print(result_table(result.to_dict(), str(output)))
+        out.print(result_table(result, str(output)))
+        out.print(f"\nall of it on one page: [bold]{page}[/bold]", highlight=False)
+
+
+def write_page(run: "EncodedRun", result: dict[str, Any], path: Path) -> None:
+    """The run's page. result: what `result.json` holds."""
+    from .. import report
+    from ..training import evaluate_encoded
+
+    page = report.run_page(
+        run,
+        evaluate_encoded(run)["evaluation"],
+        report.of_run(run),
+        title=f"{path.parent.name}: {run.data.name}, {run.bits} bits",
+        facts=facts_of(result),
+    )
+    report.write(page, path)
 
 
 def result_table(result: dict[str, Any], title: str) -> Any:

@@ -2,11 +2,11 @@
 
 from . import presets, reporter
 from .config import Config
-from .evaluation import EncodedRun, encoded_run, evaluate_run
+from .evaluation import EncodedRun, encoded_run, evaluate_encoded, evaluate_run
 from .interrupt import Interrupted, Stop
 from .presets import preset
 from .reporter import Reporter, RichReporter
-from .result import Result
+from .result import Result, command, versions
 from .trainer import Trainer
 
 __all__ = [
@@ -18,9 +18,12 @@ __all__ = [
     "RichReporter",
     "Stop",
     "Trainer",
+    "command",
     "encoded_run",
+    "evaluate_encoded",
     "evaluate_run",
     "preset",
     "presets",
     "reporter",
+    "versions",
 ]

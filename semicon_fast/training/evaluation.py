@@ -139,6 +139,13 @@ def save_codes(path: Path, packed: Tensor, labels: Tensor, bits: int) -> None:
         file.write(content)
 
 
+def keep(folder: Path, model: HashModel, learned: Tensor | None, labels: Tensor) -> None:
+    """Writes what a run ends with: the network, and packed learned codes where there are any."""
+    models.save(model, folder / "model.safetensors")
+    if learned is not None:
+        save_codes(folder / "codes.safetensors", learned, labels, model.code_length)
+
+
 def pack_learned(codes: Tensor | None) -> Tensor | None:
     """float (N, k) of -1, +1 on any device -> packed on the CPU."""
     return None if codes is None else pack_codes(codes).cpu()
@@ -193,12 +200,15 @@ def evaluate_run(
     denominator: str = "retrieved",
     data: HashingData | None = None,
 ) -> dict[str, Any]:
-    """{"protocol", "evaluation": {way: figures, with "curve" and, of parts, "parts"}}."""
+    """`evaluate_encoded` of the run in this folder."""
     found = encoded_run(run, root=root, data=data)
-    return distributed.on_main(lambda: _evaluated(found, topk, denominator))
+    return distributed.on_main(lambda: evaluate_encoded(found, topk=topk, denominator=denominator))
 
 
-def _evaluated(found: EncodedRun, topk: int | None, denominator: str) -> dict[str, Any]:
+def evaluate_encoded(
+    found: EncodedRun, *, topk: int | None = None, denominator: str = "retrieved"
+) -> dict[str, Any]:
+    """{"protocol", "evaluation": {way: figures, with "curve" and, of parts, "parts"}}."""
     codes = Codes(found.queries, found.database, found.learned)
     result = figures(codes, found.data, found.bits, topk=topk, denominator=denominator, curve=True)
     if len(found.model.bit_groups) > 1:

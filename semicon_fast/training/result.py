@@ -52,6 +52,13 @@ class Result:
         config = Config.model_validate(content.pop("config"))
         return cls(config=config, **content)
 
+    @classmethod
+    def of(cls, run: Path) -> "Result":
+        """The result of the finished run in this folder. Raises ValueError where there is none."""
+        if not (run / "result.json").is_file():
+            raise ValueError(f"{run} holds no finished run: result.json is missing")
+        return cls.load(run / "result.json")
+
 
 def command() -> str:
     """This process's command line."""

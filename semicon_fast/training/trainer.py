@@ -6,12 +6,12 @@ from typing import Any
 
 from torch import Tensor
 
-from .. import distributed, models
+from .. import distributed
 from ..data import HashingData
 from .building import choose_device
 from .checkpoint import Checkpoint, Position, read
 from .config import Config
-from .evaluation import all_codes, figures, load_data, pack_learned, save_codes, transform_of
+from .evaluation import EncodedRun, all_codes, figures, keep, load_data, pack_learned, transform_of
 from .folder import Folder
 from .interrupt import AgreedStop, Interrupted, Stop, StopRequested, signals
 from .learner import Learner
@@ -53,6 +53,9 @@ class Trainer:
         self.stop = stop or Stop()
         self._agreed = AgreedStop(self.stop)
         self._given_data = data
+
+    # What `fit` ended with; None before, and where a finished run was resumed.
+    encoded: EncodedRun | None = None
 
     def fit(self) -> Result:
         """Trains to the end. A finished run that is resumed returns its result.
@@ -235,7 +238,9 @@ class Trainer:
         )
         evaluation = distributed.on_main(lambda: figures(codes, self.data, bits))
         model.preprocess = self.query_transform.config()
-        distributed.on_main(lambda: self._keep(learned))
+        self.encoded = EncodedRun(self.data, self.config, model, *codes)
+        labels = self.data.train.labels
+        distributed.on_main(lambda: keep(self.output, model, learned, labels))
         result = Result(
             evaluation=evaluation,
             protocol=self.data.protocol,
@@ -253,13 +258,6 @@ class Trainer:
         )
         self.folder.finish(result)
         return result
-
-    def _keep(self, learned: Tensor | None) -> None:
-        model = self.learner.model
-        models.save(model, self.output / "model.safetensors")
-        if learned is not None:
-            labels = self.data.train.labels
-            save_codes(self.output / "codes.safetensors", learned, labels, model.code_length)
 
     def _encoding(self, what: str) -> Any:
         """Progress of an encoding, which a signal may stop."""

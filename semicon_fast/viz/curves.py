@@ -62,7 +62,10 @@ def parts_figure(
     kinds = ((axes[0], "cumulative", cumulative), (axes[1], "alone", alone))
     for axis, kind, lines in kinds:
         for number, (name, values) in enumerate(lines.items()):
-            axis.plot(range(len(values)), list(values.values()), label=name, **line_style(number))
+            style = line_style(number)
+            if kind == "alone":
+                style |= {"linestyle": "none", "markersize": 6}
+            axis.plot(range(len(values)), list(values.values()), label=name, **style)
             table.rows += [(name, bits, kind, value) for bits, value in values.items()]
         names = [name.rpartition("+")[2] for name in next(iter(lines.values()), {})]
         if kind == "cumulative":
@@ -87,7 +90,7 @@ def output_histogram(outputs: Mapping[str, Any], bins: int = 60) -> Picture:
     arrays = {name: np.asarray(values, np.float64).ravel() for name, values in outputs.items()}
     widest = max((np.abs(values).max(initial=0.0) for values in arrays.values()), default=0.0)
     edges = np.linspace(-max(1.0, widest), max(1.0, widest), bins + 1)
-    figure = Picture(max(4.8, 2.2 * len(arrays)), 2.8, table)
+    figure = Picture(max(4.8, 1.9 * len(arrays)), 2.6, table)
     axes = figure.subplots(1, max(1, len(arrays)), sharey=True, squeeze=False)[0]
     for axis, (name, values) in zip(axes, arrays.items(), strict=False):
         shares = np.histogram(values, edges)[0] / max(1, len(values))

@@ -1,0 +1,65 @@
+"""Why two images are near or far: their distance by part, and what each part looked at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ..models import HashModel
+from ..search import pack_codes, part_distances
+from ..viz import Look, Picture, explanation_figure, look
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """distance: Hamming distance of the codes. parts: name -> (differing bits, bits)."""
+
+    names: tuple[str, str]
+    distance: int
+    bits: int
+    parts: dict[str, tuple[int, int]]
+    codes: tuple[str, str]
+    look: Look
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: without the pictures."""
+        return {
+            "query": self.names[0],
+            "hit": self.names[1],
+            "distance": self.distance,
+            "bits": self.bits,
+            "parts": {n: {"distance": d, "bits": b} for n, (d, b) in self.parts.items()},
+            "codes": {"query": self.codes[0], "hit": self.codes[1]},
+        }
+
+    def picture(self) -> Picture:
+        """Both images, their maps side by side, and the distance by part."""
+        seen, maps = self.look.seen, self.look.maps
+        pair = (None, None) if maps is None else (maps[0], maps[1])
+        return explanation_figure((seen[0], seen[1]), pair, self.parts, self.names)
+
+
+def explain(model: HashModel, images: Sequence[Tensor], names: Sequence[str]) -> Explanation:
+    """images: query and hit, uint8 (3, H, W) of any sizes.
+
+    Both are encoded in one batch; in SEMICON's official variant, whose codes depend on the batch,
+    distances may differ from those of a gallery.
+    """
+    found = look(model, images)
+    codes = pack_codes(found.outputs)
+    groups = model.bit_groups
+    counts = part_distances(codes[:1], codes[1:], model.code_length, groups)[0].tolist()
+    parts = {
+        name: (count, group.stop - group.start)
+        for (name, group), count in zip(groups.items(), counts, strict=True)
+    }
+    words = [bytes(code.tolist()).hex() for code in codes]
+    return Explanation(
+        (names[0], names[1]),
+        sum(counts),
+        model.code_length,
+        parts,
+        (words[0], words[1]),
+        found,
+    )

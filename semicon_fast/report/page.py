@@ -1,0 +1,159 @@
+"""One HTML file with everything in it: opens from disk, asks the network for nothing."""
+
+import base64
+import hashlib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from PIL import Image
+from torch import Tensor
+
+from ..files import atomic_write
+from ..training import EncodedRun
+from ..viz import Picture, overlay
+from ..viz.picture import pixels, write_figure
+from .examples import Examples
+from .pictures import curve_picture, outputs_picture, parts_picture
+
+HERE = Path(__file__).resolve().parent
+THUMB = 112
+
+
+@dataclass
+class Page:
+    """What a page shows; what is empty is left out.
+
+    sentences: what was done, a paragraph each. tables: caption -> (columns, rows). figures:
+    (caption, picture). facts: name -> value, such as command and versions.
+    """
+
+    title: str
+    sentences: Sequence[str] = ()
+    tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]] = field(
+        default_factory=dict
+    )
+    figures: Sequence[tuple[str, Picture]] = ()
+    examples: Examples | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def html(self) -> str:
+        """The page, every name in it escaped."""
+        environment = Environment(
+            autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        environment.filters |= {"cell": _cell, "numeric": _numeric}
+        style = (HERE / "page.css").read_text("utf-8")
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        template = environment.from_string((HERE / "page.html").read_text("utf-8"))
+        return template.render(
+            page=self,
+            style=style,
+            # Nothing may be loaded and no script may run, whatever a file is called.
+            policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
+            "base-uri 'none'; form-action 'none'",
+            figures=[
+                (caption, _drawing(figure), _wide(figure)) for caption, figure in self.figures
+            ],
+            parts=[] if self.examples is None else self.examples.parts,
+            examples=[] if self.examples is None else _shown(self.examples),
+        )
+
+
+def write(page: Page, path: str | os.PathLike[str]) -> Path:
+    """Writes the page, whole or not at all."""
+    with atomic_write(path, "w") as file:
+        file.write(page.html())
+    return Path(path)
+
+
+def run_page(
+    run: EncodedRun,
+    evaluation: Mapping[str, Any],
+    examples: Examples,
+    *,
+    title: str,
+    sentences: Sequence[str] = (),
+    tables: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> Page:
+    """The page of a run. evaluation: `evaluate_encoded(run)["evaluation"]`; tables: put before."""
+    parts = parts_picture(evaluation)
+    figures = [("Precision over recall, a point a radius", curve_picture(evaluation))]
+    if parts is not None:
+        figures.append(("mAP by parts of the code", parts))
+    figures.append(("Outputs of the network before the sign", outputs_picture(run)))
+    return Page(
+        title,
+        [run.data.protocol, *sentences],
+        {**(tables or {}), **figure_tables(evaluation)},
+        figures,
+        examples,
+        facts or {},
+    )
+
+
+def figure_tables(evaluation: Mapping[str, Any]) -> dict[str, tuple[list[str], list[list[Any]]]]:
+    """One table: a row a figure, a column a way of making the database's codes."""
+    ways = list(evaluation)
+    names = [n for n, v in evaluation[ways[0]].items() if isinstance(v, (int, float))]
+    rows = [[name, *(evaluation[way].get(name, "") for way in ways)] for name in names]
+    return {"Figures": (["figure", *ways], rows)}
+
+
+def data_uri(image: Tensor, side: int = THUMB) -> str:
+    """An image uint8 (3, H, W) no larger than `side` as a JPEG inside an address."""
+    picture = Image.fromarray(pixels(image))
+    picture.thumbnail((side, side))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _drawing(figure: Picture) -> str:
+    buffer = io.BytesIO()
+    write_figure(figure, buffer, "svg")
+    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _wide(figure: Picture) -> bool:
+    width, height = figure.get_size_inches()
+    return bool(width > 1.8 * height)
+
+
+def _shown(examples: Examples) -> list[dict[str, Any]]:
+    shown = []
+    for row, hits in enumerate(examples.hits):
+        seen, maps = examples.look.seen[row], examples.look.maps
+        shown.append(
+            {
+                "name": examples.names[row],
+                "label": examples.labels[row],
+                "image": data_uri(examples.images[row]),
+                "maps": [] if maps is None else [data_uri(overlay(seen, m)) for m in maps[row]],
+                "hits": [
+                    {
+                        "image": data_uri(hit.image),
+                        "name": hit.name,
+                        "label": hit.label,
+                        "distance": hit.distance,
+                        "parts": list(zip(examples.parts, hit.parts, strict=True)),
+                        "kind": {None: "unknown", True: "right", False: "wrong"}[hit.right],
+                    }
+                    for hit in hits
+                ],
+            }
+        )
+    return shown
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _numeric(value: Any) -> bool:
+    return isinstance(value, (int, float))

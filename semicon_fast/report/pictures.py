@@ -1,0 +1,153 @@
+"""Every kind of picture of a run."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ..data import evaluation_batches
+from ..training import EncodedRun, Result
+from ..viz import (
+    Picture,
+    attention_figure,
+    channel_figure,
+    code_length_figure,
+    output_histogram,
+    parts_figure,
+    precision_recall_figure,
+    retrieval_grid,
+)
+from .examples import Examples
+
+CHANNELS = 4
+RADIUS = "precision_within_radius_2"
+# Images whose outputs make the histogram.
+OUTPUTS = 2000
+
+KINDS = {
+    "maps": "attention maps over the images",
+    "channels": "channels before and after ICON",
+    "grid": "queries and what they find, right and wrong hits framed",
+    "curve": "precision over recall",
+    "lengths": "precision within radius 2 over code length",
+    "outputs": "histogram of the network's outputs",
+    "parts": "mAP by parts used, and of each alone",
+}
+
+
+def run_pictures(
+    run: EncodedRun,
+    examples: Examples,
+    evaluation: Mapping[str, Any],
+    others: Sequence[Result] = (),
+    kinds: Sequence[str] = tuple(KINDS),
+) -> Iterator[tuple[str, Picture]]:
+    """(kind, picture) of each of `kinds` that the run has.
+
+    evaluation: `evaluate_encoded(run)["evaluation"]`. others: runs for other lengths of code.
+    A network without attention has no maps, one without ICON no channels, one part no parts.
+    Raises ValueError for an unknown kind.
+    """
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise ValueError(f"kind must be among {', '.join(KINDS)}, got {unknown[0]!r}")
+    made: dict[str, Callable[[], Picture | None]] = {
+        "maps": lambda: maps_picture(examples),
+        "channels": lambda: channels_picture(examples),
+        "grid": lambda: grid_picture(run, examples),
+        "curve": lambda: curve_picture(evaluation),
+        "lengths": lambda: lengths_picture(run, evaluation, others),
+        "outputs": lambda: outputs_picture(run),
+        "parts": lambda: parts_picture(evaluation),
+    }
+    for kind in kinds:
+        picture = made[kind]()
+        if picture is not None:
+            yield kind, picture
+
+
+def maps_picture(examples: Examples) -> Picture | None:
+    """Attention maps of the examples."""
+    if examples.look.maps is None:
+        return None
+    return attention_figure(examples.look.seen, examples.look.maps, titles(examples))
+
+
+def channels_picture(examples: Examples) -> Picture | None:
+    """The channels that differ most between the examples after ICON, before and after it."""
+    before, after = examples.look.before, examples.look.after
+    if before is None or after is None:
+        return None
+    spread = after.mean((2, 3)).std(0, unbiased=False)
+    channels = spread.topk(min(CHANNELS, len(spread))).indices.sort().values.tolist()
+    return channel_figure(examples.look.seen, before, after, channels, titles(examples))
+
+
+def grid_picture(run: EncodedRun, examples: Examples) -> Picture:
+    """The examples and what they find."""
+    known = all(hit.right is not None for row in examples.hits for hit in row)
+    return retrieval_grid(
+        examples.images,
+        [[hit.image for hit in row] for row in examples.hits],
+        [[hit.distance for hit in row] for row in examples.hits],
+        [[bool(hit.right) for hit in row] for row in examples.hits] if known else None,
+        query_names=titles(examples),
+        hit_names=[[hit.name for hit in row] for row in examples.hits],
+        title=f"{run.data.name}, {run.bits} bits: queries and their nearest images",
+    )
+
+
+def curve_picture(evaluation: Mapping[str, Any]) -> Picture:
+    """Precision over recall, a line a way of making the database's codes."""
+    return precision_recall_figure(
+        {way: (f["curve"]["recall"], f["curve"]["precision"]) for way, f in evaluation.items()}
+    )
+
+
+def parts_picture(evaluation: Mapping[str, Any]) -> Picture | None:
+    """mAP by parts, where there are any."""
+    found = {way: figures["parts"] for way, figures in evaluation.items() if "parts" in figures}
+    if not found:
+        return None
+    kinds = ("cumulative", "alone")
+    return parts_figure(*({way: parts[k] for way, parts in found.items()} for k in kinds))
+
+
+def lengths_picture(
+    run: EncodedRun, evaluation: Mapping[str, Any], others: Sequence[Result]
+) -> Picture:
+    """Precision within radius 2 over the length of the codes, over this run and others."""
+    lines: dict[str, dict[int, float]] = {}
+    runs = [(run.config, evaluation), *((other.config, other.evaluation) for other in others)]
+    for config, figures in runs:
+        for way, values in figures.items():
+            name = f"{config.method.name}, {way}"
+            lines.setdefault(name, {})[config.model.code_length] = values[RADIUS]
+    return code_length_figure(lines)
+
+
+def outputs_picture(run: EncodedRun) -> Picture:
+    """Outputs of the first queries, by part."""
+    outputs = query_outputs(run)
+    return output_histogram(
+        {name: outputs[:, group].numpy() for name, group in run.model.bit_groups.items()}
+    )
+
+
+def query_outputs(run: EncodedRun, most: int = OUTPUTS) -> torch.Tensor:
+    """Real outputs (B, k) of the first queries, before the sign."""
+    from ..viz.looking import transform_of
+
+    images = run.data.query.subset(range(min(most, len(run.data.query))))
+    device = next(run.model.parameters()).device
+    run.model.eval()
+    with torch.inference_mode():
+        batches = evaluation_batches(images, transform_of(run.model), 64, 0)
+        return torch.cat(
+            [run.model(batch.images.to(device)).codes.float().cpu() for batch in batches]
+        )
+
+
+def titles(examples: Examples) -> list[str]:
+    """Label where one is known, else name."""
+    pairs = zip(examples.labels, examples.names, strict=True)
+    return [label or name for label, name in pairs]

@@ -1,0 +1,118 @@
+"""`visualize` and `explain` as a person types them, and the pages that other commands leave."""
+
+import csv
+import json
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from semicon_fast.cli import app
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output + result.stderr
+    return result
+
+
+def answer(*arguments):
+    return json.loads(run(*arguments, "--json").stdout)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on birdlets, by the command."""
+    output = tmp_path_factory.mktemp("runs") / "run"
+    run(
+        "train", "--preset", "birdlets-48", "-o", output, "--set", "model.code_length=12",
+        "--set", "schedule.iterations=1", "--set", "schedule.epochs=1", "--set", "run.threads=1",
+        "--set", 'data.options={"classes": 2, "parts": 1, "train_per_class": 6, '
+        '"query_per_class": 2, "size": 32}',
+        "--set", "data.image_size=32",
+    )  # fmt: skip
+    return output
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two images of the same kind, on disk."""
+    from semicon_fast.data import load
+
+    data = load("birdlets", classes=2, parts=1, train_per_class=2, query_per_class=1, size=32)
+    folder = tmp_path_factory.mktemp("photos")
+    for i in range(3):
+        pixels = data.train.image(i).permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folder
+
+
+def test_train_and_evaluate_leave_a_page(trained, tmp_path):
+    text = (trained / "report.html").read_text("utf-8")
+    assert "4 queries against 12 database images" in text and "training" in text
+    run("evaluate", "--run", trained)
+    assert "semicon_fast 0" in (trained / "evaluation.html").read_text("utf-8")
+    run("evaluate", "--run", trained, "--report", tmp_path / "own.html")
+    assert (tmp_path / "own.html").is_file()
+
+
+def test_a_finished_run_keeps_its_page(trained):
+    (trained / "report.html").unlink()
+    run("train", "-o", trained, "--resume")
+    assert (trained / "report.html").is_file(), "a page that is missing is made"
+
+
+def test_evaluating_galleries_leaves_a_page(trained, photos, tmp_path):
+    for name in "ab":
+        (tmp_path / name / "bird").mkdir(parents=True)
+        for path in photos.iterdir():
+            (tmp_path / name / "bird" / path.name).write_bytes(path.read_bytes())
+        run("encode", trained, tmp_path / name, "-o", tmp_path / f"{name}.gallery")
+    run("evaluate", "--queries", tmp_path / "a.gallery", "--database", tmp_path / "b.gallery")
+    assert "<table>" in (tmp_path / "b.gallery" / "evaluation.html").read_text("utf-8")
+
+
+def test_visualize_writes_pictures_and_tables(trained, photos, tmp_path):
+    made = answer(
+        "visualize", trained, "-o", tmp_path, "--images", photos, "--kind", "maps,grid",
+        "--format", "png,svg",
+    )  # fmt: skip
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"{k}.{e}" for k in ("maps", "grid") for e in ("png", "svg", "csv")}
+    assert list(made["pictures"]) == ["maps", "grid"] and made["not_there"] == []
+    rows = list(csv.DictReader((tmp_path / "maps.csv").open()))
+    assert {row["image"] for row in rows} == {"0.png", "1.png", "2.png"}
+
+
+def test_explain_by_files_and_by_ids(trained, photos, tmp_path):
+    found = answer(
+        "explain", trained, photos / "0.png", photos / "2.png", "--picture", tmp_path / "why.png"
+    )
+    assert sum(part["distance"] for part in found["parts"].values()) == found["distance"]
+    assert list(found["parts"]) == ["global", "part1", "part2", "part3"]
+    with Image.open(tmp_path / "why.png") as picture:
+        assert picture.width > 500
+    run("encode", trained, photos, "-o", tmp_path / "gallery")
+    by_id = answer("explain", tmp_path / "gallery", photos / "0.png", "2")
+    assert by_id["distance"] == found["distance"] and by_id["hit"].endswith("2.png")
+    text = run("explain", trained, photos / "0.png", photos / "0.png").stdout
+    assert "global" in text and "all" in text
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["visualize", "nowhere", "-o", "x"], "holds no finished run"),
+        (["visualize", "RUN", "nowhere", "-o", "x"], "holds no finished run"),
+        (["visualize", "RUN", "-o", "x", "--kind", "nose"], "--kind must be among maps,"),
+        (["visualize", "RUN", "-o", "x", "--format", "gif"], "--format must be among png, svg"),
+        (["visualize", "RUN", "-o", "x", "--images", "no.png"], "no.png does not exist"),
+        (["explain", "nowhere", "a.png", "b.png"], "no model at nowhere"),
+        (["explain", "RUN", "a.png", "b.png"], "a.png does not exist; ids are those of a gallery"),
+    ],
+)
+def test_bad_input_is_one_sentence(trained, arguments, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = run(*[trained if a == "RUN" else a for a in arguments], code=2).stderr
+    assert sentence in " ".join(said.split()) and "Traceback" not in said
+    assert not list(tmp_path.iterdir())
