@@ -59,6 +59,9 @@ def train(
         str | None,
         typer.Option(help="Keep the best model on: holdout, test (as the papers), or the last."),
     ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Curves for TensorBoard beside the log.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
     show_config: Annotated[
         bool, typer.Option("--show-config", help="Print the configuration and stop.")
@@ -71,6 +74,8 @@ def train(
     changes = list(settings or [])
     named = {"data.name": data, "data.root": root, "selection.mode": select}
     changes += [f"{key}={value}" for key, value in named.items() if value is not None]
+    if tensorboard:
+        changes.append("run.tensorboard=true")
     chosen = configuration(preset, config, changes, output, resume)
     if show_config:
         typer.echo(chosen.model_dump_json(indent=1))

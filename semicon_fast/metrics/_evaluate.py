@@ -101,17 +101,17 @@ def _figures(
     retrieval: Retrieval, plan: _Plan, curve: bool, progress: Callable[[int], object] | None
 ) -> dict[str, Any]:
     values: dict[str, list[Tensor]] = {}
-    curves, missing = [], 0
+    curves, missing = [], []
     for block in retrieval.blocks():
         for name, part in plan.measure(block, retrieval.size):
             values.setdefault(name, []).append(part)
-        missing += int((block.relevant_count == 0).sum())
+        missing.append((block.relevant_count == 0).sum())
         if curve:
             curves.append(block_curve(block))
         if progress is not None:
             progress(len(block.queries))
     result: dict[str, Any] = {name: float(torch.cat(v).mean()) for name, v in values.items()}
-    result["queries_without_relevant"] = missing
+    result["queries_without_relevant"] = int(torch.stack(missing).sum())
     if curve:
         lines = (torch.stack(curves).sum(0) / len(retrieval)).tolist()
         named = dict(zip(("precision", "recall", "nonempty"), lines, strict=True))

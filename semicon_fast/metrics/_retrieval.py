@@ -15,6 +15,8 @@ from ..search.codes import as_tensor, check_codes
 _PAIRS = 1 << 22
 # Entries of a block's histograms: what is computed from them then stays in cache.
 _BINS = 1 << 18
+# A device wants both larger: it takes tens of small kernels, and a few waits, to a block.
+_ON_DEVICE = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +84,8 @@ class Retrieval:
         """All queries, in order."""
         relevant = self.size if self.multi_label else int(self.by_class.lims.diff().max())
         width = 8 * self.queries.shape[1] + 1
-        step = max(1, min(_BINS // width, _PAIRS // max(1, relevant)))
+        more = 1 if self.queries.device.type == "cpu" else _ON_DEVICE
+        step = max(1, min(more * _BINS // width, more * _PAIRS // max(1, relevant)))
         for start in range(0, len(self), step):
             yield Block(self, slice(start, start + step))
 

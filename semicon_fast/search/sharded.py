@@ -31,6 +31,12 @@ class State:
     def next_id(self) -> int:
         return max(shard.next_id for shard in self.shards)
 
+    def joined(self) -> "State":
+        """This one, when on each device the current stream goes on after what made it."""
+        for shard in self.shards:
+            shard.joined()
+        return self
+
     def all_ids(self) -> Tensor:
         """int64 (N,), ascending, on the CPU."""
         return torch.cat([shard.all_ids().cpu() for shard in self.shards]).sort().values
@@ -127,7 +133,7 @@ class ShardedHammingIndex(PartedSearch):
                 f"ids must be one for each of the {len(packed)} codes, got {len(numbers)}"
             )
         with self._changing:
-            state = self._now
+            state = self._current()
             if numbers is None:
                 first, stop = state.next_id, state.next_id + len(packed)
                 if stop > MAX_ID + 1:
@@ -140,13 +146,13 @@ class ShardedHammingIndex(PartedSearch):
         """Removes the codes with these ids and returns how many that were; see `HammingIndex`."""
         numbers = check_ids(ids, "ids").cpu()
         with self._changing:
-            before = self._now
+            before = self._current()
             self._now = before.without(numbers)
             return len(before) - len(self._now)
 
     def reconstruct(self, ids: Any) -> Any:
         """Codes uint8 (n, bytes) of ids int64 (n,): a tensor if ids are one, else a NumPy array."""
-        state, numbers = self._now, check_ids(ids, "ids").cpu()
+        state, numbers = self._current(), check_ids(ids, "ids").cpu()
         result = torch.empty(len(numbers), code_bytes(self.bits), dtype=torch.uint8)
         for shard, held in zip(state.shards, state.held(numbers, "ids"), strict=True):
             where = shard.positions(numbers[held].to(shard.device), "ids")
@@ -155,11 +161,11 @@ class ShardedHammingIndex(PartedSearch):
 
     def ids(self) -> np.ndarray:
         """All ids, int64 (N,), ascending."""
-        return self._now.all_ids().numpy()
+        return self._current().all_ids().numpy()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the file that `HammingIndex.save` writes; holds all codes on the CPU meanwhile."""
-        state = self._now
+        state = self._current()
         codes, ids = state.gathered()
         numbered = len(ids) == 0 or (int(ids[0]), int(ids[-1])) == (0, len(ids) - 1)
         content = _file.Content(
@@ -184,12 +190,16 @@ class ShardedHammingIndex(PartedSearch):
             shard.next_id = content.next_id
         return index
 
+    def _current(self) -> State:
+        return self._now.joined()
+
     def _state(self, subset: Any) -> State:
-        return self._now if subset is None else self._now.narrowed(subset)
+        state = self._current()
+        return state if subset is None else state.narrowed(subset)
 
     def _asked(self, state: State, queries: Tensor) -> list[tuple[Store, Tensor]]:
         """Each shard with the queries on its device: all on their way before a search begins."""
-        return [(shard.joined(), queries.to(shard.device)) for shard in state.shards]
+        return [(shard, queries.to(shard.device)) for shard in state.shards]
 
     def _nearest(self, state: State, queries: Tensor, k: int) -> Nearest:
         found = []

@@ -99,7 +99,7 @@ class SelectionConfig(Section):
 
 
 class RunConfig(Section):
-    """How it is run. workers, threads and device may change when a run is resumed."""
+    """How it is run. workers, threads, device, tensorboard may change when a run is resumed."""
 
     seed: int = Field(default=68, ge=0, lt=2**63)
     workers: int = Field(default=0, ge=0)
@@ -113,6 +113,8 @@ class RunConfig(Section):
     """Images that BatchNorm's statistics are taken over, of several processes: those that the
     process has of a batch, or the whole batch, as one process would."""
     checkpoint_every: Literal["iteration", "epoch"] = "epoch"
+    tensorboard: bool = False
+    """Draw the log's figures in OUTPUT/tensorboard too."""
 
 
 class Config(Section):

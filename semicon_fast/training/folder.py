@@ -10,10 +10,13 @@ from .. import distributed
 from ..files import atomic_write
 from .checkpoint import Checkpoint, Position, save
 from .config import Config
+from .curves import Curves, require_tensorboard
 from .log import Log
 from .reporter import Reporter
 from .result import Result, command
 from .resume import CHECKPOINTS, CONFIG, LOG, RESULT
+
+TENSORBOARD = "tensorboard"
 
 
 class Folder:
@@ -28,6 +31,9 @@ class Folder:
         self.commands = [_command()]
         self._lines, self._before, self._clock = 0, 0.0, time.monotonic()
         self._log: Log | None = None
+        self._curves: Curves | None = None
+        if config.run.tensorboard:
+            require_tensorboard()
 
     def go_on(self, found: Checkpoint) -> None:
         """Takes over what came before a restart."""
@@ -42,14 +48,17 @@ class Folder:
 
     def close(self) -> None:
         self.reporter.close()
-        if self._log is not None:
-            self._log.close()
+        for file in (self._log, self._curves):
+            if file is not None:
+                file.close()
 
     def record(self, event: str, **values: Any) -> None:
         """A line of the log."""
         if self._log is not None:
-            seconds = round(self.seconds, 3)
-            self.reporter.record(self._log.write(event, **values, seconds=seconds))
+            record = self._log.write(event, **values, seconds=round(self.seconds, 3))
+            self.reporter.record(record)
+            if self._curves is not None:
+                self._curves.record(record)
 
     def save(self, at: Position, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """A checkpoint, with all lines of the log before it."""
@@ -62,6 +71,9 @@ class Folder:
     def _open(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         self._log = Log(self.path / LOG, self._lines)
+        if self.config.run.tensorboard:
+            folder, log = self.path / TENSORBOARD, self.path / LOG
+            self._curves = Curves(folder, self.config.schedule, log, self.seconds)
         if self.saved is None:
             with atomic_write(self.path / CONFIG, "w") as file:
                 file.write(self.config.model_dump_json(indent=1) + "\n")

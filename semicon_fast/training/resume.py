@@ -11,7 +11,7 @@ CONFIG, LOG, RESULT, CHECKPOINTS = "config.json", "log.jsonl", "result.json", "c
 
 # What may differ between a run and its resumption: none of it enters the numbers, but for the
 # order of additions on another device or with another number of threads.
-MAY_CHANGE = {"run.workers", "run.threads", "run.device", "data.root"}
+MAY_CHANGE = {"run.workers", "run.threads", "run.device", "run.tensorboard", "data.root"}
 
 
 def refuse_used(output: Path) -> None:

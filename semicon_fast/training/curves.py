@@ -1,0 +1,60 @@
+"""The log's figures as curves for TensorBoard, in OUTPUT/tensorboard."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from .config import ScheduleConfig
+
+
+def require_tensorboard() -> None:
+    """Raises ValueError where the package tensorboard is missing."""
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError:
+        raise ValueError(
+            "run.tensorboard needs the package tensorboard, which is not installed: "
+            "pip install 'semicon_fast[tensorboard]'"
+        ) from None
+
+
+class Curves:
+    """Takes lines of the log. Steps are epochs over all outer iterations, counted from 1.
+
+    The log is the truth: a run that goes on takes back whatever was drawn (`purge_step` 0) and
+    draws the log's lines again, so every curve has one value a step. Times are those of the log,
+    as if the run had never stopped.
+    """
+
+    def __init__(self, folder: Path, schedule: ScheduleConfig, log: Path, seconds: float) -> None:
+        """log: the lines so far; seconds: the run's time so far."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.schedule, self._begun = schedule, time.time() - seconds
+        self._writer = SummaryWriter(str(folder), purge_step=0)
+        for line in log.read_text("utf-8").splitlines():
+            self.record(json.loads(line))
+
+    def record(self, record: dict[str, Any]) -> None:
+        """Adds the numbers of an epoch, of an evaluation, or of the result."""
+        epochs = self.schedule.epochs
+        if record["event"] == "epoch":
+            step = (record["iteration"] - 1) * epochs + record["epoch"]
+            found = {f"loss/{name}": value for name, value in record["loss"].items()}
+            found["lr"] = record["lr"]
+        elif record["event"] == "evaluation":
+            step = record["iteration"] * epochs
+            found = {f"mAP/{record['on']}": record["mAP"]}
+        elif record["event"] == "result":
+            step = self.schedule.iterations * epochs
+            ways = record["evaluation"].items()
+            found = {f"result mAP/{way}": figures["mAP"] for way, figures in ways}
+        else:
+            return
+        for name, value in found.items():
+            self._writer.add_scalar(name, value, step, self._begun + record["seconds"])
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
