@@ -90,11 +90,49 @@ def hamming() -> str:
     return markdown_table(columns, body)
 
 
+def _parts(measure: str) -> dict[tuple[str, str, str], float]:
+    """(attention, of, part) -> value."""
+    rows = [r for r in read_rows(RESULTS / "parts.csv") if r["measure"] == measure]
+    return {(r["attention"], r["of"], r["part"]): float(r["value"]) for r in rows}
+
+
+def parts() -> str:
+    """Of each part the map that lies on it best, and what each piece of code knows of it."""
+    share, area, iou = (_parts(f"overlap {name}") for name in ("share", "area", "iou"))
+    known = _parts("information")
+    groups = list(dict.fromkeys(group for _, group, _ in known))
+    body = []
+    for attention in dict.fromkeys(a for a, _, _ in known):
+        for part in dict.fromkeys(p for a, _, p in known if a == attention):
+            maps = [m for a, m, p in share if (a, p) == (attention, part)]
+            best = max(maps, key=lambda m: share[attention, m, part])
+            key = attention, best, part
+            body.append(
+                [attention, part, best, f"{share[key] / area[key]:.1f}", f"{iou[key]:.2f}"]
+                + [f"{known[attention, group, part]:.2f}" for group in groups]
+            )
+    columns = ["attention", "part", "map with most of it", "times its area", "IoU"]
+    return markdown_table([*columns, *(f"bits of {group}" for group in groups)], body)
+
+
+def maps() -> str:
+    """How alike two maps of one image are."""
+    cosine, iou = _parts("likeness cosine"), _parts("likeness iou")
+    body = []
+    for attention in dict.fromkeys(a for a, _, _ in cosine):
+        pairs = [key for key in cosine if key[0] == attention]
+        means = [sum(t[k] for k in pairs) / len(pairs) for t in (cosine, iou)]
+        body.append([attention, *(f"{mean:.2f}" for mean in means)])
+    return markdown_table(["attention", "cosine of two maps", "IoU of their upper halves"], body)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "cifar10": cifar10,
     "clothing": clothing,
     "attention": attention,
     "hamming": hamming,
+    "parts": parts,
+    "maps": maps,
 }
 
 

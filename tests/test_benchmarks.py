@@ -40,3 +40,13 @@ def test_a_picture_of_nothing_is_refused(tmp_path):
     done = run("--only", "one query", "--plot", str(tmp_path / "p.svg"))
     assert done.returncode != 0 and "no case that the picture shows" in done.stderr
     assert not (tmp_path / "p.svg").exists()
+
+
+@pytest.mark.slow
+def test_what_parts_mean_is_measured_for_every_attention(tmp_path):
+    script = SCRIPT.with_name("parts.py")
+    command = [sys.executable, str(script), "--quick", "--runs", str(tmp_path / "runs")]
+    done = subprocess.run([*command, "--csv", str(tmp_path / "rows.csv")], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "rows.csv").open()))
+    assert {row["attention"] for row in rows} == {"sem", "erase", "none"} and len(rows) == 3 * 80

@@ -1,4 +1,7 @@
-"""Retrieval figures from packed codes and labels; no more than a bounded block of pairs is held."""
+"""Retrieval figures from packed codes and labels; no more than a bounded block of pairs is held.
+
+And what attention maps and bits mean, where the parts of the images are known.
+"""
 
 from ._evaluate import evaluate
 from ._figures import (
@@ -11,11 +14,15 @@ from ._figures import (
     precision_within_radius,
     recall_at,
 )
+from ._meaning import bit_information, map_likeness, map_overlap
 
 __all__ = [
     "PrecisionRecallCurve",
     "average_precision",
+    "bit_information",
     "evaluate",
+    "map_likeness",
+    "map_overlap",
     "mean_average_precision",
     "part_contributions",
     "precision_at",
