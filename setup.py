@@ -65,6 +65,7 @@ setup(
     package_data={
         "semicon_fast": ["py.typed"],
         "semicon_fast.report": ["page.html", "page.css"],
+        "semicon_fast.serve": ["static/*"],
         "semicon_fast.csrc": ["*.cpp", "*.h", "*.md", "cuda/*"],
     },
     **ahead_of_time(),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import demo, encode, evaluate, explain, index, info, search, train, visualize
+from . import demo, encode, evaluate, explain, index, info, search, serve, train, visualize
 
 app = typer.Typer(
     name="semicon-fast",
@@ -38,7 +38,7 @@ def _options(
     pass
 
 
-for command in (demo, train, encode, index, search, explain, evaluate, visualize, info):
+for command in (demo, train, encode, index, search, explain, serve, evaluate, visualize, info):
     command.register(app)
 
 

@@ -79,6 +79,7 @@ def console(as_json: bool) -> Console:
 def print_json(value: dict[str, Any]) -> None:
     json.dump(value, sys.stdout, indent=1)
     sys.stdout.write("\n")
+    sys.stdout.flush()
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:

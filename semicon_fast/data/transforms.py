@@ -58,6 +58,16 @@ class Transform:
             "std": list(self.std),
         }
 
+    def seen(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """What a query transform keeps of an image: (left, top, width, height) as shares of it."""
+        if self.recipe not in CROP_SCALE:
+            return 0.0, 0.0, 1.0, 1.0
+        shorter = round(self.size * 256 / 224)
+        # As torchvision has it: the longer side rounded down, the crop's corner rounded.
+        rows, columns = (int(shorter * s / min(height, width)) for s in (height, width))
+        left, top = (round((side - self.size) / 2) / side for side in (columns, rows))
+        return left, top, self.size / columns, self.size / rows
+
     def __call__(
         self,
         images: Tensor | Sequence[Tensor],

@@ -1,5 +1,6 @@
 """Every kind of image becomes RGB uint8; every broken file one error with a path and a cause."""
 
+import io
 import pickle
 import struct
 import zlib
@@ -12,7 +13,7 @@ from PIL import Image
 
 from semicon_fast.data import BrokenImageError
 from semicon_fast.data import decode as decode_module
-from semicon_fast.data.decode import decode
+from semicon_fast.data.decode import FORMATS, decode, decode_bytes, thumbnail
 
 
 def saved(tmp_path: Path, image: Image.Image, name: str, **options: object) -> torch.Tensor:
@@ -130,3 +131,50 @@ def test_floating_point_pixels_are_refused(tmp_path):
 def test_the_error_survives_pickling_between_processes():
     error = BrokenImageError("1 image does not decode: a.jpg (why)")
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def content(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_bytes_are_decoded_as_files_are(tmp_path, kind):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    data = content(Image.fromarray(pixels), kind)
+    (tmp_path / "a").write_bytes(data)
+    assert torch.equal(decode_bytes(data), decode(tmp_path / "a"))
+
+
+@pytest.mark.parametrize("work", [decode_bytes, lambda data, **o: thumbnail(data, 8, **o)])
+def test_bytes_from_anyone_are_refused_with_the_cause(work):
+    whole = content(Image.new("RGB", (9, 9), (1, 2, 3)), "PNG")
+    many = content(Image.new("RGB", (9, 9)), "JPEG", progressive=True)
+    scan = many.rindex(b"\xff\xda")
+    for data, cause in (
+        (b"", "the file is empty"),
+        (b"words", "not an image of a known format"),
+        (content(Image.new("RGB", (9, 9)), "PPM"), "not an image of a known format"),
+        (content(Image.new("RGB", (9, 9)), "EPS"), "not an image of a known format"),
+        (whole[:50], "."),
+        (many[:scan] + many[scan:-2] * 101 + many[-2:], "scans, more than 100"),
+    ):
+        with pytest.raises(BrokenImageError, match=cause) as caught:
+            work(data)
+        assert caught.value.broken[0].path == ""
+    assert work(whole, max_pixels=81) is not None
+    with pytest.raises(BrokenImageError, match="more than 80 pixels"):
+        work(whole, max_pixels=80)
+
+
+def test_a_thumbnail_is_upright_small_and_bare():
+    image = Image.new("RGB", (400, 200), (200, 30, 30))
+    image.paste((30, 30, 200), (0, 0, 200, 200))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "where it was taken"
+    with Image.open(io.BytesIO(thumbnail(content(image, "JPEG", exif=exif), 50))) as small:
+        assert (small.format, small.size) == ("JPEG", (25, 50)) and not small.getexif()
+        top, bottom = (np.array(small)[y, 12].astype(int) for y in (3, 46))
+    assert top[2] > 150 > top[0] and bottom[0] > 150 > bottom[2]
+    assert Image.open(io.BytesIO(thumbnail(content(image, "PNG"), 900))).size == (400, 200)

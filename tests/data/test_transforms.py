@@ -180,3 +180,22 @@ def test_the_input_is_not_changed():
     build("plain", 8, True)(images, generator())
     build("plain", 8, False)(images)
     assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("height, width", [(64, 64), (90, 61), (61, 90), (300, 40), (7, 500)])
+def test_what_is_seen_of_an_image_is_what_the_crop_keeps(recipe, height, width):
+    transform = build(recipe, 56, train=False, mean=(0, 0, 0), std=(1, 1, 1))
+    left, top, share, tall = transform.seen(height, width)
+    rows = ((torch.arange(height) + 0.5) / height * 255)[:, None].expand(height, width)
+    columns = ((torch.arange(width) + 0.5) / width * 255)[None, :].expand(height, width)
+    image = torch.stack([rows, columns, columns]).round().to(torch.uint8)
+    out = transform([image])[0]
+    # The middle of the crop is the middle of what is seen; its slope says how much is seen.
+    middle = out[:, 24:32, 24:32].mean((1, 2))
+    assert float(middle[0]) == pytest.approx(top + tall / 2, abs=0.02)
+    assert float(middle[1]) == pytest.approx(left + share / 2, abs=0.02)
+    slope = (out[0, 40].mean() - out[0, 16].mean()) / 24 * 56
+    assert float(slope) == pytest.approx(tall, rel=0.1, abs=0.02)
+    slope = (out[1, :, 40].mean() - out[1, :, 16].mean()) / 24 * 56
+    assert float(slope) == pytest.approx(share, rel=0.1, abs=0.02)

@@ -1,0 +1,70 @@
+"""Every failure as {"detail": a sentence}, which names no path of this machine."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from ..data.decode import BrokenImageError
+from . import answers
+from .pictures import MissingImageError
+from .pool import Busy
+
+RETRY_SECONDS = 1
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": answers.Problem, "description": "Refused."},
+    503: {"model": answers.Problem, "description": "Busy; try again after `Retry-After` seconds."},
+}
+
+
+def explain(app: FastAPI) -> None:
+    """Adds the handlers."""
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(BrokenImageError, _broken)
+    app.add_exception_handler(MissingImageError, _missing)
+    app.add_exception_handler(Busy, _busy)
+    app.add_exception_handler(Exception, _mistake)
+
+
+def _say(status: int, detail: str, headers: Any = None) -> JSONResponse:
+    return JSONResponse({"detail": detail}, status, headers)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        return _say(405, f"this address takes {allowed} only", error.headers)
+    if error.detail == "Not Found":
+        return _say(404, "there is nothing at this address; /openapi.json lists what there is")
+    return _say(error.status_code, error.detail, error.headers)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name, said = str(first["loc"][-1])[:60], first["msg"][:1].lower() + first["msg"][1:]
+    return _say(422, f"{name}: {said}, got {str(first.get('input'))[:60]!r}")
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    return _say(422, str(error))
+
+
+async def _missing(request: Request, error: Exception) -> Response:
+    return _say(404, str(error))
+
+
+async def _busy(request: Request, error: Exception) -> Response:
+    return _say(
+        503,
+        "the server is busy with other images; try again in a moment",
+        {"Retry-After": str(RETRY_SECONDS)},
+    )
+
+
+async def _mistake(request: Request, error: Exception) -> Response:
+    return _say(500, "the server made a mistake; its own log says more")

@@ -1,0 +1,86 @@
+"""What holds for every request: whose name it uses, how long it takes, what the browser may do."""
+
+import ipaddress
+import json
+from collections.abc import Collection
+
+import anyio
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+MAX_HEADERS = 16 * 1024
+_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+
+
+class Guard:
+    """Wraps an application: checks Host, adds headers, ends what takes too long.
+
+    A page of another site can make a browser send requests here, and by changing what its own
+    name resolves to even read the answers; it cannot make the browser send another Host. An
+    address in numbers cannot be changed so, and is always right; names are right if given.
+    """
+
+    def __init__(self, app: ASGIApp, names: Collection[str], seconds: float) -> None:
+        self._app, self._seconds = app, seconds
+        self._names = {name.lower().rstrip(".") for name in names} | {"localhost"}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                own = {name for name, _ in _HEADERS}
+                kept = [(n, v) for n, v in message.get("headers", ()) if n.lower() not in own]
+                message = {**message, "headers": [*kept, *_HEADERS]}
+            await send(message)
+
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1 or not self._is_ours(hosts[0].decode("latin-1")):
+            await _say(answer, 403, "the Host of the request is none that this server goes by")
+            return
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
+            await _say(answer, 431, f"the headers must have at most {MAX_HEADERS} bytes together")
+            return
+        try:
+            with anyio.fail_after(self._seconds):
+                await self._app(scope, receive, answer)
+        except TimeoutError:
+            if started:
+                raise
+            await _say(answer, 503, "the answer took too long; try again later", retry=10)
+
+    def _is_ours(self, host: str) -> bool:
+        name, colon, port = host.rpartition(":")
+        if not colon or not port.isdigit():
+            name = host
+        if name.startswith("[") and name.endswith("]"):
+            name = name[1:-1]
+        try:
+            ipaddress.ip_address(name)
+            return True
+        except ValueError:
+            return name.lower().rstrip(".") in self._names
+
+
+async def _say(send: Send, status: int, detail: str, retry: int | None = None) -> None:
+    body = json.dumps({"detail": detail}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if retry is not None:
+        headers.append((b"retry-after", b"%d" % retry))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

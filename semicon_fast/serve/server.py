@@ -1,0 +1,113 @@
+"""Listens and serves until Ctrl-C."""
+
+import asyncio
+import socket
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .limits import Limits
+
+STOP_SECONDS = 5
+MAX_HEAD = 32 * 1024
+
+
+def listen(host: str, port: int) -> tuple[socket.socket, str]:
+    """A listening socket and its address for a browser. port 0: any that is free.
+
+    Raises ValueError where that cannot be had.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ValueError(f"host {host!r} is no address of this machine: {error.strerror}") from None
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise ValueError(
+            f"cannot listen at {host} port {port}: {error.strerror}; choose another with --port"
+        ) from None
+    shown = f"[{host}]" if ":" in host else host
+    return listening, f"http://{shown}:{listening.getsockname()[1]}/"
+
+
+def protocol(seconds: float) -> type[H11Protocol]:
+    """uvicorn's protocol, less clients that take more than `seconds` to send a request's head.
+
+    The time does not start again with each byte. A connection that rests between two requests is
+    closed by uvicorn's own, shorter time.
+    """
+
+    class Punctual(H11Protocol):
+        _deadline: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._watch()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._watch()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._watch()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            if self._deadline is not None:
+                self._deadline.cancel()
+
+        def send_400_response(self, msg: str) -> None:
+            at_work = self.cycle is not None and not self.cycle.response_complete
+            if at_work:
+                # What follows a head can be wrong too; the application's answer has no place then.
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                super().send_400_response(msg)
+            else:
+                self.transport.close()
+
+        def _watch(self) -> None:
+            at_work = self.cycle is not None and not self.cycle.response_complete
+            if at_work and self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+            elif not at_work and self._deadline is None:
+                self._deadline = self.loop.call_later(seconds, self.transport.close)
+
+    return Punctual
+
+
+def configured(app: ASGIApp, limits: Limits) -> uvicorn.Server:
+    """A server of the application within `limits`; it names itself to nobody."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=protocol(limits.header_seconds),
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=limits.connections,
+            timeout_graceful_shutdown=STOP_SECONDS,
+            h11_max_incomplete_event_size=MAX_HEAD,
+        )
+    )
+
+
+def run(app: ASGIApp, listening: socket.socket, limits: Limits) -> None:
+    """Serves at `listening` until Ctrl-C; what is at work then ends first. KeyboardInterrupt."""
+    configured(app, limits).run(sockets=[listening])

@@ -1,0 +1,109 @@
+// The page's moving pieces as elements; no state and no requests here.
+
+const find = (id) => document.getElementById(id);
+
+export function describe(about) {
+  const count = about.count.toLocaleString("en");
+  const parts = about.parts.map((part) => `${title(part.name)} ${part.bits}`).join(", ");
+  find("about").textContent = `${count} images, codes of ${about.bits} bits (${parts})`;
+  const megabytes = Math.floor(about.max_bytes / 2 ** 20);
+  const megapixels = Math.floor(about.max_pixels / 1e6);
+  find("limits").textContent = `Up to ${megabytes} MB and ${megapixels} megapixels`;
+  find("drop").hidden = about.network === null;
+  find("no-model").hidden = about.network !== null;
+  find("query-maps").hidden = !about.has_maps;
+  for (const part of about.parts.length > 1 ? about.parts : []) {
+    find("compare").append(new Option(`only ${title(part.name)}: any other may differ`, `part=${part.name}`));
+  }
+  if (about.parts.length > 1) find("compare").append(new Option("by my own weights", "weights"));
+  about.parts.forEach((part, number) => find("weights").append(...weight(part, number)));
+}
+
+export function title(name) {
+  return name.replace(/^part(\d+)$/, "part $1");
+}
+
+function weight(part, number) {
+  const label = document.createElement("label");
+  label.htmlFor = `weight${number}`;
+  label.textContent = title(part.name);
+  const input = Object.assign(document.createElement("input"), { type: "range", id: `weight${number}` });
+  Object.assign(input, { min: 0, max: 9, step: 1, value: 1 });
+  const output = document.createElement("output");
+  output.textContent = "1";
+  input.addEventListener("input", () => (output.textContent = input.value));
+  return [label, input, output];
+}
+
+// The query string of what the form says.
+export function options() {
+  const wanted = new URLSearchParams({ k: find("k").value });
+  const compare = find("compare").value;
+  if (compare.startsWith("part=")) wanted.set("part", compare.slice(5));
+  if (compare === "weights") {
+    wanted.set("weights", [...find("weights").querySelectorAll("input")].map((i) => i.value).join(","));
+  }
+  return wanted;
+}
+
+function named(picture) {
+  return picture.label ? `${picture.label}, ${picture.name}` : picture.name;
+}
+
+// One entry of the list: a picture of the gallery, and if it is a hit, its distances.
+// weights: what each part counted.
+export function entry(picture, rank, weights, about, onSearch, onMaps) {
+  const item = find("hit").content.firstElementChild.cloneNode(true);
+  const [button, image] = [item.querySelector(".picture"), item.querySelector("img")];
+  image.src = picture.image;
+  image.alt = named(picture);
+  image.addEventListener("error", () => (image.alt = `${named(picture)} (cannot be shown)`));
+  button.title = "Search by this image";
+  button.setAttribute("aria-label", `Search by ${named(picture)}`);
+  button.addEventListener("click", () => onSearch(picture));
+  const name = item.querySelector(".name");
+  const strong = document.createElement("b");
+  strong.textContent = picture.label;
+  name.append(strong, picture.label ? " " : "", picture.name);
+  name.title = named(picture);
+  const hit = rank !== null;
+  item.querySelector(".distance").hidden = item.querySelector(".parts").hidden = !hit;
+  if (hit) {
+    item.querySelector(".rank").hidden = false;
+    item.querySelector(".rank").textContent = rank;
+    distances(item, picture, weights, about);
+  }
+  const [show, maps] = [item.querySelector(".show-maps"), item.querySelector(".maps")];
+  show.hidden = !about.has_maps || !hit;
+  show.setAttribute("aria-label", `Attention maps over ${named(picture)}`);
+  show.addEventListener("click", () => onMaps(show, maps, image, picture));
+  return item;
+}
+
+function distances(item, hit, weights, about) {
+  const line = item.querySelector(".distance");
+  const strong = document.createElement("b");
+  strong.textContent = hit.distance;
+  line.append(strong, ` of ${about.bits} bits differ`);
+  if (hit.score !== hit.distance) line.append(`, counted as ${hit.score}`);
+  if (about.parts.length < 2) return;
+  about.parts.forEach((part, number) => {
+    const term = document.createElement("dt");
+    term.textContent = title(part.name);
+    const middle = document.createElement("dd");
+    middle.setAttribute("aria-hidden", "true");
+    const bar = document.createElement("span");
+    bar.className = `bar part${number ? ((number - 1) % 4) + 1 : 0}`;
+    const fill = document.createElement("i");
+    fill.style.width = `${(100 * hit.by_part[number]) / part.bits}%`;
+    bar.append(fill);
+    middle.append(bar);
+    const count = document.createElement("dd");
+    count.className = "count";
+    count.textContent = `${hit.by_part[number]}/${part.bits}`;
+    for (const cell of [term, middle, count]) {
+      cell.classList.toggle("off", weights[number] === 0);
+      item.querySelector(".parts").append(cell);
+    }
+  });
+}
