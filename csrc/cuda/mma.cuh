@@ -17,8 +17,8 @@ struct Binary {
   static constexpr int kWords = 4;
   static constexpr int kBit = 13;  // distances are at most 4096
 
-  // Which word of a code a lane needs in a step.
-  static __device__ __forceinline__ int word(int step, int t) { return 4 * step + t; }
+  // Which word of a step a lane needs.
+  static __device__ __forceinline__ int word(int t) { return t; }
   static __device__ uint2 query(uint32_t word, int bytes_left, int) {
     const uint32_t there = bytes_left >= 4   ? ~0u
                            : bytes_left <= 0 ? 0u
@@ -45,7 +45,7 @@ struct Int8 {
     const uint32_t ones = ((bits & 0xf) * 0x00204081u) & 0x01010101u;
     return ones + (ones ^ 0x01010101u) * 0xffu;
   }
-  static __device__ __forceinline__ int word(int step, int) { return step; }
+  static __device__ __forceinline__ int word(int) { return 0; }
   static __device__ uint2 query(uint32_t word, int bytes_left, int t) {
     return {t / 2 < bytes_left ? signs(~word >> (4 * t)) : 0u,
             2 + t / 2 < bytes_left ? signs(~word >> (16 + 4 * t)) : 0u};
@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(256)
   const int64_t stride = int64_t{gridDim.x} * blockDim.x;
   for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += stride) {
     const int lane = i % kWarp, step = i / kWarp % steps;
-    const int word = Pairing::word(step, lane % 4);
+    const int word = step * Pairing::kWords + Pairing::word(lane % 4);
     uint2 halves[2];
     for (int half = 0; half < 2; ++half) {
       const int64_t row = i / kWarp / steps * 16 + lane / 4 + 8 * half;

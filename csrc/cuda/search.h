@@ -104,8 +104,8 @@ void range_write(const Context& context, const Codes& queries, const Codes& data
                  int64_t radius, const int64_t* lims, int32_t* distances, int64_t* positions);
 
 // The limit that the inner loop sets, for benchmarks: compares 256 queries with one code that
-// stands for many, 1024 * iterations a block, where no pair is wanted -> how many pairs. path: kPopcount,
-// kBinary or kInt8.
+// stands for many, 1024 * iterations a block, where no pair is wanted -> how many pairs. path:
+// kPopcount, kBinary or kInt8.
 double compare_only(const Context& context, Path path, int64_t bytes, int64_t iterations);
 
 }  // namespace semicon_fast::cuda

@@ -46,21 +46,33 @@ struct MmaWarp {
 #pragma unroll
     for (int i = 0; i < kTiles; ++i) {
       const int64_t row = first + 16 * i + lane / 4;
-      bias[i][0] = bias[i][1] = Pairing::bias(limit_of(task.found, row), bits);
-      bias[i][2] = bias[i][3] = Pairing::bias(limit_of(task.found, row + 8), bits);
+      bias[i][0] = Pairing::bias(limit_of(task.found, row), bits);
+      bias[i][2] = Pairing::bias(limit_of(task.found, row + 8), bits);
+      // The same, but the compiler must not know: it would make a copy for each product.
+      bias[i][1] = __shfl_sync(kAll, bias[i][0], lane);
+      bias[i][3] = __shfl_sync(kAll, bias[i][2], lane);
     }
   }
 
-  // The warp's queries against 8 * kColumns codes, of which the first is the `start`-th.
-  __device__ __forceinline__ void compare(const uint32_t* words, int64_t start, int64_t last) {
-    const int stride = spread_stride(task.codes), t = lane % 4;
-    const uint32_t* const column = words + lane / 4 * stride;
+  // Words between codes of a tile.
+  __device__ __forceinline__ int stride() const {
+    if constexpr (kSteps > 0) return 4 * ((kSteps * Pairing::kWords + 3) / 4 | 1);
+    return spread_stride(task.codes);
+  }
+  // Where in a tile the lane begins.
+  __device__ __forceinline__ int offset() const {
+    return lane / 4 * stride() + Pairing::word(lane % 4);
+  }
+
+  // The warp's queries against 8 * kColumns codes, of which the first is the `start`-th and lies
+  // offset() before `column`.
+  __device__ __forceinline__ void compare(const uint32_t* column, int64_t start, int64_t last) {
     int sums[kColumns][kTiles][4];
     const auto multiply = [&](int step, bool begin, const auto& query) {
       uint2 code[kColumns];
 #pragma unroll
       for (int j = 0; j < kColumns; ++j) {
-        code[j] = Pairing::code(column[8 * j * stride + Pairing::word(step, t)], t);
+        code[j] = Pairing::code(column[8 * j * stride() + step * Pairing::kWords], lane % 4);
       }
 #pragma unroll
       for (int i = 0; i < kTiles; ++i) {
@@ -94,7 +106,7 @@ struct MmaWarp {
       const int sum = sums[n / 4 / kTiles][n / 4 % kTiles][n % 4];
       hits |= static_cast<unsigned>(~sum >> Pairing::kBit & 1) << n;
     }
-    enter(hits, words, start, last);
+    enter(hits, column - offset(), start, last);
     __syncwarp();
   }
 
@@ -110,7 +122,7 @@ struct MmaWarp {
       const int column = 8 * (n / 4 / kTiles) + 2 * (lane % 4) + n % 2;
       const int limit = limit_of(task.found, row);
       if (start + column >= last || limit < 0) continue;
-      const uint32_t* const code = words + column * spread_stride(task.codes);
+      const uint32_t* const code = words + column * stride();
       const uint8_t* const query = task.queries.data + row * task.queries.stride;
       int distance = 0;
       for (int i = 0; i < count; ++i) distance += __popc(code[i] ^ load<uint32_t>(query + 4 * i));
@@ -145,11 +157,12 @@ __global__ void __launch_bounds__(kMmaWarps * kWarp, 2) select_mma(MmaTask task)
                 words + (buffer ^ 1) * size);
     }
     queries.read_limits();
-    const uint32_t* const tile = words + buffer * size;
-    const auto count = static_cast<int>(min_of(task.tile, last - start));
+    const int begin = warp / task.groups * kCodes, step = parts * kCodes;
+    const uint32_t* column = words + buffer * size + begin * queries.stride() + queries.offset();
+    const int64_t end = min_of(next, last);
 #pragma unroll 1
-    for (int i = warp / task.groups * kCodes; i < count; i += parts * kCodes) {
-      queries.compare(tile + i * spread_stride(codes), start + i, last);
+    for (int64_t i = start + begin; i < end; i += step, column += step * queries.stride()) {
+      queries.compare(column, i, last);
     }
   }
 }
