@@ -40,12 +40,15 @@ gpu:
 	pytest -m gpu
 	python benchmarks/loss_and_codes.py --device cuda
 	python benchmarks/attention.py --device cuda --csv benchmarks/results/attention_cuda.csv
+	python benchmarks/pipeline.py --device cuda --csv benchmarks/results/pipeline_cuda.csv
+	python benchmarks/pipeline.py --device cuda --profile
 	python benchmarks/hamming_rank.py --device cuda --csv benchmarks/results/hamming_rank_cuda.csv
 
 bench:
 	python benchmarks/loss_and_codes.py
 	python benchmarks/hamming_rank.py
 	python benchmarks/attention.py
+	python benchmarks/pipeline.py
 
 # README's tables come from benchmarks/results and from nowhere else.
 tables:

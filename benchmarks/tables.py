@@ -72,6 +72,24 @@ def attention() -> str:
     return markdown_table([*columns, "memory, semicon_fast"], body)
 
 
+def pipeline() -> str:
+    rows = read_rows(RESULTS / "pipeline.csv")
+    key = ("stage", "device", "threads")
+    body = []
+    for own in (r for r in rows if r["engine"] == "semicon_fast"):
+        rivals = [r for r in rows if [r[c] for c in key] == [own[c] for c in key]]
+        rate = {r["engine"]: f"{float(r['images_per_s']):.3g}" for r in rivals}
+        share, minutes = float(own["share_of_bare"]), float(own["full_schedule_minutes"])
+        body.append(
+            [own["stage"], own["batch"], rate["released"], f"{float(own['images_per_s']):.3g}"]
+            + [f"{float(own['over_released']):.2f}"]
+            + [f"{share:.2f}" if share == share else "-"]
+            + [f"{minutes / 60:.1f} h" if minutes == minutes else "-"]
+        )
+    columns = ["stage", "batch", "released, images/s", "semicon_fast, images/s", "ratio"]
+    return markdown_table([*columns, "share of bare decoding", "CUB's schedule"], body)
+
+
 def hamming() -> str:
     """Of each case our way, or ways, and beside each its fastest peer."""
     body = []
@@ -133,6 +151,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "hamming": hamming,
     "parts": parts,
     "maps": maps,
+    "pipeline": pipeline,
 }
 
 

@@ -1,4 +1,4 @@
-"""The Hamming benchmark runs wherever the library does, with the peers that are there."""
+"""The benchmarks run wherever the library does, with the peers that are there."""
 
 import csv
 import subprocess
@@ -50,3 +50,19 @@ def test_what_parts_mean_is_measured_for_every_attention(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader((tmp_path / "rows.csv").open()))
     assert {row["attention"] for row in rows} == {"sem", "erase", "none"} and len(rows) == 3 * 80
+
+
+def test_stages_of_the_pipeline_agree_with_the_released_formulation(tmp_path):
+    """Codes and losses are compared before anything is timed; one that differs stops the script."""
+    script = SCRIPT.with_name("pipeline.py")
+    command = [sys.executable, str(script), "--quick", "--threads", "1"]
+    done = subprocess.run(
+        [*command, "--csv", str(tmp_path / "rows.csv")], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "rows.csv").open()))
+    stages = {"loader", "forward", "training step", "encode", "outer iteration"}
+    for engine in ("released", "semicon_fast"):
+        assert {row["stage"] for row in rows if row["engine"] == engine} == stages
+    assert all(float(row["images_per_s"]) > 0 and "--quick" in row["command"] for row in rows)
+    assert [row["engine"] for row in rows if row["share_of_bare"] == "1.0000"] == ["bare decode"]

@@ -112,6 +112,8 @@ class RunConfig(Section):
     batch_norm: Literal["process", "global"] = "process"
     """Images that BatchNorm's statistics are taken over, of several processes: those that the
     process has of a batch, or the whole batch, as one process would."""
+    compile: bool = False
+    """torch.compile of the network, with CUDA graphs on a device."""
     checkpoint_every: Literal["iteration", "epoch"] = "epoch"
     tensorboard: bool = False
     """Draw the log's figures in OUTPUT/tensorboard too."""

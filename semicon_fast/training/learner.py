@@ -46,6 +46,10 @@ class Learner:
         self.model = build_network(config.model, config.run.seed).to(self.device)
         if config.run.channels_last:
             self.model.to(memory_format=torch.channels_last)
+        if config.run.compile:
+            # In place: the same object with the same state, also where others wrap it.
+            mode = "reduce-overhead" if self.device.type == "cuda" else "default"
+            self.model.compile(mode=mode)
         self.model.train()
         self.generators = {"method": generator("method", config.run.seed)}
         self.method = methods.build(config.method.name, **config.method.options)

@@ -19,3 +19,9 @@ def test_the_demo_learns_on_the_device(tmp_path, precision):
         assert figures["mAP"] > 0.8
     again = evaluate_run(tmp_path / "run")["evaluation"]
     assert again.keys() == result.evaluation.keys()
+
+
+def test_a_compiled_network_learns_as_well(tmp_path):
+    config = preset("birdlets-48").override(["run.compile=true", "run.device=cuda"])
+    result = Trainer(config, output=tmp_path / "run").fit()
+    assert all(figures["mAP"] > 0.8 for figures in result.evaluation.values())

@@ -1,0 +1,153 @@
+"""How many images a second does each stage of training and encoding take, beside the released way?
+
+    python benchmarks/pipeline.py                       # CPU, about ten minutes
+    python benchmarks/pipeline.py --quick               # small: does everything run?
+    python benchmarks/pipeline.py --csv benchmarks/results/pipeline.csv
+    python benchmarks/pipeline.py --device cuda         # batches 16 and 128, bf16, compiled
+    python benchmarks/pipeline.py --profile --only "training step"   # what bounds a stage
+
+The released formulation is written in `pipeline_released.py` from its description, and held to the
+same codes and losses before it is timed. Engines run in turn, round after round; rates are medians,
+ratios medians of each round's.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from harness import command, environment, markdown_table, merge_rows
+from pipeline_cases import PASSES, STAGES, Engine, Setting
+from torch.profiler import ProfilerActivity, profile
+
+SHOWN = ("stage", "engine", "batch", "precision", "images_per_s", "over_released", "share_of_bare")
+
+
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a small network, one round")
+    parser.add_argument("--only", default="", help="stages whose name contains this text")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, help="images of a stage")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--profile", action="store_true", help="tables of operators, no timing")
+    parser.add_argument("--csv", type=Path, help="add the rows to this file")
+    return parser.parse_args(given)
+
+
+def settings(options: argparse.Namespace, folder: Path) -> Iterator[Setting]:
+    """One setting for the CPU; for a device the published batch and a large one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    base = Setting(folder, options.device, options.images or 64, cores=min(cores or 1, 16))
+    if options.quick:
+        base = replace(base, images=options.images or 4, size=32, backbone="tiny", batch=4)
+        yield replace(base, cores=1)
+    elif not base.cuda:
+        yield base
+    else:
+        base = replace(base, images=options.images or 1024, epochs=30, repeats=16)
+        for batch in (16, 128):
+            yield replace(base, batch=batch, precision="bf16", compiled=True)
+            yield replace(base, batch=batch, precision="fp32")
+
+
+def timed(engine: Engine, device: str) -> float:
+    """Images a second."""
+    _wait(device)
+    start = time.perf_counter()
+    images = engine()
+    _wait(device)
+    return images / (time.perf_counter() - start)
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def measure(stage: str, setting: Setting, options: argparse.Namespace) -> list[dict[str, Any]]:
+    engines = STAGES[stage](setting)
+    rates: dict[str, list[float]] = {name: [] for name in engines}
+    # The first round warms up; an outer iteration is long enough without.
+    warm = 0 if stage == "outer iteration" or options.quick else 1
+    for _ in range(warm + options.rounds):
+        for name, engine in engines.items():
+            rates[name].append(timed(engine, setting.device))
+    rates = {name: found[warm:] for name, found in rates.items()}
+
+    def over(name: str, other: str) -> float:
+        pairs = zip(rates[name], rates.get(other, []), strict=False)
+        return median([a / b for a, b in pairs] or [float("nan")])
+
+    return [
+        {
+            "stage": stage,
+            "engine": name,
+            "batch": setting.batch if name == "semicon_fast" else min(16, setting.batch),
+            "precision": setting.precision if name == "semicon_fast" else "fp32",
+            "compiled": setting.compiled and name == "semicon_fast",
+            "images_per_s": median(rates[name]),
+            "over_released": over(name, "released"),
+            "share_of_bare": over(name, "bare decode"),
+            "full_schedule_minutes": PASSES / median(rates[name]) / 60
+            if stage == "outer iteration"
+            else float("nan"),
+            "backbone": setting.backbone,
+            "pixels": setting.size,
+            "threads": options.threads,
+            "decoders": setting.cores,
+            **environment(setting.device),
+            "command": command(),
+        }
+        for name in engines
+    ]
+
+
+def show_profile(stage: str, setting: Setting) -> None:
+    """Operators of one run of each engine by their own time, on the device where there is one."""
+    kinds = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * setting.cuda]
+    by = "self_cuda_time_total" if setting.cuda else "self_cpu_time_total"
+    for name, engine in STAGES[stage](setting).items():
+        engine()
+        with profile(activities=kinds) as seen:
+            engine()
+            _wait(setting.device)
+        print(f"\n{stage}, {name}, batch {setting.batch}, {setting.precision}")
+        print(seen.key_averages().table(sort_by=by, row_limit=15, max_name_column_width=50))
+
+
+def main() -> None:
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    # float32 means IEEE products for every engine.
+    torch.backends.cudnn.allow_tf32 = False
+    options.rounds = 1 if options.quick else options.rounds
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for setting in settings(options, Path(folder)):
+            for stage in (stage for stage in STAGES if options.only in stage):
+                if options.profile:
+                    show_profile(stage, setting)
+                    continue
+                found = measure(stage, setting, options)
+                body = [[_text(row[c]) for c in SHOWN] for row in found]
+                print(f"\n{markdown_table(list(SHOWN), body)}", flush=True)
+                rows += found
+    if options.csv:
+        key = ("stage", "engine", "batch", "precision", "compiled", "device", "threads")
+        merge_rows(options.csv, rows, key)
+
+
+def _text(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()
