@@ -1,6 +1,7 @@
 """Residual networks cut where SEMICON needs them: stages 1 to 3, and stage 4 as blocks."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -107,8 +108,9 @@ class Stage4(nn.Module):
         """The stage on maps[:, i] * features for each i: means over the cells, (B, m, C').
 
         A map has one value a cell, so a 1x1 convolution of the product is the product with its
-        convolution: those of the first block run once for all parts. In evaluation the parts are
-        one batch; in training each passes BatchNorm alone, as released.
+        convolution: those of the first block run once for all parts. The convolutions after them
+        see the parts as one batch. In training BatchNorm and ICON see one part after the other, as
+        released, so its statistics and their running means are those of a loop over the parts.
 
         Args:
             features: (B, C, H, W) of stage 3.
@@ -116,16 +118,22 @@ class Stage4(nn.Module):
         """
         first, *rest = self.layer4
         inner, skip = convolved(first, features)
-        # Dense in this order, so that the products keep the layout of the features.
-        maps = maps.contiguous()
-        groups = maps.split(1, dim=1) if self.training else (maps,)
-        found = []
-        for group in groups:
-            x = _scaled_block(first, inner, skip, group)
+        if not self.training:
+            # Dense in this order, so that the products keep the layout of the features.
+            x = _scaled_block(first, inner, skip, maps.contiguous(), _whole)
             for module in rest:
                 x = module(x)
-            found.append(pooled(x).unflatten(0, (-1, group.shape[1])))
-        return torch.cat(found, dim=1)
+            return pooled(x).unflatten(0, (-1, maps.shape[1]))
+        count = maps.shape[1]
+
+        def alone(module: nn.Module, x: Tensor) -> Tensor:
+            return torch.cat([module(part) for part in x.chunk(count)])
+
+        # Part after part, so that each lies together.
+        x = _scaled_block(first, inner, skip, maps, alone, by_part=True)
+        for module in rest:
+            x = alone(module, x) if isinstance(module, ICON) else _block(module, x, alone)
+        return pooled(x).unflatten(0, (count, -1)).transpose(0, 1)
 
 
 def convolved(block: nn.Module, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,23 +143,55 @@ def convolved(block: nn.Module, features: Tensor) -> tuple[Tensor, Tensor]:
     return inner, block.downsample[0](features)
 
 
-def _scaled_block(block: nn.Module, inner: Tensor, skip: Tensor, maps: Tensor) -> Tensor:
-    """The rest of the block for maps * features, (B m, C', H / 2, W / 2), image after image."""
+Norm = Callable[[nn.Module, Tensor], Tensor]
+
+
+def _whole(module: nn.Module, x: Tensor) -> Tensor:
+    result: Tensor = module(x)
+    return result
+
+
+def _scaled_block(
+    block: nn.Module,
+    inner: Tensor,
+    skip: Tensor,
+    maps: Tensor,
+    norm: Norm,
+    by_part: bool = False,
+) -> Tensor:
+    """The rest of the block for maps * features, (B m, C', H / 2, W / 2), image after image or
+    part after part. norm: how a BatchNorm is called."""
     assert isinstance(block, (BasicBlock, Bottleneck)) and block.downsample is not None
-    x = times(maps, inner)
+    x = times(maps, inner, by_part)
     if isinstance(block, Bottleneck):
-        x = block.relu(block.bn1(x))
-        x = block.relu(block.bn2(block.conv2(x)))
-        x = block.bn3(block.conv3(x))
+        x = _after_first(block, block.relu(norm(block.bn1, x)), norm)
     else:
-        x = block.relu(block.bn1(block.conv1(x)))
-        x = block.bn2(block.conv2(x))
+        x = _after_first(block, block.relu(norm(block.bn1, block.conv1(x))), norm)
     step = block.stride
-    return block.relu(x + block.downsample[1](times(maps[:, :, ::step, ::step], skip)))
+    skip = times(maps[:, :, ::step, ::step], skip, by_part)
+    return block.relu(x + norm(block.downsample[1], skip))
 
 
-def times(maps: Tensor, features: Tensor) -> Tensor:
-    """(B, m, H, W), (B, C, H, W) -> (B m, C, H, W), each map times all channels."""
+def _block(block: nn.Module, x: Tensor, norm: Norm) -> Tensor:
+    """A block without down-sampling, its BatchNorm called by `norm`."""
+    assert isinstance(block, (BasicBlock, Bottleneck)) and block.downsample is None
+    y = block.relu(norm(block.bn1, block.conv1(x)))
+    return block.relu(_after_first(block, y, norm) + x)
+
+
+def _after_first(block: BasicBlock | Bottleneck, x: Tensor, norm: Norm) -> Tensor:
+    """The convolutions of a block after its first, each with its BatchNorm."""
+    x = norm(block.bn2, block.conv2(x))
+    return norm(block.bn3, block.conv3(block.relu(x))) if isinstance(block, Bottleneck) else x
+
+
+def times(maps: Tensor, features: Tensor, by_part: bool = False) -> Tensor:
+    """(B, m, H, W), (B, C, H, W) -> (B m, C, H, W), each map times all channels; image after image,
+    or all images of a part after those of the part before."""
+    if by_part:
+        # Dense in this order, so that the products keep the layout of the features.
+        first = maps.transpose(0, 1).contiguous()
+        return (first.unsqueeze(2) * features.unsqueeze(0)).flatten(0, 1)
     return (maps.unsqueeze(2) * features.unsqueeze(1)).flatten(0, 1)
 
 
