@@ -89,9 +89,12 @@ class CudaLibrary(Library):
         return ["-O3", *hidden, *targets(wanted, known or list(USUAL))]
 
     def options(self) -> dict[str, Any]:
+        include, libraries = tools.nvcc_folders(tools.nvcc() or "nvcc")
         return {
             "extra_cflags": self.flags(),
             "extra_cuda_cflags": self.device_flags(devices()),
+            "extra_include_paths": [str(include)],
+            "extra_ldflags": [f"-L{libraries}"],
             "with_cuda": True,
         }
 

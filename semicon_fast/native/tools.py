@@ -37,10 +37,16 @@ def compiler_problem() -> tuple[str, str] | None:
     return None
 
 
-def output_of(command: str, option: str = "--version") -> str | None:
-    """What a tool prints for one option; None where it does not run."""
+def output_of(command: str, *options: str) -> str | None:
+    """What a tool prints, for "--version" unless told otherwise; None where it does not run."""
     try:
-        done = subprocess.run([command, option], capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            [command, *(options or ("--version",))],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None
@@ -58,6 +64,15 @@ def nvcc_release(command: str) -> str | None:
     """Its release, as "13.0"; None where it does not run or does not say."""
     found = re.search(r"release (\d+\.\d+)", output_of(command) or "")
     return found[1] if found else None
+
+
+def nvcc_folders(command: str) -> tuple[Path, Path]:
+    """Where its toolkit has headers and libraries, which a script in front of it does not show."""
+    steps = output_of(command, "--dryrun", "-x", "cu", os.devnull) or ""
+    found = re.search(r"^#\$ TOP=(.+)$", steps, re.M)
+    top = Path(found[1].strip() if found else Path(command).parent.parent).resolve()
+    libraries = [top / name for name in ("lib64", "lib") if (top / name).is_dir()]
+    return top / "include", (libraries or [top])[0]
 
 
 def nvcc_architectures(command: str) -> list[int]:
