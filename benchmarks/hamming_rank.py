@@ -3,7 +3,7 @@
     python benchmarks/hamming_rank.py                  # the whole table, under 3 minutes
     python benchmarks/hamming_rank.py --quick          # small sizes: does everything run?
     python benchmarks/hamming_rank.py --csv benchmarks/results/hamming_rank.csv
-    python benchmarks/hamming_rank.py --device cuda    # our index on the GPU, peers on the CPU
+    python benchmarks/hamming_rank.py --device cuda    # another table, of hamming_cuda.py
 
 Every engine of a case runs in turn, round after round; figures are medians over all calls. A peer's
 answer is compared with ours before it is timed. Two limits are measured beside each case: how fast
@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from hamming_cases import CASES, Case, draw
 from hamming_evaluation import evaluation
-from hamming_peers import PEERS, NotHere, own, queries_for
-from harness import command, environment, markdown_table, merge_rows
+from hamming_peers import PEERS, NotHere, queries_for
+from hamming_rows import SHOWN, row, shown
+from harness import environment, markdown_table, merge_rows
 
 from semicon_fast import native
 from semicon_fast.search._pages import prefer_large_pages
@@ -38,7 +39,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", default="", help="cases whose name contains this text")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cpu", help="where our index lies: cpu or cuda")
+    parser.add_argument("--device", default="cpu", help="cpu, or a CUDA device")
     parser.add_argument("--csv", type=Path, help="add the rows to this file")
     parser.add_argument("--plot", type=Path, help="write a bar chart (.png, .svg, .pdf)")
     return parser.parse_args(given)
@@ -53,8 +54,8 @@ def seconds(work: Run) -> float:
 class Memory:
     """An array larger than the caches; how fast a sum reads it, in every round of every case."""
 
-    def __init__(self, megabytes: int, device: str) -> None:
-        self.array = torch.empty(megabytes << 17, dtype=torch.int64, device=device)
+    def __init__(self, megabytes: int) -> None:
+        self.array = torch.empty(megabytes << 17, dtype=torch.int64)
         prefer_large_pages(self.array)  # as our index has them
         self.array.zero_()
         self.rates: list[float] = []
@@ -68,9 +69,9 @@ class Memory:
         return rate
 
 
-def loop_rate(bits: int, device: str) -> float:
+def loop_rate(bits: int) -> float:
     """Pairs a second of the scan's inner loop alone, best of five; nan without native kernels."""
-    if device != "cpu" or not native.load():
+    if not native.load():
         return float("nan")
     return max(torch.ops.semicon_fast._scan_rate((bits + 7) // 8, 0.05) for _ in range(5))
 
@@ -82,10 +83,7 @@ def searches(case: Case, options: argparse.Namespace) -> Iterator[tuple[str, Run
     for engine in case.engines:
         make = PEERS[engine][0]
         try:
-            if make is own:
-                search = own(database, options.threads, options.device)
-            else:
-                search = make(database, options.threads)
+            search = make(database, options.threads)
         except NotHere as reason:
             print(f"  {engine} left out: {reason}")
             continue
@@ -123,46 +121,32 @@ def measure(case: Case, options: argparse.Namespace, memory: Memory) -> list[dic
             # Short calls are repeated, for a median that one interruption does not move.
             again = min(6, int(0.1 / times[engine][-1])) if options.rounds > 1 else 0
             times[engine] += [seconds(run) for _ in range(again)]
-    limit, bandwidth = loop_rate(case.bits, options.device), memory.bandwidth()
-    rows, own_rate = [], 0.0
+    limit, bandwidth = loop_rate(case.bits), memory.bandwidth()
+    rows: list[dict[str, Any]] = []
     for engine, _, queries in engines:
-        took = median(times[engine])
-        rate = queries * case.codes / took
-        own_rate = own_rate or rate
-        read = case.codes * ((case.bits + 7) // 8) / took
         rows.append(
-            {
-                "case": case.name,
-                "engine": engine,
-                "bits": case.bits,
-                "queries": queries,
-                "k": case.k,
-                "codes": case.codes,
-                "threads": options.threads,
-                "isa": native.status()["isa"] or "reference",
-                "milliseconds": 1e3 * took,
-                "calls": len(times[engine]),
-                "Gpairs_per_s": rate / 1e9,
-                "Gcodes_per_s": case.codes / took / 1e9,
-                "GB_per_s": read / 1e9,
-                "bandwidth_GB_per_s": bandwidth / 1e9,
-                "share_of_bandwidth": read / bandwidth,
-                "loop_Gpairs_per_s": limit / 1e9,
-                "share_of_loop": rate / limit,
-                "ours_over_it": own_rate / rate,
-                **environment(options.device),
-                "command": command(),
-            }
+            row(
+                case,
+                engine,
+                queries,
+                times[engine],
+                bandwidth=bandwidth,
+                limit=limit,
+                own_rate=1e9 * rows[0]["Gpairs_per_s"] if rows else None,
+                threads=options.threads,
+                isa=native.status()["isa"] or "reference",
+                device="cpu",
+            )
         )
     return rows
 
 
-SHOWN = ("engine", "queries", "milliseconds", "Gpairs_per_s", "GB_per_s", "share_of_bandwidth")
-SHOWN += ("share_of_loop", "ours_over_it")
-
-
 def main() -> None:
     options = arguments()
+    if options.device != "cpu":
+        from hamming_cuda import run
+
+        return run(options)
     torch.set_num_threads(options.threads)
     cases = [case for case in CASES if options.only in case.name]
     if options.quick:
@@ -171,17 +155,14 @@ def main() -> None:
         ]
         options.rounds = 1
     native.load()
-    memory = Memory(64 if options.quick else 512, options.device)
-    print(f"{environment(options.device)['device']}, {options.threads} threads, ", end="")
+    memory = Memory(64 if options.quick else 512)
+    print(f"{environment()['device']}, {options.threads} threads, ", end="")
     print(native.status()["isa"])
     rows: list[dict[str, Any]] = []
     for case in cases:
         print(f"\n{case.name}: {case.codes:,} {case.kind} codes of {case.bits} bits, k = {case.k}")
         found = measure(case, options, memory)
-        body = [
-            [f"{r[c]:.3g}" if isinstance(r[c], float) else str(r[c]) for c in SHOWN] for r in found
-        ]
-        print(markdown_table(list(SHOWN), body))
+        print(markdown_table(list(SHOWN), shown(found)))
         rows += found
     if options.csv:
         merge_rows(options.csv, rows, ("case", "engine", "device", "threads"))

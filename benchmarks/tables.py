@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 
 from hamming_cases import CASES
+from hamming_cuda_cases import PROBLEMS
 from harness import README, RESULTS, markdown_table, read_rows
 
 from semicon_fast.files import atomic_write
@@ -96,14 +97,10 @@ def hamming() -> str:
     for case in CASES:
         rows = [r for r in read_rows(RESULTS / "hamming_rank.csv") if r["case"] == case.name]
         peers = [r for r in rows if not r["engine"].startswith("semicon_fast")]
-        peer = max(peers, key=lambda r: float(r["Gpairs_per_s"]))
+        peer = max(peers, key=_rate)
         for own in (r for r in rows if r not in peers):
             way = own["engine"].removeprefix("semicon_fast")
-            rates = float(own["Gpairs_per_s"]), float(peer["Gpairs_per_s"])
-            body.append(
-                [case.name + way, f"{_short(own['milliseconds'])} ms", f"{rates[0]:.3g}"]
-                + [peer["engine"], f"{rates[1]:.2g}", f"{rates[0] / rates[1]:.3g}"]
-            )
+            body.append([case.name + way, *_own(own), *_beside(own, peer)])
     columns = ["what", "time", "Gpairs/s", "fastest peer", "Gpairs/s", "ratio"]
     return markdown_table(columns, body)
 
@@ -144,6 +141,38 @@ def maps() -> str:
     return markdown_table(["attention", "cosine of two maps", "IoU of their upper halves"], body)
 
 
+def hamming_cuda() -> str:
+    """Of each case on a device our way, or ways, its share of the limit, and the fastest peer."""
+    measured = read_rows(RESULTS / "hamming_rank_cuda.csv")
+    if not measured:
+        return "No CUDA device has measured these yet; `make gpu` does."
+    body = []
+    for problem in PROBLEMS:
+        rows = [r for r in measured if r["case"] == problem.name]
+        peers = [r for r in rows if not r["engine"].startswith("semicon_fast")]
+        for own in (r for r in rows if r not in peers):
+            way = own["engine"].removeprefix("semicon_fast")
+            share = own[f"share_of_{'bandwidth' if problem.bound == 'memory' else 'loop'}"]
+            limit = "-" if share == "nan" else f"{100 * float(share):.0f} % of {problem.bound}"
+            beside = _beside(own, max(peers, key=_rate)) if peers else ["-", "-", "-"]
+            body.append([problem.name + way, own["isa"] or "-", *_own(own), limit, *beside])
+    columns = ["what", "path", "time", "Gpairs/s", "limit", "fastest peer", "Gpairs/s", "ratio"]
+    devices = ", ".join(sorted({r["device"] for r in measured}))
+    return f"On {devices}:\n\n" + markdown_table(columns, body)
+
+
+def _rate(row: dict[str, str]) -> float:
+    return float(row["Gpairs_per_s"])
+
+
+def _own(row: dict[str, str]) -> list[str]:
+    return [f"{_short(row['milliseconds'])} ms", f"{_rate(row):.3g}"]
+
+
+def _beside(own: dict[str, str], peer: dict[str, str]) -> list[str]:
+    return [peer["engine"], f"{_rate(peer):.2g}", f"{_rate(own) / _rate(peer):.3g}"]
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "cifar10": cifar10,
     "clothing": clothing,
@@ -152,6 +181,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "parts": parts,
     "maps": maps,
     "pipeline": pipeline,
+    "hamming-cuda": hamming_cuda,
 }
 
 

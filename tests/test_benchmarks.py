@@ -36,6 +36,26 @@ def test_rankings_and_evaluations_agree_with_their_peers(case, peer, tmp_path):
     assert peer in engines and len(engines) >= 3
 
 
+def test_the_table_of_a_device_is_made_row_by_row_and_goes_to_the_readme(tmp_path, monkeypatch):
+    rows = tmp_path / "hamming_rank_cuda.csv"
+    command = [sys.executable, str(SCRIPT.with_name("hamming_cuda.py")), "--csv", str(rows)]
+    command += ["--quick", "--device", "cpu", "--only", "64 bits"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    found = list(csv.DictReader(rows.open()))
+    assert {"torch matmul + topk", "semicon_fast, expected", "semicon_fast, host arrays"} <= {
+        row["engine"] for row in found
+    }
+    assert all(float(row["Gpairs_per_s"]) > 0 and "--only" in row["command"] for row in found)
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    import tables
+
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    table = tables.hamming_cuda()
+    assert "| 1 of 1 billion, 64 bits, k = 100 |" in table and "% of memory" in table
+    assert "torch matmul + topk" in table
+
+
 def test_a_picture_of_nothing_is_refused(tmp_path):
     done = run("--only", "one query", "--plot", str(tmp_path / "p.svg"))
     assert done.returncode != 0 and "no case that the picture shows" in done.stderr
