@@ -93,6 +93,14 @@ struct Query<0> {
   }
   __device__ __forceinline__ int distance(const Rows& rows, int64_t row) const {
     int sum = 0;
+    if (rows.align == 16 && rows.bytes % 16 == 0) {
+      const uint8_t* const from = rows.data + row * rows.stride;
+#pragma unroll 4
+      for (int quad = 0; quad < quads; ++quad) {
+        sum += differing(load<uint4>(from + 16 * quad), load<uint4>(words + 4 * quad));
+      }
+      return sum;
+    }
     for (int quad = 0; quad < quads; ++quad) {
       sum += differing(load_quad(rows, row, quad), load<uint4>(words + 4 * quad));
     }

@@ -25,7 +25,7 @@ __device__ void enter(const Found& found, const uint32_t* packed, const Rows& co
 
 // Codes that lie without gaps, in units of 16 or 32 bytes: two codes or one.
 template <int kWords, int kCount>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kWords == 8 ? 2 : 4)
     scan_dense(Found found, const uint32_t* packed, Rows codes, int64_t units) {
   constexpr int kCodes = kWords == 2 ? 2 : 1;  // a unit
   constexpr int kQuads = kWords == 8 ? 2 : 1;  // a unit
@@ -70,7 +70,7 @@ unsigned hits = 0;
 
 // Codes from `first` on, however they lie.
 template <int kWords>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     scan_rows(Found found, const uint32_t* packed, Rows codes, int64_t first) {
   const int64_t step = int64_t{gridDim.x} * kThreads;
   for (int64_t row = first + int64_t{blockIdx.x} * kThreads + threadIdx.x; row < codes.count;
