@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/parts"), help="folder of the runs")
     parser.add_argument("--attention", nargs="*", default=ATTENTIONS, choices=ATTENTIONS)
     parser.add_argument("--set", dest="settings", nargs="*", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--images", type=int, default=100, help="images a class to measure on")
+    parser.add_argument("--images", type=int, default=40, help="images a class to measure on")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--csv", type=Path, default=RESULTS / "parts.csv")
     given = parser.parse_args()

@@ -16,6 +16,14 @@ def _figure(xlabel: str, ylabel: str, table: Table) -> tuple[Picture, Any]:
     return figure, axis
 
 
+# Above the axes, where no curve runs.
+_ABOVE: dict[str, Any] = {"frameon": False, "fontsize": 8, "loc": "lower left"}
+
+
+def _legend(axis: Any) -> None:
+    axis.legend(**_ABOVE, bbox_to_anchor=(0, 1))
+
+
 def precision_recall_figure(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
 ) -> Picture:
@@ -28,7 +36,7 @@ def precision_recall_figure(
         points = zip(recall, precision, strict=True)
         table.rows += [(name, radius, *point) for radius, point in enumerate(points)]
     axis.set(xlim=(0, 1.02), ylim=(0, 1.02))
-    axis.legend(frameon=False)
+    _legend(axis)
     return figure
 
 
@@ -44,7 +52,7 @@ def code_length_figure(
         table.rows += [(name, b, values[b]) for b in bits]
     ticks = sorted({b for values in lines.values() for b in values})
     axis.set(ylim=(0, 1.02), xticks=ticks)
-    axis.legend(frameon=False)
+    _legend(axis)
     return figure
 
 
@@ -75,8 +83,9 @@ def parts_figure(
         axis.title.set_fontsize(9)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("mAP")
-    axes[0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, **_ABOVE, bbox_to_anchor=(0.06, 0.98))
     return figure
 
 

@@ -56,6 +56,24 @@ def test_train_and_evaluate_leave_a_page(trained, tmp_path):
     assert (tmp_path / "own.html").is_file()
 
 
+def test_the_demo_leaves_a_page_with_its_control(trained, tmp_path, monkeypatch):
+    from semicon_fast.training import Config, presets
+
+    small = Config.model_validate_json((trained / "config.json").read_text("utf-8"))
+    monkeypatch.setattr(presets, "preset", lambda name: small)
+    said = answer("demo", "-o", tmp_path)
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert said["report"] == str(tmp_path / "report.html") and said["runs"].keys() == {
+        "SEMICON",
+        "shuffled labels",
+    }
+    assert "shuffled labels" in text and "control" in text and "Curves" in text
+    with Image.open(tmp_path / "retrieval.png") as picture:
+        assert picture.width > 300
+    again = run("demo", "-o", tmp_path, "--resume").stdout
+    assert "report.html" in again
+
+
 def test_a_finished_run_keeps_its_page(trained):
     (trained / "report.html").unlink()
     run("train", "-o", trained, "--resume")
