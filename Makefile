@@ -1,4 +1,4 @@
-.PHONY: lint test test-slow sanitize neon gpu bench tables
+.PHONY: lint test test-slow sanitize neon gpu gpu-slow bench tables
 
 # The kernels without torch, held against loops.
 KERNELS = $(filter-out csrc/%bindings.cpp,$(wildcard csrc/*.cpp))
@@ -37,12 +37,16 @@ neon:
 
 # Everything that needs a CUDA device: tests first, so that no speed is reported of a wrong kernel.
 gpu:
-	pytest -m gpu
+	pytest -m 'gpu and not slow'
 	python benchmarks/loss_and_codes.py --device cuda
 	python benchmarks/attention.py --device cuda --csv benchmarks/results/attention_cuda.csv
 	python benchmarks/pipeline.py --device cuda --csv benchmarks/results/pipeline_cuda.csv
 	python benchmarks/pipeline.py --device cuda --profile
 	python benchmarks/hamming_rank.py --device cuda --csv benchmarks/results/hamming_rank_cuda.csv
+	python benchmarks/tables.py
+
+gpu-slow:
+	pytest -m 'gpu and slow'
 
 bench:
 	python benchmarks/loss_and_codes.py

@@ -44,7 +44,8 @@ def from_ranks(ranks: Tensor, counts: Tensor, topk: int, denominator: str) -> Te
     """ranks int64 (T,) of the relevant codes, counts (q,) of them a query -> AP float64 (q,)."""
     first = counts.cumsum(0) - counts
     places = torch.arange(1, len(ranks) + 1, device=ranks.device)
-    precisions = (places - first.repeat_interleave(counts)) / ranks.double()
+    before = first.repeat_interleave(counts, output_size=len(ranks))
+    precisions = (places - before) / ranks.double()
     numerator = sum_each(precisions.masked_fill_(ranks > topk, 0.0), counts)
     found = sum_each((ranks <= topk).double(), counts)
     return _ratio(numerator, denominator_of(denominator, found, counts, topk))
