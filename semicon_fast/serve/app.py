@@ -1,6 +1,7 @@
 """The addresses: a page, pictures by number, searches, maps, and their OpenAPI description."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
 from importlib import resources
 from typing import Annotated
 
@@ -27,8 +28,17 @@ def create_app(
 ) -> ASGIApp:
     """The application. names: hosts that it goes by besides localhost and addresses in numbers."""
     heavy = Pool("network", limits.workers, limits.places, limits.held_bytes)
-    desk = Desk(searcher, pictures, limits, heavy, Pool("pictures", 2, limits.connections))
+    light = Pool("pictures", 2, limits.connections)
+    desk = Desk(searcher, pictures, limits, heavy, light)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        heavy.close()
+        light.close()
+
     app = FastAPI(
+        lifespan=lifespan,
         title="semicon_fast gallery",
         version=__version__,
         description="Neighbours of images by binary codes. A failure is a sentence in `detail`.",

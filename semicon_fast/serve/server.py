@@ -96,7 +96,7 @@ def configured(app: ASGIApp, limits: Limits) -> uvicorn.Server:
             http=protocol(limits.header_seconds),
             ws="none",
             loop="asyncio",
-            lifespan="off",
+            lifespan="on",
             log_level="error",
             access_log=False,
             server_header=False,

@@ -1,6 +1,7 @@
 """What happens at each bound: too many at once, too slow, gone wrong inside, Ctrl-C in between."""
 
 import contextlib
+import http.client
 import json
 import socket
 import threading
@@ -10,6 +11,7 @@ import pytest
 
 from semicon_fast.search.gallery import Gallery
 from semicon_fast.serve import Limits, Pictures, Searcher, create_app, listen
+from semicon_fast.serve import server as server_module
 from semicon_fast.serve.server import configured
 
 PNG = {"Content-Type": "image/png"}
@@ -49,6 +51,7 @@ def serving(folder):
             stack.callback(thread.join)
             stack.callback(setattr, server, "should_exit", True)
             stack.callback(gate.open.set)
+            gate.stop = lambda: [setattr(server, "should_exit", True), thread.join(30)]
             return port, gate
 
         yield serving
@@ -60,7 +63,8 @@ def send(ask):
 
     def send(port, answers, size=100):
         def work():
-            answers.append(ask(port, "POST", "/api/search", b"x" * size, PNG))
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                answers.append(ask(port, "POST", "/api/search", b"x" * size, PNG))
 
         thread = threading.Thread(target=work)
         thread.start()
@@ -170,3 +174,18 @@ def test_a_mistake_inside_names_no_path(serving, ask, caplog):
     assert status == 500 and json.loads(content)["detail"].startswith("the server made a mistake")
     assert b".py" not in content and headers["x-content-type-options"] == "nosniff"
     assert ask(port, "GET", "/api/gallery")[0] == 200
+
+
+def test_what_waits_when_the_server_stops_is_dropped(serving, send, monkeypatch):
+    monkeypatch.setattr(server_module, "STOP_SECONDS", 0.2)
+    port, gate = serving()
+    answers = []
+    waiting = [send(port, answers) for _ in range(5)]
+    assert gate.entered.acquire(timeout=20)
+    time.sleep(0.3)
+    gate.stop()
+    gate.open.set()
+    for thread in waiting:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in waiting)
+    assert not gate.entered.acquire(timeout=0.5), "nothing that waited began"
