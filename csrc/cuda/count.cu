@@ -133,7 +133,9 @@ Jobs jobs_for(const Context& context, int64_t queries, int64_t codes, int64_t ro
 
 Jobs flagged_jobs(const Context& context, const unsigned* flagged, const int* list, int64_t queries,
                   int64_t codes, int64_t room) {
-  const int64_t least = least_chunks(codes), most = most_chunks(context, codes);
+  // No more than keep the device busy with one query: one block makes places of its counts.
+  const int64_t least = least_chunks(codes), busy = context.device.multiprocessors * kWarp;
+  const int64_t most = std::max(least, std::min(most_chunks(context, codes), busy));
   return {queries, 0, flagged, list, room, least, most};
 }
 
