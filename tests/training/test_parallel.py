@@ -22,6 +22,17 @@ KINDS = {
         "optimizer.lr=3e-6",
         "run.workers=1",
     ),
+    # One small step: a rounding error of its weights is 1e-3 of the loss after four large ones.
+    "the whole network": (
+        "optimizer.lr=1e-4",
+        "schedule.samples=7",
+        "schedule.epochs=1",
+        "run.batch_norm=global",
+        "model.network=semicon",
+        'model.options={"backbone":"tiny"}',
+        "data.image_size=32",
+        "schedule.iterations=1",
+    ),
     # Not by Adam: it divides a gradient that is nothing but rounding errors by its own size.
     "dsh": (*UNEVEN, "method.name=dsh", "schedule.lr=onecycle"),
 }
@@ -88,7 +99,7 @@ def alone(tiny, tmp_path_factory):
 
 
 def finished(run):
-    output, errors = run.communicate(timeout=240)
+    output, errors = run.communicate(timeout=400)
     assert run.returncode == 0, errors[-5000:] + output[-1000:]
 
 
@@ -112,7 +123,8 @@ def assert_equal_runs(tiny, one, other):
     weights, others = (load_file(folder / "model.safetensors") for folder in (one, other))
     for name, weight in weights.items():
         error = (others[name].double() - weight.double()).abs().max()
-        assert error <= TOLERANCE * weight.double().abs().max(), name
+        # Of one, the size of BatchNorm's weights: a bias may be what is left of a large sum.
+        assert error <= TOLERANCE * weight.double().abs().max().clamp(min=1), name
 
 
 def assert_equal_processes(folder, processes):
@@ -156,7 +168,7 @@ def test_a_process_killed_mid_epoch_costs_nothing(tiny, start, tmp_path):
     batch_of(tmp_path / "killed" / "run")
     time.sleep(0.5)
     os.kill(int((tmp_path / "killed" / "pid1").read_text()), signal.SIGKILL)
-    run.communicate(timeout=120)
+    run.communicate(timeout=200)
     assert run.returncode != 0
     text = (tmp_path / "killed" / "stopped0").read_text()
     assert text.startswith("ProcessLost: another process of this run died")
@@ -197,7 +209,7 @@ def test_a_signal_to_torchrun_stops_all_at_the_same_batch(tiny, start, tmp_path,
     first = batch_of(tmp_path / "killed" / "run")
     time.sleep(0.4)
     run.send_signal(number)
-    run.communicate(timeout=120)
+    run.communicate(timeout=200)
     texts = [(tmp_path / "killed" / f"stopped{rank}").read_text() for rank in range(2)]
     assert texts[0] == texts[1] and texts[0].startswith("Interrupted: before the end")
     assert batch_of(tmp_path / "killed" / "run") > first
@@ -213,7 +225,23 @@ def test_a_run_goes_on_with_another_number_of_processes(tiny, alone, start, tmp_
     run = start(2, "cut", kind, pause=0.3)
     batch_of(tmp_path / "cut" / "semicon")
     run.send_signal(signal.SIGTERM)
-    run.communicate(timeout=120)
+    run.communicate(timeout=200)
     assert not (tmp_path / "cut" / "semicon" / "result.json").exists()
     finished(start(processes, "cut", kind))
     assert_equal_runs(tiny, alone / "semicon", tmp_path / "cut" / "semicon")
+
+
+@pytest.mark.gpu
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_on_cuda_processes_together_give_what_one_gives(tiny, start, tmp_path, processes):
+    """Sums have no fixed order there, and products less digits: how close is not known yet."""
+    if torch.cuda.device_count() < processes:
+        pytest.skip(f"needs {processes} CUDA devices, a process each")
+    settings = (*KINDS["the whole network"], "run.device=cuda")
+    Trainer(tiny.config(*settings), tiny.data(), output=tmp_path / "alone").fit()
+    finished(start(processes, "together", {"cuda": settings}))
+    folder = tmp_path / "together" / "cuda"
+    assert_equal_processes(folder, processes)
+    losses = [log_of(tiny, run)[1] for run in (tmp_path / "alone", folder)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
