@@ -53,6 +53,7 @@ bench:
 	python benchmarks/hamming_rank.py
 	python benchmarks/attention.py
 	python benchmarks/pipeline.py
+	python benchmarks/parts.py
 
 # README's tables come from benchmarks/results and from nowhere else.
 tables:

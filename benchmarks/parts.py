@@ -20,7 +20,7 @@ from torch import Tensor
 from semicon_fast import data, metrics, models
 from semicon_fast.data.birdlet_drawing import PARTS
 from semicon_fast.models import HashModel
-from semicon_fast.training import Config, Trainer, preset
+from semicon_fast.training import Config, Result, Trainer, preset
 from semicon_fast.viz import look
 from semicon_fast.viz.looking import seen_pixels, transform_of
 
@@ -36,10 +36,10 @@ def configuration(attention: str, settings: list[str], quick: bool) -> Config:
     return preset("birdlets-48").override([*changes, *settings])
 
 
-def network(folder: Path, config: Config) -> HashModel:
+def network(folder: Path, config: Config) -> tuple[HashModel, Result]:
     """The trained network of this folder; trains it first where it is not there."""
-    Trainer(config, output=folder, resume=True).fit()
-    return models.load(folder / "model.safetensors")
+    result = Trainer(config, output=folder, resume=True).fit()
+    return models.load(folder / "model.safetensors"), result
 
 
 def unseen(config: Config, per_class: int) -> data.ImageSet:
@@ -95,7 +95,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for attention in given.attention:
         config = configuration(attention, given.settings, given.quick)
-        model = network(given.runs / attention, config)
+        model, result = network(given.runs / attention, config)
         images = unseen(config, 2 if given.quick else given.images)
         about: dict[str, Any] = {
             "images": len(images),
@@ -104,9 +104,10 @@ def main() -> None:
             **environment(),
             "command": command(),
         }
+        scores = [("mAP", way, "", found["mAP"]) for way, found in result.evaluation.items()]
         rows = [
             dict(zip(KEY, (attention, *row[:3]), strict=True)) | {"value": row[3]} | about
-            for row in measured(model, images)
+            for row in [*scores, *measured(model, images)]
         ]
         merge_rows(given.csv, rows, KEY)
         print(f"{attention}: {len(rows)} values of {len(images)} images in {given.csv}")

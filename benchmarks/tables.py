@@ -124,21 +124,23 @@ def parts() -> str:
             key = attention, best, part
             body.append(
                 [attention, part, best, f"{share[key] / area[key]:.1f}", f"{iou[key]:.2f}"]
-                + [f"{known[attention, group, part]:.2f}" for group in groups]
+                + [f"{max(0.0, known[attention, group, part]):.2f}" for group in groups]
             )
     columns = ["attention", "part", "map with most of it", "times its area", "IoU"]
-    return markdown_table([*columns, *(f"bits of {group}" for group in groups)], body)
+    return markdown_table([*columns, *(f"known by {group}" for group in groups)], body)
 
 
 def maps() -> str:
-    """How alike two maps of one image are."""
+    """How alike two maps of one image are, and what the codes are worth."""
     cosine, iou = _parts("likeness cosine"), _parts("likeness iou")
     body = []
     for attention in dict.fromkeys(a for a, _, _ in cosine):
         pairs = [key for key in cosine if key[0] == attention]
         means = [sum(t[k] for k in pairs) / len(pairs) for t in (cosine, iou)]
-        body.append([attention, *(f"{mean:.2f}" for mean in means)])
-    return markdown_table(["attention", "cosine of two maps", "IoU of their upper halves"], body)
+        scores = [f"{v:.4f}" for (a, _, _), v in _parts("mAP").items() if a == attention]
+        body.append([attention, *(f"{mean:.2f}" for mean in means), *scores])
+    columns = ["attention", "cosine of two maps", "IoU of their upper halves"]
+    return markdown_table([*columns, "mAP, asymmetric", "mAP, symmetric"], body)
 
 
 def hamming_cuda() -> str:

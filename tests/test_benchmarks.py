@@ -69,7 +69,7 @@ def test_what_parts_mean_is_measured_for_every_attention(tmp_path):
     done = subprocess.run([*command, "--csv", str(tmp_path / "rows.csv")], capture_output=True)
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader((tmp_path / "rows.csv").open()))
-    assert {row["attention"] for row in rows} == {"sem", "erase", "none"} and len(rows) == 3 * 80
+    assert {row["attention"] for row in rows} == {"sem", "erase", "none"} and len(rows) == 3 * 82
 
 
 def test_stages_of_the_pipeline_agree_with_the_released_formulation(tmp_path):
