@@ -4,6 +4,12 @@
 KERNELS = $(filter-out csrc/%bindings.cpp,$(wildcard csrc/*.cpp))
 CHECK = tests/csrc/check.cpp $(KERNELS)
 
+# The CUDA kernels and their check for the host, over tests/csrc/emulator.
+EMULATE = $(CXX) -std=c++17 -O1 -g -DSEMICON_FAST_EMULATE -Itests/csrc/emulator -Icsrc/cuda -Icsrc
+MACHINE = $(addprefix tests/csrc/emulator/,fiber.cpp machine.cpp collectives.cpp)
+EMULATED = tests/csrc/check_cuda.cpp -x c++ $(wildcard csrc/cuda/*.cu)
+CUDA_CHECKS = topk-scan topk-popcount topk-binary topk-int8 range pairs groups
+
 lint:
 	ruff check .
 	ruff format --check .
@@ -28,6 +34,12 @@ sanitize:
 	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -pthread -Icsrc tests/csrc/check_attention.cpp \
 	  $(KERNELS) -o build/check-attention-tsan
 	build/check-attention-tsan 24
+	mkdir -p build/emulator
+	for file in $(MACHINE); do $(EMULATE) -DEMULATOR_ADDRESSES -c $$file \
+	  -o build/emulator/$$(basename $$file).o || exit 1; done
+	$(EMULATE) -fsanitize=address,undefined -fno-sanitize-recover=all build/emulator/*.o $(EMULATED) \
+	  -o build/check-cuda-asan
+	for what in $(CUDA_CHECKS); do build/check-cuda-asan $$what 0 48 2 || exit 1; done
 
 # Needs g++-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static (Debian's names).
 neon:

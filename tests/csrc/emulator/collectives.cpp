@@ -8,41 +8,33 @@ namespace emulator {
 
 namespace {
 
-bool same(Site a, Site b) { return a.line == b.line && std::strcmp(a.file, b.file) == 0; }
+bool same(const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; }
 
-void wake(Thread& thread) { thread.state = Thread::State::kReady; }
+bool same(Site a, Site b) { return a.line == b.line && same(a.file, b.file); }
 
-// What can be said when a lane comes to a collective: it belongs there, and nobody it waits for has
-// left or waits for it elsewhere.
-void check_arrival(const char* name, unsigned mask, Site site,
-                   const std::array<Thread*, 32>& lanes) {
-  const unsigned own = current->lane;
-  if (!(mask >> own & 1)) fail(site, "%s: mask %08x does not name lane %u", name, mask, own);
-  for (unsigned i = 0; i < 32; ++i) {
-    if (!(mask >> i & 1) || i == own) continue;
-    if (!lanes[i]) fail(site, "%s: mask %08x names lane %u, which there is not", name, mask, i);
-    const Thread& other = *lanes[i];
-    if (other.state == Thread::State::kDone) {
-      fail(site, "%s: mask %08x names lane %u, which has returned", name, mask, i);
-    }
-    if (other.state != Thread::State::kWaiting) continue;
-    const bool here = other.waits_in == name && other.mask == mask && same(other.site, site);
-    if (!here && (other.waits_in == kBarrier || other.mask >> own & 1)) {
-      fail(site, "%s with mask %08x: lane %u waits in %s with mask %08x at %s:%d", name, mask, i,
-           other.waits_in.data(), other.mask, other.site.file, other.site.line);
-    }
+// The meeting that the current lane comes to: it belongs there, and nobody it waits for has left or
+// waits for it elsewhere.
+Meeting& arrive(Warp& warp, const char* name, unsigned mask, Site site) {
+  const unsigned own = 1u << current->lane;
+  if (!(mask & own)) fail(site, "%s: mask %08x does not name lane %u", name, mask, current->lane);
+  if (mask & ~warp.existing) fail(site, "%s: mask %08x names lanes there are not", name, mask);
+  if (mask & warp.returned) {
+    fail(site, "%s: mask %08x names lanes of which %08x has returned", name, mask, warp.returned);
   }
-}
-
-bool all_here(std::string_view name, unsigned mask, const std::array<Thread*, 32>& lanes) {
-  for (unsigned i = 0; i < 32; ++i) {
-    if (!(mask >> i & 1) || lanes[i] == current) continue;
-    if (lanes[i]->state != Thread::State::kWaiting || lanes[i]->waits_in != name ||
-        lanes[i]->mask != mask) {
-      return false;
-    }
+  if (mask & warp.at_barrier) {
+    fail(site, "%s with mask %08x: lanes %08x wait in __syncthreads", name, mask, warp.at_barrier);
   }
-  return true;
+  for (Meeting& meeting : warp.meetings) {
+    if (!(meeting.mask & own)) continue;
+    if (meeting.mask != mask || !same(meeting.site, site) || !same(meeting.name, name)) {
+      fail(site, "%s with mask %08x: lanes %08x wait in %s with mask %08x at %s:%d", name, mask,
+           meeting.arrived, meeting.name, meeting.mask, meeting.site.file, meeting.site.line);
+    }
+    meeting.arrived |= own;
+    return meeting;
+  }
+  warp.meetings.push_back({name, mask, own, site});
+  return warp.meetings.back();
 }
 
 using Dot = uint32_t (*)(uint32_t a, uint32_t b);
@@ -141,45 +133,48 @@ void shuffle(Words* const lanes[32]) {
 void synchronize(Site site) {
   Block& block = *current->block;
   if (block.unfinished < block.threads.size()) {
-    fail(site, "%s: %zu threads of the block have returned", kBarrier.data(),
+    fail(site, "__syncthreads: %zu threads of the block have returned",
          block.threads.size() - block.unfinished);
   }
   if (block.at_barrier && !same(block.barrier, site)) {
-    fail(site, "%s: others wait in another at %s:%d", kBarrier.data(), block.barrier.file,
+    fail(site, "__syncthreads: others wait in another at %s:%d", block.barrier.file,
          block.barrier.line);
   }
   block.barrier = site;
   races::release(&block);
   if (++block.at_barrier < block.threads.size()) {
-    current->wait(kBarrier, 0xffffffffu, site);
+    block.warps[current->warp].at_barrier |= 1u << current->lane;
+    current->wait(site);
   } else {
     block.at_barrier = 0;
-    for (const auto& other : block.threads) wake(*other);
+    for (Warp& warp : block.warps) warp.at_barrier = 0;
+    for (const auto& other : block.threads) other->wake();
   }
   races::acquire(&block);
 }
 
 void collective(const char* name, unsigned mask, Words& words, Combine combine, bool orders_memory,
                 Site site) {
-  const auto lanes = current->block->lanes(current->warp);
-  check_arrival(name, mask, site, lanes);
+  Warp& warp = current->block->warps[current->warp];
+  Meeting& meeting = arrive(warp, name, mask, site);
   Thread* const self = current;
   self->words = &words;
   self->site = site;
-  if (orders_memory) races::release(lanes[0]);
-  if (all_here(name, mask, lanes)) {
+  if (orders_memory) races::release(&warp);
+  if (meeting.arrived == mask) {
+    warp.meetings.erase(warp.meetings.begin() + (&meeting - warp.meetings.data()));
     Words* brought[32] = {};
     for (unsigned i = 0; i < 32; ++i) {
-      if (mask >> i & 1) brought[i] = lanes[i]->words;
+      if (mask >> i & 1) brought[i] = warp.lanes[i]->words;
     }
     combine(brought);
     for (unsigned i = 0; i < 32; ++i) {
-      if ((mask >> i & 1) && lanes[i] != self) wake(*lanes[i]);
+      if (mask >> i & 1) warp.lanes[i]->wake();
     }
   } else {
-    self->wait(name, mask, site);
+    self->wait(site);
   }
-  if (orders_memory) races::acquire(lanes[0]);
+  if (orders_memory) races::acquire(&warp);
 }
 
 void mma_b1_and_popc(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(EMULATOR_ADDRESSES)
 #include <sanitizer/common_interface_defs.h>
 #endif
 #if defined(EMULATOR_RACES)
@@ -109,7 +109,7 @@ void Fiber::prepare(void (*function)(void*), void* argument) {
 
 void Fiber::enter() {
   entering = this;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(EMULATOR_ADDRESSES)
   void* fake;
   __sanitizer_start_switch_fiber(&fake, stack_, kStack);
 #endif
@@ -118,20 +118,20 @@ void Fiber::enter() {
   __tsan_switch_to_fiber(race_fiber_, __tsan_switch_to_fiber_no_sync);
 #endif
   swap(&outside_, context_);
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(EMULATOR_ADDRESSES)
   __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
 #endif
 }
 
 void Fiber::depart([[maybe_unused]] bool for_good) {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(EMULATOR_ADDRESSES)
   __sanitizer_start_switch_fiber(for_good ? nullptr : &fake_stack_, outside_stack_, outside_size_);
 #endif
 #if defined(EMULATOR_RACES)
   __tsan_switch_to_fiber(race_outside_, __tsan_switch_to_fiber_no_sync);
 #endif
   swap(&context_, outside_);
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(EMULATOR_ADDRESSES)
   __sanitizer_finish_switch_fiber(fake_stack_, &outside_stack_, &outside_size_);
 #endif
 }
@@ -140,7 +140,7 @@ void Fiber::leave() { depart(false); }
 
 void Fiber::begin() {
   Fiber* self = entering;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(EMULATOR_ADDRESSES)
   __sanitizer_finish_switch_fiber(nullptr, &self->outside_stack_, &self->outside_size_);
 #endif
   self->function_(self->argument_);

@@ -20,11 +20,10 @@ Thread* current = nullptr;
 
 namespace {
 
-// What a block may have on sm_90 after opting in.
-constexpr size_t kSharedLimit = 227 << 10;
 
 std::mutex one_launch;
 uint64_t schedule = 0;
+size_t shared_limit = 227 << 10;
 std::vector<std::unique_ptr<Thread>> idle;  // stacks are kept
 
 void refuse(const char* what, size_t got, size_t most) {
@@ -60,14 +59,19 @@ Index unravel(size_t i, Index size) {
 Block::Block(Launch& launch, Index index)
     : launch(&launch), index(index), random(launch.random()) {
   const size_t count = size_t{block_size.x} * block_size.y * block_size.z;
-  warps = (count + 31) / 32;
   unfinished = count;
+  warps.resize((count + 31) / 32);
   for (size_t i = 0; i < count; ++i) {
     threads.push_back(take_thread());
-    threads.back()->prepare(*this, unravel(i, block_size), i);
-    threads.back()->fiber.prepare(run_thread, threads.back().get());
+    Thread& thread = *threads.back();
+    thread.prepare(*this, unravel(i, block_size), i);
+    thread.fiber.prepare(run_thread, &thread);
+    Warp& warp = warps[thread.warp];
+    warp.lanes[thread.lane] = &thread;
+    warp.existing |= 1u << thread.lane;
+    ++warp.ready;
   }
-  priority.resize(warps);
+  priority.resize(warps.size());
   std::iota(priority.begin(), priority.end(), size_t{0});
   if (launch.order == Order::kBackward) std::reverse(priority.begin(), priority.end());
   if (launch.order == Order::kShuffled) std::shuffle(priority.begin(), priority.end(), random);
@@ -88,24 +92,20 @@ void Block::make_shared(size_t bytes) {
   if (posix_memalign(&shared, 16, bytes) != 0) std::abort();
   launch->shared.push_back(shared);
   auto* byte = static_cast<unsigned char*>(shared);
-  std::generate_n(byte, bytes, [&] { return static_cast<unsigned char>(random()); });
+  for (size_t i = 0; i < bytes; i += 8) {
+    const uint64_t noise = random();
+    std::memcpy(byte + i, &noise, std::min<size_t>(8, bytes - i));
+  }
   races::release(shared);
 }
 
 // One warp, each of its threads that can run up to its next meeting; false where none can.
 bool Block::step() {
-  std::vector<size_t> able;
-  for (const size_t warp : priority) {
-    for (Thread* lane : lanes(warp)) {
-      if (lane && lane->state == Thread::State::kReady) {
-        able.push_back(warp);
-        break;
-      }
-    }
-    if (!able.empty() && !takes_turns) break;
-  }
-  if (able.empty()) return false;
-  auto order = lanes(able[random() % able.size()]);
+  if (takes_turns) std::shuffle(priority.begin(), priority.end(), random);
+  const auto able = std::find_if(priority.begin(), priority.end(),
+                                 [&](size_t warp) { return warps[warp].ready > 0; });
+  if (able == priority.end()) return false;
+  auto order = warps[*able].lanes;
   if (launch->order == Order::kBackward) std::reverse(order.begin(), order.end());
   if (launch->order == Order::kShuffled) std::shuffle(order.begin(), order.end(), random);
   for (Thread* lane : order) {
@@ -116,20 +116,14 @@ bool Block::step() {
 
 void Block::report_deadlock() const {
   for (const auto& thread : threads) {
-    if (thread->state == Thread::State::kWaiting) {
-      current = thread.get();
-      fail(thread->site, "%s with mask %08x waits for ever", thread->waits_in.data(), thread->mask);
+    if (thread->state != Thread::State::kWaiting) continue;
+    current = thread.get();
+    for (const Meeting& meeting : warps[thread->warp].meetings) {
+      fail(meeting.site, "%s with mask %08x waits for ever", meeting.name, meeting.mask);
     }
+    fail(thread->site, "__syncthreads waits for ever");
   }
   std::abort();
-}
-
-std::array<Thread*, 32> Block::lanes(size_t warp) const {
-  std::array<Thread*, 32> found{};
-  for (size_t i = 32 * warp; i < std::min(threads.size(), 32 * warp + 32); ++i) {
-    found[i % 32] = threads[i].get();
-  }
-  return found;
 }
 
 // ---- Thread ----
@@ -152,32 +146,42 @@ void Thread::run() {
 
 void Thread::give_way() { fiber.leave(); }
 
-void Thread::wait(std::string_view in, unsigned for_mask, Site at) {
-  waits_in = in;
-  mask = for_mask;
+void Thread::wait(Site at) {
   site = at;
   state = State::kWaiting;
+  --block->warps[warp].ready;
   fiber.leave();
+}
+
+void Thread::wake() {
+  if (state != State::kWaiting) return;
+  state = State::kReady;
+  ++block->warps[warp].ready;
 }
 
 void Thread::finish() {
   if (!copies.empty()) fail(copies[0].site, "a copy that nobody waited for");
   state = State::kDone;
   --block->unfinished;
-  for (const auto& other : block->threads) {
-    if (other->state != State::kWaiting) continue;
-    const bool named = other->warp == warp && (other->mask >> lane & 1);
-    if (other->waits_in == kBarrier || named) {
-      current = other.get();
-      fail(other->site, "%s with mask %08x waits for lane %u of warp %zu, which has returned",
-           other->waits_in.data(), other->mask, lane, warp);
-    }
+  Warp& own = block->warps[warp];
+  --own.ready;
+  own.returned |= 1u << lane;
+  for (const Meeting& meeting : own.meetings) {
+    if (!(meeting.mask >> lane & 1)) continue;
+    fail(meeting.site, "%s with mask %08x waits for lane %u of warp %zu, which has returned",
+         meeting.name, meeting.mask, lane, warp);
+  }
+  if (block->at_barrier) {
+    fail(block->barrier, "__syncthreads waits for lane %u of warp %zu, which has returned", lane,
+         warp);
   }
 }
 
 // ---- Interface ----
 
 void set_schedule(uint64_t seed) { schedule = seed; }
+
+void set_shared_limit(size_t bytes) { shared_limit = bytes; }
 
 void* dynamic_shared() { return current->block->shared; }
 
@@ -246,7 +250,7 @@ std::vector<size_t> block_order(const Launch& launch, size_t count) {
 
 void run(Index grid, Index block, size_t shared_bytes, const std::function<void()>& body) {
   check_sizes(grid, block);
-  if (shared_bytes > kSharedLimit) refuse("bytes of shared memory", shared_bytes, kSharedLimit);
+  if (shared_bytes > shared_limit) refuse("bytes of shared memory", shared_bytes, shared_limit);
   const std::lock_guard<std::mutex> guard(one_launch);
   grid_size = grid;
   block_size = block;

@@ -29,6 +29,9 @@ extern Index thread_index, block_index, block_size, grid_size;
 // blocks at a time, atomics giving way at random. Also what fresh shared memory holds.
 void set_schedule(uint64_t seed);
 
+// What a block of the device may have; 227 KB, of sm_90, until it is called.
+void set_shared_limit(size_t bytes);
+
 // What CUDA refuses is refused here: sizes of blocks and grids, too much shared memory.
 void run(Index grid, Index block, size_t shared_bytes, const std::function<void()>& body);
 

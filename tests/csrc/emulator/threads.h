@@ -4,7 +4,6 @@
 #include <array>
 #include <memory>
 #include <random>
-#include <string_view>
 #include <vector>
 
 #include "machine.h"
@@ -48,6 +47,7 @@ struct Launch {
 
 struct Block;
 
+// A copy to shared memory that is not made yet.
 struct Copy {
   void* to;
   const void* from;
@@ -64,18 +64,31 @@ struct Thread {
   size_t warp = 0;
   unsigned lane = 0;
   State state = State::kDone;
-  // Where it waits, and for which lanes.
-  std::string_view waits_in;
-  unsigned mask = 0;
-  Site site{};
+  Site site{};  // where it waits, if it does
   Words* words = nullptr;
   std::vector<Copy> copies;  // begun, not made
 
   void prepare(Block& block, Index index, size_t number);
   void run();
   void give_way();
-  void wait(std::string_view in, unsigned mask, Site site);
+  void wait(Site site);
+  void wake();
   void finish();
+};
+
+// A collective that lanes have come to, but not all.
+struct Meeting {
+  const char* name;
+  unsigned mask, arrived;
+  Site site;
+};
+
+struct Warp {
+  std::array<Thread*, 32> lanes{};
+  // Lanes that there are, that have returned, that wait in the block's barrier.
+  unsigned existing = 0, returned = 0, at_barrier = 0;
+  unsigned ready = 0;  // how many can run
+  std::vector<Meeting> meetings;
 };
 
 struct Block {
@@ -83,10 +96,10 @@ struct Block {
   Index index;
   std::mt19937_64 random;
   std::vector<std::unique_ptr<Thread>> threads;
+  std::vector<Warp> warps;
   std::vector<size_t> priority;  // warps, first those that run first
   bool takes_turns = false;
-  size_t warps = 0, unfinished = 0;
-  size_t at_barrier = 0;
+  size_t unfinished = 0, at_barrier = 0;
   Site barrier{};
   void* shared = nullptr;
 
@@ -95,10 +108,8 @@ struct Block {
   void make_shared(size_t bytes);
   bool step();
   [[noreturn]] void report_deadlock() const;
-  std::array<Thread*, 32> lanes(size_t warp) const;
 };
 
 extern Thread* current;
-constexpr std::string_view kBarrier = "__syncthreads";
 
 }  // namespace emulator
