@@ -27,6 +27,7 @@ def ahead_of_time() -> dict[str, Any]:
     sys.path.insert(0, str(here))
     from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
 
+    from semicon_fast.native import tools
     from semicon_fast.native.building import CPU, Library
     from semicon_fast.native.cuda import CUDA
 
@@ -46,11 +47,13 @@ def ahead_of_time() -> dict[str, Any]:
 
     extensions = []
     for name, library in libraries.items():
-        kind, flags = CppExtension, {"cxx": library.flags()}
+        kind, flags, folders = CppExtension, {"cxx": library.flags()}, {}
         if library is CUDA:
             kind, flags["nvcc"] = CUDAExtension, CUDA.device_flags([])
+            include, lib = tools.nvcc_folders(str(tools.nvcc()))
+            folders = {"include_dirs": [str(include)], "library_dirs": [str(lib)]}
         sources = [str(path.relative_to(here)) for path in library.sources()]
-        extensions.append(kind(name, sources, extra_compile_args=flags))
+        extensions.append(kind(name, sources, extra_compile_args=flags, **folders))
     return {"ext_modules": extensions, "cmdclass": {"build_ext": Build}}
 
 
