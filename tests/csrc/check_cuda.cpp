@@ -11,12 +11,6 @@
 #include "machine.h"
 #include "search.h"
 
-namespace semicon_fast::cuda {
-
-Device current_device() { return {1, 90, 227 << 10}; }
-
-}  // namespace semicon_fast::cuda
-
 namespace {
 
 using answers::Random;
@@ -68,9 +62,7 @@ struct Case {
 };
 
 template <class T, size_t size>
-T one_of(Random& random, const T (&values)[size]) {
-  return values[random() % size];
-}
+T one_of(Random& random, const T (&values)[size]) { return values[random() % size]; }
 
 // Every width from 1 to 40 bytes, and some larger, in turn.
 int64_t bytes_of(int64_t round) {
@@ -114,14 +106,9 @@ Case case_of(int64_t round, bool topk) {
   if (settings.workspace == 1 || (!topk && bytes > 64)) queries = std::min<int64_t>(queries, 3);
   const cuda::Device devices[] = {
       {2, 90, 227 << 10}, {1, 80, 163 << 10}, {2, 86, 99 << 10}, {1, 100, 227 << 10}};
-  return {round,
-          distinct,
-          Table(random, queries, bytes, answers::below(random, 2), answers::below(random, 3),
-                distinct),
-          Table(random, count, bytes, gap, offset, distinct),
-          k,
-          radius,
-          settings,
+  const int64_t near = answers::below(random, 3);
+  return {round, distinct, Table(random, queries, bytes, near % 2, near, distinct),
+          Table(random, count, bytes, gap, offset, distinct), k, radius, settings,
           one_of(random, devices)};
 }
 
@@ -155,9 +142,7 @@ bool equal(const std::vector<T>& expected, const T* found) {
 struct Call {
   const Case& c;
   Arena workspace, results;
-
-  explicit Call(const Case& c)
-      : c(c), workspace(c.schedule), results(c.schedule + 1) {}
+  explicit Call(const Case& c) : c(c), workspace(c.schedule), results(c.schedule + 1) {}
   cuda::Context context() {
     const auto allocate = [](void* self, size_t bytes) {
       return static_cast<Arena*>(self)->allocate(bytes);

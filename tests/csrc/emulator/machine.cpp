@@ -61,6 +61,7 @@ Block::Block(Launch& launch, Index index)
   const size_t count = size_t{block_size.x} * block_size.y * block_size.z;
   unfinished = count;
   warps.resize((count + 31) / 32);
+  for (Warp& warp : warps) warp.meetings.reserve(32);  // threads themselves allocate nothing
   for (size_t i = 0; i < count; ++i) {
     threads.push_back(take_thread());
     Thread& thread = *threads.back();
