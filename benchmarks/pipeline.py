@@ -47,7 +47,9 @@ def settings(options: argparse.Namespace, folder: Path) -> Iterator[Setting]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     base = Setting(folder, options.device, options.images or 64, cores=min(cores or 1, 16))
     if options.quick:
-        base = replace(base, images=options.images or 4, size=32, backbone="tiny", batch=4)
+        base = replace(
+            base, images=options.images or 4, size=32, backbone="tiny", batch=4, passes=2
+        )
         yield replace(base, cores=1)
     elif not base.cuda:
         yield base
@@ -134,7 +136,9 @@ def main() -> None:
         for setting in settings(options, Path(folder)):
             for stage in (stage for stage in STAGES if options.only in stage):
                 if options.profile:
-                    show_profile(stage, setting)
+                    # An outer iteration is the stages before it, thousands of times.
+                    if stage != "outer iteration":
+                        show_profile(stage, setting)
                     continue
                 found = measure(stage, setting, options)
                 body = [[_text(row[c]) for c in SHOWN] for row in found]

@@ -37,7 +37,7 @@ class Setting:
     """folder: where pictures lie and galleries go. images: a stage's images. size: pixels of the
     network's input. cores: processes that decode.
     epochs: passes of our outer iteration. repeats: how often our encoding sees the pictures, so
-    that starting its processes does not count."""
+    that starting its processes does not count; passes: the same of loading."""
 
     folder: Path
     device: str = "cpu"
@@ -50,6 +50,7 @@ class Setting:
     batch: int = released.BATCH
     epochs: int = 1
     repeats: int = 1
+    passes: int = 16
 
     @property
     def cuda(self) -> bool:
@@ -83,8 +84,9 @@ class Setting:
 
 
 def loader(setting: Setting) -> dict[str, Engine]:
-    """Training batches from files. "bare decode" is what no loader can pass: a plain loop in each
-    of as many processes as there are cores, of nothing but decoding and the same transform."""
+    """Training batches from files, as training takes them: uint8, normalised on the device.
+    "bare decode" is what no loader can pass: a plain loop in each of as many processes as there are
+    cores, of nothing but decoding and the same transform."""
     paths, transform = setting.paths(), build("imagenet", setting.size, True)
     files = Files(setting.folder / "pictures", [path.name for path in paths])
     images = ImageSet("pictures", files, torch.zeros(len(paths), dtype=torch.int64), ["all"])
@@ -92,7 +94,15 @@ def loader(setting: Setting) -> dict[str, Engine]:
 
     def batches() -> int:
         found = training_batches(
-            images, transform, rows, batch_size=setting.batch, seed=0, epoch=0, workers=cores
+            images,
+            transform,
+            rows,
+            batch_size=setting.batch,
+            seed=0,
+            epoch=0,
+            workers=cores,
+            raw=True,
+            epochs=setting.passes,
         )
         return sum(len(batch.images) for batch in found)
 
@@ -101,7 +111,7 @@ def loader(setting: Setting) -> dict[str, Engine]:
 
     def bare() -> int:
         context = torch.multiprocessing.get_context("fork")
-        shares = [paths[core::cores] for core in range(cores)]
+        shares = [(setting.passes * paths)[core::cores] for core in range(cores)]
         workers = [context.Process(target=_decode_all, args=(s, transform)) for s in shares]
         for worker in workers:
             worker.start()
@@ -109,7 +119,7 @@ def loader(setting: Setting) -> dict[str, Engine]:
             worker.join()
         if any(worker.exitcode for worker in workers):
             raise RuntimeError("a decoding process failed")
-        return len(paths)
+        return setting.passes * len(paths)
 
     return {"released": old, "semicon_fast": batches, "bare decode": bare}
 
@@ -118,7 +128,7 @@ def _decode_all(paths: list[Path], transform: sf.data.Transform) -> None:
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     for path in paths:
-        transform([decode(path)], generator)
+        transform.pixels([decode(path)], generator)
 
 
 def forward(setting: Setting) -> dict[str, Engine]:
@@ -189,15 +199,16 @@ def training_step(setting: Setting) -> dict[str, Engine]:
     old = released.Training(setting.model(), learner.images.labels, rows, setting.device)
     old.codes.copy_(learner.method.codes)
     count = max(setting.batch, setting.images)
-    batches = list(_batches(learner, rows[:count]))
-    small = list(_batches(learner, rows[:count], released.BATCH))
-    losses = [float(old.step(small[0].images, small[0].rows))]
+    batches = _batches(learner, rows[:count])
+    small = _batches(learner, rows[:count], released.BATCH)
+    floats = [(learner.transform.normalised(b.images), b.rows) for b in small]
+    losses = [float(old.step(*floats[0]))]
     losses.append(sum(float(term) for term in learner._step(small[0]).values()))
     if abs(losses[0] - losses[1]) > setting.tolerance * abs(losses[0]):
         raise ValueError(f"losses differ: released {losses[0]}, semicon_fast {losses[1]}")
 
     def released_steps() -> int:
-        return sum(len(b.rows) for b in small if old.step(b.images, b.rows) is not None)
+        return sum(len(at) for images, at in floats if old.step(images, at) is not None)
 
     def own() -> int:
         return sum(len(batch.rows) for batch in batches if learner._step(batch))
@@ -207,7 +218,7 @@ def training_step(setting: Setting) -> dict[str, Engine]:
 
 def _batches(learner: Learner, rows: Tensor, size: int | None = None) -> list:
     size = size or learner.config.schedule.batch_size
-    options = {"batch_size": size, "seed": 0, "epoch": 0, "drop_last": len(rows) > size}
+    options = {"batch_size": size, "seed": 0, "epoch": 0, "raw": True}
     return list(training_batches(learner.images, learner.transform, rows, **options))
 
 

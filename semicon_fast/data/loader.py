@@ -18,8 +18,9 @@ from .transforms import Transform
 
 
 class Batch(NamedTuple):
-    """images float32 (B, 3, S, S); labels int64 (B,) or bool (B, C); rows int64 (B,), positions
-    in the image set; whole int64, the rows of all processes' parts, in their order."""
+    """images float32 (B, 3, S, S), or uint8 where asked for raw; labels int64 (B,) or bool (B, C);
+    rows int64 (B,), positions in the image set; whole int64, the rows of all processes' parts, in
+    their order."""
 
     images: Tensor
     labels: Tensor
@@ -28,7 +29,7 @@ class Batch(NamedTuple):
 
 
 class _Batches(Dataset):
-    """Batch number b of one pass; `keys` None for passes without random numbers."""
+    """Batch (epoch, b) of the images at `rows`; seed None for passes without random numbers."""
 
     def __init__(
         self,
@@ -36,21 +37,35 @@ class _Batches(Dataset):
         transform: Transform,
         rows: Tensor,
         batch_size: int,
-        keys: tuple[int, int] | None,
+        seed: int | None,
         part: tuple[int, int] = (0, 1),
+        raw: bool = False,
     ) -> None:
         self.image_set, self.transform, self.rows = image_set, transform, rows
-        self.batch_size, self.keys, self.part = batch_size, keys, part
+        self.batch_size, self.seed, self.part = batch_size, seed, part
+        self.cut = transform.pixels if raw else transform
+        self._order = -1, rows
 
-    def __getitem__(self, number: int) -> Batch:
+    def __getitem__(self, place: tuple[int, int]) -> Batch:
+        epoch, number = place
         first = number * self.batch_size
-        whole = self.rows[first : first + self.batch_size]
+        whole = self._ordered(epoch)[first : first + self.batch_size]
         mine = part_of_batch(len(whole), *self.part)
         rows = whole[mine.start : mine.stop]
-        draws = None if self.keys is None else generator("augmentation", *self.keys, number)
-        images = self.image_set.images(rows)
-        images = self.transform(images, draws, at=mine.start, of=len(whole))
+        draws = None
+        if self.seed is not None:
+            draws = generator("augmentation", self.seed, epoch, number)
+        images = self.cut(self.image_set.images(rows), draws, at=mine.start, of=len(whole))
         return Batch(images, self.image_set.labels[rows], rows, whole)
+
+    def _ordered(self, epoch: int) -> Tensor:
+        """`rows` in the order of an epoch."""
+        if self.seed is None:
+            return self.rows
+        if self._order[0] != epoch:
+            draws = generator("order", self.seed, epoch)
+            self._order = epoch, self.rows[torch.randperm(len(self.rows), generator=draws)]
+        return self._order[1]
 
 
 class _Shipped(Dataset):
@@ -60,9 +75,9 @@ class _Shipped(Dataset):
     def __init__(self, batches: _Batches) -> None:
         self.batches = batches
 
-    def __getitem__(self, number: int) -> Batch | BrokenImageError:
+    def __getitem__(self, place: tuple[int, int]) -> Batch | BrokenImageError:
         try:
-            return self.batches[number]
+            return self.batches[place]
         except BrokenImageError as error:
             return error
 
@@ -79,6 +94,9 @@ def training_batches(
     drop_last: bool = False,
     workers: int = 0,
     part: tuple[int, int] = (0, 1),
+    epochs: int = 1,
+    raw: bool = False,
+    pinned: bool = False,
 ) -> Iterator[Batch]:
     """One epoch over the images at `rows`, int64 (n,), in an order drawn by (seed, epoch).
 
@@ -86,6 +104,9 @@ def training_batches(
     number of worker processes, and `start` leaves out the first ones without making them.
     part: (process, processes): only that process's part of each batch (`part_of_batch`); the parts
     of all processes are, image for image, the batch of one.
+    epochs: goes on with the next ones, so that worker processes make their first batches while the
+    last of this one are learned from. raw: images uint8, as `Transform.pixels` gives them. pinned:
+    what workers make comes in page-locked memory, for a CUDA device.
     Raises BrokenImageError when a file does not decode.
     """
     rows = torch.as_tensor(rows, dtype=torch.int64)
@@ -100,9 +121,10 @@ def training_batches(
     count = batch_count(len(rows), batch_size, drop_last)
     if not 0 <= start <= count:
         raise ValueError(f"start must lie in 0..{count}, the number of batches, got {start}")
-    order = rows[torch.randperm(len(rows), generator=generator("order", seed, epoch))]
-    batches = _Batches(image_set, transform, order, batch_size, (seed, epoch), part)
-    return _numbered(batches, range(start, count), workers)
+    batches = _Batches(image_set, transform, rows, batch_size, seed, part, raw)
+    places = [(epoch, number) for number in range(start, count)]
+    places += [(epoch + i, number) for i in range(1, epochs) for number in range(count)]
+    return _numbered(batches, places, workers, pinned)
 
 
 def evaluation_batches(
@@ -119,7 +141,7 @@ def evaluation_batches(
     rows = torch.arange(len(image_set))
     batches = _Batches(image_set, transform, rows, batch_size, None)
     every = range(batch_count(len(rows), batch_size))
-    return _numbered(batches, every if numbers is None else numbers, workers)
+    return _numbered(batches, [(0, n) for n in (every if numbers is None else numbers)], workers)
 
 
 def batch_count(images: int, batch_size: int, drop_last: bool = False) -> int:
@@ -136,17 +158,20 @@ def part_of_batch(images: int, process: int, processes: int) -> range:
     return share_of(images, process, processes)
 
 
-def _numbered(batches: _Batches, numbers: range, workers: int) -> Iterator[Batch]:
+def _numbered(
+    batches: _Batches, places: list[tuple[int, int]], workers: int, pinned: bool = False
+) -> Iterator[Batch]:
     if workers == 0:
-        for number in numbers:
-            yield batches[number]
+        for place in places:
+            yield batches[place]
         return
     # Its own generator: without one, a DataLoader draws from the global state.
     made = DataLoader(
         _Shipped(batches),
         batch_size=None,
-        sampler=numbers,
+        sampler=places,
         num_workers=workers,
+        pin_memory=pinned,
         generator=torch.Generator(),
         worker_init_fn=leave_signals_to_the_main_process,
     )

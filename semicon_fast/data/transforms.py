@@ -45,6 +45,7 @@ class Transform:
             raise ValueError(f"mean and std must be three numbers, std positive: {mean}, {std}")
         self.recipe, self.size, self.train = recipe, int(size), bool(train)
         self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        self._constants: dict[torch.device, tuple[Tensor, ...]] = {}
 
     def __repr__(self) -> str:
         return f"Transform({self.recipe!r}, size={self.size}, train={self.train})"
@@ -105,9 +106,13 @@ class Transform:
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """uint8 (B, 3, S, S) on any device -> float32 there, (p / 255 - mean) / std."""
-        mean = torch.tensor(self.mean).view(3, 1, 1)
-        std = torch.tensor(self.std).view(3, 1, 1)
-        scale, shift = (x.to(pixels.device) for x in (1 / (255 * std), mean / std))
+        if pixels.device not in self._constants:
+            mean = torch.tensor(self.mean).view(3, 1, 1)
+            std = torch.tensor(self.std).view(3, 1, 1)
+            # Kept: a copy to a device would wait for it at every batch.
+            made = tuple(x.to(pixels.device) for x in (1 / (255 * std), mean / std))
+            self._constants[pixels.device] = made
+        scale, shift = self._constants[pixels.device]
         return pixels.to(torch.float32).mul_(scale).sub_(shift)
 
     def _draws(self, count: int, generator: Generator) -> tuple[Tensor, ...]:

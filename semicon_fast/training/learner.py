@@ -63,6 +63,7 @@ class Learner:
         self._sums: dict[str, Tensor] = {}
         self._bad = torch.full((), -1, device=self.device)
         self._count, self._lr, self._place = 0, config.optimizer.lr, Position()
+        self._stream: tuple[Position, Iterator[Batch]] | None = None
 
     def spread(self) -> None:
         """From here on with the other processes, if there are any."""
@@ -77,27 +78,45 @@ class Learner:
 
     def epoch(self, at: Position, rows: Tensor) -> Iterator[dict[str, Tensor]]:
         """Learns from one batch after another, from `at` on; yields the terms of each."""
-        schedule, run = self.config.schedule, self.config.run
+        schedule = self.config.schedule
         number = at.iteration * schedule.epochs + at.epoch
         count = self.batches(len(rows))
         steps = schedule.iterations * schedule.epochs * count
         self._place = at
-        batches = training_batches(
-            self.images,
-            self.transform,
-            rows,
-            batch_size=schedule.batch_size,
-            seed=run.seed,
-            epoch=number,
-            start=at.batch,
-            drop_last=self._drop_last(len(rows)),
-            workers=run.workers,
-            part=(distributed.rank(), distributed.world_size()),
-        )
-        for position, batch in enumerate(batches, start=at.batch):
+        for position in range(at.batch, count):
             self._place = at._replace(batch=position)
+            batch = self._next(self._place, rows)
             self._set_pace(at.iteration, number * count + position, steps)
             yield self._step(batch)
+
+    def _next(self, at: Position, rows: Tensor) -> Batch:
+        """The batch at `at`. One stream makes those of all epochs left in the iteration, so that
+        its worker processes do not stop between them."""
+        schedule, run = self.config.schedule, self.config.run
+        if self._stream is None or self._stream[0] != at:
+            made = training_batches(
+                self.images,
+                self.transform,
+                rows,
+                batch_size=schedule.batch_size,
+                seed=run.seed,
+                epoch=at.iteration * schedule.epochs + at.epoch,
+                start=at.batch,
+                drop_last=self._drop_last(len(rows)),
+                workers=run.workers,
+                part=(distributed.rank(), distributed.world_size()),
+                epochs=schedule.epochs - at.epoch,
+                raw=True,
+                pinned=self.device.type == "cuda",
+            )
+            self._stream = at, made
+        batch = next(self._stream[1])
+        last = at.batch + 1 == self.batches(len(rows))
+        following = (
+            Position(at.iteration, at.epoch + 1) if last else at._replace(batch=at.batch + 1)
+        )
+        self._stream = following, self._stream[1]
+        return batch
 
     def end_epoch(self, last_good: str) -> tuple[dict[str, float], float]:
         """Means of the terms over the epoch, and the learning rate of its last batch.
@@ -179,10 +198,11 @@ class Learner:
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
         layout = torch.channels_last if self.config.run.channels_last else torch.contiguous_format
-        images = batch.images
+        # Numbers on the device: a quarter of the bytes on the way there.
+        images = self.transform.normalised(batch.images.to(self.device, non_blocking=True))
         if len(images) == 0:
             images = images.new_zeros(1, *images.shape[1:])
-        images = images.to(self.device, non_blocking=True, memory_format=layout)
+        images = images.to(memory_format=layout)
         alone = len(batch.whole) < distributed.world_size()
         if alone != self._alone:
             set_shared(self.model, not alone)

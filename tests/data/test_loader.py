@@ -177,3 +177,22 @@ def test_bad_arguments_are_refused_before_the_first_batch(images, options, messa
 def test_evaluation_with_a_training_transform_is_refused(images):
     with pytest.raises(ValueError, match=r"train=False"):
         evaluation_batches(images, build("small", 16, True), 4)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_epochs_go_on_one_after_the_other_as_they_are_alone(images, workers):
+    rows, transform = torch.arange(len(images)), build("small", 16, True)
+    options = {"batch_size": 5, "seed": 3, "workers": workers}
+    alone = [
+        batch
+        for epoch in (4, 5, 6)
+        for batch in training_batches(
+            images, transform, rows, epoch=epoch, start=2 * (epoch == 4), **options
+        )
+    ]
+    together = training_batches(
+        images, transform, rows, epoch=4, start=2, epochs=3, raw=True, **options
+    )
+    for one, other in zip(alone, together, strict=True):
+        assert other.images.dtype is torch.uint8 and torch.equal(one.rows, other.rows)
+        assert torch.equal(one.images, transform.normalised(other.images))
