@@ -181,7 +181,7 @@ def start(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def modelless(start, folder):
-    """A server without a model, for all tests that do not stop it but the last."""
+    """A server without a model, for all tests that leave it as it is."""
     return start(folder, "--no-model")
 
 
