@@ -192,8 +192,9 @@ def test_the_keyboard_is_enough_and_back_goes_back(page):
     page.fine()
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390, 320])
+@pytest.mark.parametrize(
+    "width, dark", [(1280, False), (1280, True), (390, True), (320, False)], ids=str
+)
 def test_it_reads_well(page, image, tmp_path, width, dark):
     page.open(width=width, dark=dark)
     page.give(image)
