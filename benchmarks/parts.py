@@ -2,7 +2,7 @@
 erasing and against no mask.
 
 python benchmarks/parts.py --runs runs/parts             # trains what is not there, then measures
-python benchmarks/parts.py --quick --csv /tmp/parts.csv  # a few images, to see that it runs
+python benchmarks/parts.py --quick --csv parts.csv       # a few images, to see that it runs
 
 Each network is the preset birdlets-48 with as many attention maps as the birds have parts. Maps and
 bits are measured on images that neither trained nor chose it.
