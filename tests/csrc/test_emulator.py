@@ -12,7 +12,7 @@ WRONG = {
     "barriers apart": "others wait in another at",
     "returns before barrier": "has returned",
     "returns before vote": "has returned",
-    "votes apart": "waits in __ballot_sync",
+    "votes apart": "wait in __ballot_sync",
     "foreign mask": "does not name lane",
     "lane missing": "__syncwarp with mask ffffffff",
     "outside mask": "reads lane 20, which is not in its mask",
