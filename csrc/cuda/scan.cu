@@ -25,7 +25,7 @@ __device__ void enter(const Found& found, const uint32_t* packed, const Rows& co
 
 // Codes that lie without gaps, in units of 16 or 32 bytes: two codes or one.
 template <int kWords, int kCount>
-__global__ void __launch_bounds__(kThreads, kWords == 8 ? 2 : 4)
+__global__ void __launch_bounds__(kThreads, kWords == 8 || kWords * kCount > 8 ? 2 : 4)
     scan_dense(Found found, const uint32_t* packed, Rows codes, int64_t units) {
   constexpr int kCodes = kWords == 2 ? 2 : 1;  // a unit
   constexpr int kQuads = kWords == 8 ? 2 : 1;  // a unit
