@@ -7,6 +7,7 @@ CUDA tensors by NCCL.
 
 import atexit
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ T = TypeVar("T")
 
 # Longer than anything that one process does while the others wait for it.
 PATIENCE = timedelta(minutes=10)
+
+# torchrun's count of its restarts.
+RESTARTS = "TORCHELASTIC_RESTART_COUNT"
 
 # What gloo says when a peer is gone; NCCL raises dist.DistError.
 _GONE = re.compile(r"gloo|closed by peer|reset by peer|broken pipe|timed out", re.IGNORECASE)
@@ -45,7 +49,13 @@ def join(device: str = "cpu") -> None:
     if device == "cuda":
         torch.cuda.set_device(local_rank())
     with watched():
-        dist.init_process_group(backend, timeout=PATIENCE)
+        # torchrun keeps one store over all restarts: without a prefix of its own, a restarted
+        # process may read where one that is dead now once listened, and wait for it.
+        store, number, processes = next(dist.rendezvous("env://", timeout=PATIENCE))
+        store = dist.PrefixStore(f"restart {os.environ.get(RESTARTS, 0)}", store)
+        dist.init_process_group(
+            backend, store=store, rank=number, world_size=processes, timeout=PATIENCE
+        )
     atexit.register(_leave)
 
 

@@ -109,13 +109,13 @@ def test_torch_library_is_used_by_ops_alone():
     assert users <= {"ops"}
 
 
-def test_environment_is_read_by_native_alone():
+def test_environment_is_read_by_native_and_of_torchruns_by_distributed():
     users = {
         part
         for part, path in sources()
         if any(word in path.read_text("utf-8") for word in ("os.environ", "getenv"))
     }
-    assert users <= {"native"}
+    assert users <= {"native", "distributed"}
 
 
 def test_nothing_is_unpickled():

@@ -122,3 +122,31 @@ def test_a_killed_process_is_noticed_by_the_others(torchrun, tmp_path):
     os.kill(int((tmp_path / "pid1").read_text()), signal.SIGKILL)
     assert run.wait(timeout=60) != 0
     assert "died" in (tmp_path / "lost").read_text()
+
+
+RESTART = """
+import os, signal, time
+from semicon_fast import distributed as d
+
+again = os.environ["TORCHELASTIC_RESTART_COUNT"] == "1"
+# Process 1 comes first and finds whatever the last attempt has left in torchrun's store.
+if again and os.environ["RANK"] == "0":
+    time.sleep(5)
+d.join()
+found = d.everyone(d.rank())
+if again:
+    open(__file__ + os.environ["RANK"], "w").write(str(found))
+elif d.is_main():
+    os.kill(os.getpid(), signal.SIGKILL)
+else:
+    time.sleep(120)
+"""
+
+
+@pytest.mark.slow
+def test_restarted_processes_find_each_other_not_the_dead(torchrun, tmp_path):
+    (tmp_path / "child.py").write_text(RESTART)
+    run = torchrun(2, tmp_path / "child.py", restarts=1)
+    _, errors = run.communicate(timeout=200)
+    assert run.returncode == 0, errors[-2000:]
+    assert [(tmp_path / f"child.py{rank}").read_text() for rank in (0, 1)] == ["[0, 1]"] * 2
