@@ -28,7 +28,7 @@ struct Select {
 };
 
 template <int kWords>
-__global__ void __launch_bounds__(kLanes)
+__global__ void __launch_bounds__(kLanes, 8)
     select_lanes(Found found, Rows queries, Rows codes, int tile, int64_t chunk) {
   const int64_t query = int64_t{blockIdx.x} * kLanes + threadIdx.x;
   const int64_t first = blockIdx.y * chunk;
