@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 import torch
@@ -15,6 +15,9 @@ from .decode import BrokenImageError
 from .image_set import ImageSet
 from .seeds import generator
 from .transforms import Transform
+
+# From a worker's first SIGTERM to its end; torchrun gives main processes as long.
+GRACE_SECONDS = 30
 
 
 class Batch(NamedTuple):
@@ -97,7 +100,7 @@ def training_batches(
     epochs: int = 1,
     raw: bool = False,
     pinned: bool = False,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """One epoch over the images at `rows`, int64 (n,), in an order drawn by (seed, epoch).
 
     The augmentation of batch b is drawn by (seed, epoch, b): the batches are the same with any
@@ -160,7 +163,7 @@ def part_of_batch(images: int, process: int, processes: int) -> range:
 
 def _numbered(
     batches: _Batches, places: list[tuple[int, int]], workers: int, pinned: bool = False
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     if workers == 0:
         for place in places:
             yield batches[place]
@@ -185,7 +188,14 @@ def leave_signals_to_the_main_process(worker: int) -> None:
     # Ctrl-C reaches every process of a terminal, torchrun's SIGTERM every process of a session; a
     # dead worker would stop a save half-way. A second SIGTERM is meant for the worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
+    signal.signal(signal.SIGTERM, _end_later)
+
+
+def _end_later(number: int, frame: object) -> None:
+    # A main process that exits asks once and waits: it must not wait for ever.
+    for each in (number, signal.SIGALRM):
+        signal.signal(each, signal.SIG_DFL)
+    signal.alarm(GRACE_SECONDS)
 
 
 def _check(batch_size: int, workers: int) -> None:

@@ -1,7 +1,7 @@
 """Network, method and optimiser: what one batch does to them."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
@@ -63,7 +63,7 @@ class Learner:
         self._sums: dict[str, Tensor] = {}
         self._bad = torch.full((), -1, device=self.device)
         self._count, self._lr, self._place = 0, config.optimizer.lr, Position()
-        self._stream: tuple[Position, Iterator[Batch]] | None = None
+        self._stream: tuple[Position, Generator[Batch, None, None]] | None = None
 
     def spread(self) -> None:
         """From here on with the other processes, if there are any."""
@@ -112,11 +112,21 @@ class Learner:
             self._stream = at, made
         batch = next(self._stream[1])
         last = at.batch + 1 == self.batches(len(rows))
-        following = (
-            Position(at.iteration, at.epoch + 1) if last else at._replace(batch=at.batch + 1)
-        )
-        self._stream = following, self._stream[1]
+        if last and at.epoch + 1 == schedule.epochs:
+            self.close()
+        else:
+            following = Position(at.iteration, at.epoch + 1)
+            self._stream = (
+                following if last else at._replace(batch=at.batch + 1),
+                self._stream[1],
+            )
         return batch
+
+    def close(self) -> None:
+        """Ends the processes that make batches, if any are left."""
+        if self._stream is not None:
+            self._stream[1].close()
+            self._stream = None
 
     def end_epoch(self, last_good: str) -> tuple[dict[str, float], float]:
         """Means of the terms over the epoch, and the learning rate of its last batch.

@@ -1,6 +1,7 @@
 """The training loop: outer iterations, epochs, code update, evaluation, checkpoints."""
 
 import zlib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,8 @@ class Trainer:
         with own_settings(self.config.run), signals(self.stop):
             try:
                 self._prepare(found)
-                self._train()
+                with closing(self.learner):
+                    self._train()
                 return self._finish()
             except StopRequested:
                 raise self._interrupted() from None

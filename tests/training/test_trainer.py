@@ -2,6 +2,7 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import signal
 from dataclasses import replace
@@ -187,7 +188,10 @@ def test_channels_last_gives_a_usable_model(tiny, tmp_path):
 
 def test_worker_processes_do_not_change_a_number(tiny, tmp_path):
     fit(tiny, tmp_path / "0", "schedule.iterations=1")
-    fit(tiny, tmp_path / "2", "schedule.iterations=1", "run.workers=2")
+    config = tiny.config("schedule.iterations=1", "run.workers=2")
+    run = Trainer(config, tiny.data(), output=tmp_path / "2")
+    run.fit()
+    assert not multiprocessing.active_children(), "a worker is left"
     a, b = (load_file(tmp_path / n / "model.safetensors") for n in "02")
     assert all(torch.equal(a[name], b[name]) for name in a)
 
