@@ -111,3 +111,5 @@ def configured(app: ASGIApp, limits: Limits) -> uvicorn.Server:
 def run(app: ASGIApp, listening: socket.socket, limits: Limits) -> None:
     """Serves at `listening` until Ctrl-C; what is at work then ends first. KeyboardInterrupt."""
     configured(app, limits).run(sockets=[listening])
+    # uvicorn raises the signal again, in vain where the caller had SIGINT ignored.
+    raise KeyboardInterrupt
