@@ -83,7 +83,7 @@ void range_count(const Context& context, const Codes& queries, const Codes& data
   if (queries.count == 0) return;
   const Rows codes = rows_of(database);
   const int width = 8 * codes.bytes + 1;
-  const int64_t near = std::min<int64_t>(radius + 1, width);
+  const int64_t near = std::min<int64_t>(radius, width - 1) + 1;
   for_groups(context, rows_of(queries), codes.count, 1,
              [&](int64_t first, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
                count_codes(context, jobs, packed, codes, chunks);
