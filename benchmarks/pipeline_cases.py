@@ -50,7 +50,7 @@ class Setting:
     batch: int = released.BATCH
     epochs: int = 1
     repeats: int = 1
-    passes: int = 16
+    passes: int = 64
 
     @property
     def cuda(self) -> bool:

@@ -8,6 +8,7 @@ Examples: semicon-fast encode runs/cub-48 photos/ -o gallery
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -135,7 +136,7 @@ def encode_files(
 
     Raises ValueError that names every broken file, unless `on_broken` is "skip".
     """
-    from ..data.decode import BrokenImageError, decode
+    from ..data.decode import Readable, decode
     from ..encoding import Runner
 
     if on_broken not in ("error", "skip"):
@@ -146,14 +147,10 @@ def encode_files(
     broken: list[str] = []
     starts = range(0, len(paths), batch_size)
     for start in track(starts, "encoding", console=out, disable=not out.is_terminal):
-        batch = []
-        for position in range(start, min(start + batch_size, len(paths))):
-            try:
-                batch.append(decode(paths[position]))
-                kept.append(position)
-            except BrokenImageError as error:
-                broken += [f"{file.path} ({file.cause})" for file in error.broken]
-        codes.append(runner(runner.transform.pixels(batch)))
+        images = Readable(partial(decode, path) for path in paths[start : start + batch_size])
+        codes.append(runner(runner.transform.pixels(images)))
+        kept += [start + position for position in images.kept]
+        broken += images.broken
     if broken and on_broken == "error":
         raise ValueError(
             f"{len(broken)} of {len(paths)} images do not decode: {'; '.join(broken)}. "

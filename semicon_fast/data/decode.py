@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 # Pillow's own warning level: a quarter of a gigabyte once decoded to RGB.
@@ -97,12 +97,34 @@ def _broken_bytes(data: bytes, max_pixels: int) -> Iterator[None]:
         raise BrokenImageError(f"the image does not decode: {cause}", broken) from error
 
 
+class Readable:
+    """The images that decode, one at a time. Once all are taken, `kept` has their positions among
+    `images`, and `broken` names the others and their causes."""
+
+    def __init__(self, images: Iterable[Callable[[], Tensor]]) -> None:
+        self._images = images
+        self.kept: list[int] = []
+        self.broken: list[str] = []
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for position, image in enumerate(self._images):
+            try:
+                pixels = image()
+            except BrokenImageError as error:
+                self.broken += [f"{file.path} ({file.cause})" for file in error.broken]
+                continue
+            self.kept.append(position)
+            yield pixels
+
+
 def _decoded(
     source: str | os.PathLike[str] | IO[bytes], formats: tuple[str, ...] | None, max_pixels: int
 ) -> Tensor:
     with _opened(source, formats, max_pixels) as image:
         pixels = np.array(_to_rgb(_upright(image)))
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    # Channels stay together, as decoders write them and resizing reads them: torch's copy to planes
+    # takes as long as decoding a JPEG.
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 @contextmanager
@@ -125,7 +147,8 @@ def _upright(image: Image.Image) -> Image.Image:
     """Turned by the EXIF orientation where that can be read."""
     image.load()
     try:
-        return ImageOps.exif_transpose(image)
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
     except Exception:  # damaged EXIF blocks raise anything from SyntaxError to struct.error
         return image
 
@@ -140,7 +163,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         raise ValueError("floating-point pixels have no fixed range to scale to 8 bits")
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _is_empty(path: str | os.PathLike[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -123,11 +123,12 @@ class ImageSet:
         """Image i as uint8 (3, H, W) RGB. Raises BrokenImageError, IndexError."""
         return self.source.image(self._row(i))
 
-    def images(self, indices: Tensor) -> Tensor | list[Tensor]:
-        """Images by position: uint8 (B, 3, H, W) where they lie in memory so, else a list."""
+    def images(self, indices: Tensor) -> Tensor | Iterator[Tensor]:
+        """Images by position: uint8 (B, 3, H, W) where they lie in memory so, else one after
+        another, each decoded when its turn comes."""
         if isinstance(self.source, Memory) and isinstance(self.source.pixels, Tensor):
             return self.source.pixels[self.rows[indices]]
-        return [self.image(i) for i in indices.tolist()]
+        return (self.image(i) for i in indices.tolist())
 
     def identifier(self, i: int) -> str:
         """The name of image i: its path below the root, or another stable text."""

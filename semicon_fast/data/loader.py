@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from ..distributed import share_of
-from .decode import BrokenImageError
 from .image_set import ImageSet
 from .seeds import generator
 from .transforms import Transform
-
-# From a worker's first SIGTERM to its end; torchrun gives main processes as long.
-GRACE_SECONDS = 30
+from .workers import made_by_workers
 
 
 class Batch(NamedTuple):
@@ -31,7 +26,7 @@ class Batch(NamedTuple):
     whole: Tensor
 
 
-class _Batches(Dataset):
+class _Batches:
     """Batch (epoch, b) of the images at `rows`; seed None for passes without random numbers."""
 
     def __init__(
@@ -42,24 +37,32 @@ class _Batches(Dataset):
         batch_size: int,
         seed: int | None,
         part: tuple[int, int] = (0, 1),
-        raw: bool = False,
     ) -> None:
         self.image_set, self.transform, self.rows = image_set, transform, rows
         self.batch_size, self.seed, self.part = batch_size, seed, part
-        self.cut = transform.pixels if raw else transform
         self._order = -1, rows
 
-    def __getitem__(self, place: tuple[int, int]) -> Batch:
+    def made(self, place: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
+        """The pixels of a batch, and its place."""
         epoch, number = place
-        first = number * self.batch_size
-        whole = self._ordered(epoch)[first : first + self.batch_size]
-        mine = part_of_batch(len(whole), *self.part)
-        rows = whole[mine.start : mine.stop]
+        whole, mine = self._rows(place)
         draws = None
         if self.seed is not None:
             draws = generator("augmentation", self.seed, epoch, number)
-        images = self.cut(self.image_set.images(rows), draws, at=mine.start, of=len(whole))
+        images = self.image_set.images(whole[mine.start : mine.stop])
+        return self.transform.pixels(images, draws, at=mine.start, of=len(whole)), place
+
+    def batch(self, images: Tensor, place: tuple[int, int]) -> Batch:
+        whole, mine = self._rows(place)
+        rows = whole[mine.start : mine.stop]
         return Batch(images, self.image_set.labels[rows], rows, whole)
+
+    def _rows(self, place: tuple[int, int]) -> tuple[Tensor, range]:
+        """The rows of a whole batch, and which places in it are this process's."""
+        epoch, number = place
+        first = number * self.batch_size
+        whole = self._ordered(epoch)[first : first + self.batch_size]
+        return whole, part_of_batch(len(whole), *self.part)
 
     def _ordered(self, epoch: int) -> Tensor:
         """`rows` in the order of an epoch."""
@@ -69,20 +72,6 @@ class _Batches(Dataset):
             draws = generator("order", self.seed, epoch)
             self._order = epoch, self.rows[torch.randperm(len(self.rows), generator=draws)]
         return self._order[1]
-
-
-class _Shipped(Dataset):
-    """Batches for a worker process, which hands its error over whole: raised there, it would
-    arrive as the text of a traceback."""
-
-    def __init__(self, batches: _Batches) -> None:
-        self.batches = batches
-
-    def __getitem__(self, place: tuple[int, int]) -> Batch | BrokenImageError:
-        try:
-            return self.batches[place]
-        except BrokenImageError as error:
-            return error
 
 
 def training_batches(
@@ -124,10 +113,10 @@ def training_batches(
     count = batch_count(len(rows), batch_size, drop_last)
     if not 0 <= start <= count:
         raise ValueError(f"start must lie in 0..{count}, the number of batches, got {start}")
-    batches = _Batches(image_set, transform, rows, batch_size, seed, part, raw)
+    batches = _Batches(image_set, transform, rows, batch_size, seed, part)
     places = [(epoch, number) for number in range(start, count)]
     places += [(epoch + i, number) for i in range(1, epochs) for number in range(count)]
-    return _numbered(batches, places, workers, pinned)
+    return _numbered(batches, places, workers, raw, pinned)
 
 
 def evaluation_batches(
@@ -162,40 +151,16 @@ def part_of_batch(images: int, process: int, processes: int) -> range:
 
 
 def _numbered(
-    batches: _Batches, places: list[tuple[int, int]], workers: int, pinned: bool = False
+    batches: _Batches,
+    places: list[tuple[int, int]],
+    workers: int,
+    raw: bool = False,
+    pinned: bool = False,
 ) -> Generator[Batch, None, None]:
-    if workers == 0:
-        for place in places:
-            yield batches[place]
-        return
-    # Its own generator: without one, a DataLoader draws from the global state.
-    made = DataLoader(
-        _Shipped(batches),
-        batch_size=None,
-        sampler=places,
-        num_workers=workers,
-        pin_memory=pinned,
-        generator=torch.Generator(),
-        worker_init_fn=leave_signals_to_the_main_process,
-    )
-    for batch in made:
-        if isinstance(batch, BrokenImageError):
-            raise batch
-        yield batch
-
-
-def leave_signals_to_the_main_process(worker: int) -> None:
-    # Ctrl-C reaches every process of a terminal, torchrun's SIGTERM every process of a session; a
-    # dead worker would stop a save half-way. A second SIGTERM is meant for the worker.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end_later)
-
-
-def _end_later(number: int, frame: object) -> None:
-    # A main process that exits asks once and waits: it must not wait for ever.
-    for each in (number, signal.SIGALRM):
-        signal.signal(each, signal.SIG_DFL)
-    signal.alarm(GRACE_SECONDS)
+    transform = batches.transform
+    shape = batches.batch_size, 3, transform.size, transform.size
+    for pixels, place in made_by_workers(batches.made, places, shape, workers, pinned=pinned):
+        yield batches.batch(pixels if raw else transform.normalised(pixels), place)
 
 
 def _check(batch_size: int, workers: int) -> None:

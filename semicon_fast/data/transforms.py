@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -71,7 +71,7 @@ class Transform:
 
     def __call__(
         self,
-        images: Tensor | Sequence[Tensor],
+        images: Tensor | Iterable[Tensor],
         generator: Generator | None = None,
         *,
         at: int = 0,
@@ -82,7 +82,7 @@ class Transform:
 
     def pixels(
         self,
-        images: Tensor | Sequence[Tensor],
+        images: Tensor | Iterable[Tensor],
         generator: Generator | None = None,
         *,
         at: int = 0,
@@ -91,18 +91,31 @@ class Transform:
         """What is cut out of the images, uint8 (B, 3, size, size): a quarter of what a network
         takes, for the way to its device.
 
-        images: uint8 (B, 3, H, W), or a list of uint8 (3, H, W) of any sizes.
+        images: uint8 (B, 3, H, W), or uint8 (3, H, W) of any sizes, each cut before the next is
+        asked for: an iterator that decodes holds one at a time.
         at, of: the images are those from place `at` on of a batch of `of` images. Random numbers
         are drawn for all of that batch, so a picture is the same however the batch is cut.
         """
-        batch = _same_size(_checked(images))
-        if self.train and generator is None:
+        if not self.train:
+            return self._query(_checked(images))
+        if generator is None:
             raise ValueError("a training transform draws its random numbers from `generator`")
-        if self.train and generator is not None:
-            draws = self._draws(len(batch) if of is None else of, generator)
-            mine = [numbers[at : at + len(batch)] for numbers in draws]
-            return self._augmented(batch, *mine)
-        return _each(batch, self._centred if self.recipe in CROP_SCALE else self._stretched)
+        if of is None:
+            images = images if isinstance(images, Tensor) else list(images)
+            of = len(images)
+        place, mirrored = (numbers[at:] for numbers in self._draws(of, generator))
+        checked = _checked(images)
+        if self.recipe in CROP_SCALE:
+            return _stacked(
+                [
+                    self._random_crop(image, place[i].tolist(), bool(mirrored[i]))
+                    for i, image in enumerate(checked)
+                ],
+                self.size,
+            )
+        batch = self._query(checked)
+        down, right = place[: len(batch)].T
+        return _shifted(batch, down, right, mirrored[: len(batch)])
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """uint8 (B, 3, S, S) on any device -> float32 there, (p / 255 - mean) / std."""
@@ -125,22 +138,18 @@ class Transform:
             place = corner.T - border
         return place, torch.rand(count, generator=generator) < 0.5
 
-    def _augmented(self, images: Tensor | list[Tensor], place: Tensor, mirrored: Tensor) -> Tensor:
-        if self.recipe in CROP_SCALE:
-            cropped = [
-                self._random_crop(image, draw.tolist())
-                for image, draw in zip(images, place, strict=True)
-            ]
-            batch = torch.stack(cropped) if cropped else _no_images(self.size)
-            return torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
-        down, right = place.T
-        return _shifted(_each(images, self._stretched), down, right, mirrored)
+    def _query(self, images: Tensor | Iterator[Tensor]) -> Tensor:
+        cut = self._centred if self.recipe in CROP_SCALE else self._stretched
+        if isinstance(images, Tensor):
+            return cut(images)
+        return _stacked([cut(image) for image in images], self.size)
 
-    def _random_crop(self, image: Tensor, draws: list[list[float]]) -> Tensor:
+    def _random_crop(self, image: Tensor, draws: list[list[float]], mirrored: bool) -> Tensor:
         height, width = image.shape[-2:]
         top, left, rows, columns = _crop_box(height, width, CROP_SCALE[self.recipe], draws)
         crop = image[:, top : top + rows, left : left + columns]
-        return F.resize(crop, [self.size, self.size], antialias=True)
+        crop = F.resize(crop, [self.size, self.size], antialias=True)
+        return crop.flip(2) if mirrored else crop
 
     def _centred(self, images: Tensor) -> Tensor:
         shorter = round(self.size * 256 / 224)
@@ -168,37 +177,23 @@ def from_config(config: dict[str, Any], train: bool = False) -> Transform:
     return Transform(config["recipe"], config["size"], train, config["mean"], config["std"])
 
 
-def _checked(images: Tensor | Sequence[Tensor]) -> Tensor | Sequence[Tensor]:
-    whole = [images] if isinstance(images, Tensor) else images
-    dimensions = 4 if isinstance(images, Tensor) else 3
-    for image in whole:
-        if image.dtype != torch.uint8 or image.ndim != dimensions or image.shape[-3] != 3:
-            raise ValueError(
-                "images must be uint8 (B, 3, H, W) or a list of uint8 (3, H, W), "
-                f"got {image.dtype} {tuple(image.shape)}"
-            )
-    return images
-
-
-def _same_size(images: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
-    """One tensor where all sizes agree: an operation on it costs little more than on one image."""
+def _checked(images: Tensor | Iterable[Tensor]) -> Tensor | Iterator[Tensor]:
     if isinstance(images, Tensor):
-        return images
-    if images and all(image.shape == images[0].shape for image in images):
-        return torch.stack(list(images))
-    return list(images)
+        return _uint8(images, 4)
+    return (_uint8(image, 3) for image in images)
 
 
-def _each(images: Tensor | list[Tensor], operation: Any) -> Tensor:
-    if isinstance(images, Tensor):
-        return operation(images)
-    if not images:
-        return operation(_no_images(8))
-    return torch.stack([operation(image) for image in images])
+def _uint8(image: Tensor, dimensions: int) -> Tensor:
+    if image.dtype != torch.uint8 or image.ndim != dimensions or image.shape[-3] != 3:
+        raise ValueError(
+            "images must be uint8 (B, 3, H, W) or a list of uint8 (3, H, W), "
+            f"got {image.dtype} {tuple(image.shape)}"
+        )
+    return image
 
 
-def _no_images(size: int) -> Tensor:
-    return torch.zeros(0, 3, size, size, dtype=torch.uint8)
+def _stacked(images: list[Tensor], size: int) -> Tensor:
+    return torch.stack(images) if images else torch.zeros(0, 3, size, size, dtype=torch.uint8)
 
 
 def _crop_box(

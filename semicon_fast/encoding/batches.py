@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from ..data.decode import BrokenImageError
-from ..data.loader import leave_signals_to_the_main_process
+from ..data.decode import Readable
 from ..data.transforms import Transform
+from ..data.workers import made_by_workers
 from .work import Work
 
 
@@ -26,25 +25,18 @@ class Decoded(NamedTuple):
     last: bool
 
 
-class _Batches(Dataset):
+class _Batches:
     def __init__(self, work: Work, transform: Transform, batch_size: int) -> None:
         self.work, self.transform, self.batch_size = work, transform, batch_size
 
-    def __getitem__(self, at: tuple[int, int]) -> Decoded:
+    def made(self, at: tuple[int, int]) -> tuple[Tensor, tuple[list[int], list[str], int, bool]]:
         part, first = at
         entries = self.work.entries(part)
         stop = min(first + self.batch_size, len(entries))
-        images, kept, broken = [], [], []
-        for place in range(first, stop):
-            try:
-                images.append(entries[place].image())
-                kept.append(place)
-            except BrokenImageError as error:
-                broken += [f"{file.path} ({file.cause})" for file in error.broken]
+        images = Readable(entry.image for entry in entries[first:stop])
         pixels = self.transform.pixels(images)
-        return Decoded(
-            pixels, torch.tensor(kept, dtype=torch.int64), broken, part, stop == len(entries)
-        )
+        kept = [first + position for position in images.kept]
+        return pixels, (kept, images.broken, part, stop == len(entries))
 
 
 def decoded(
@@ -58,17 +50,10 @@ def decoded(
 ) -> Iterator[Decoded]:
     """The batches of `parts`, in order. Which images share a batch depends on the catalog and
     batch_size alone. pinned: in page-locked memory, for a CUDA device."""
-    batches = _Batches(work, transform, batch_size)
     places = [(p, first) for p in parts for first in range(0, work.images_in(p), batch_size)]
-    if workers == 0 or len(places) == 1:
-        yield from (batches[place] for place in places)
-        return
-    yield from DataLoader(
-        batches,
-        batch_size=None,
-        sampler=places,
-        num_workers=min(workers, len(places)),
-        pin_memory=pinned,
-        generator=torch.Generator(),
-        worker_init_fn=leave_signals_to_the_main_process,
-    )
+    workers = 0 if len(places) == 1 else min(workers, len(places))
+    shape = batch_size, 3, transform.size, transform.size
+    make = _Batches(work, transform, batch_size).made
+    for pixels, rest in made_by_workers(make, places, shape, workers, pinned=pinned):
+        kept, broken, part, last = rest
+        yield Decoded(pixels, torch.tensor(kept, dtype=torch.int64), broken, part, last)

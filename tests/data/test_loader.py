@@ -1,9 +1,5 @@
 """Batches that can be made again, alone, and by any number of workers."""
 
-import multiprocessing
-import signal
-import time
-
 import pytest
 import torch
 
@@ -13,7 +9,6 @@ from semicon_fast.data import (
     build,
     evaluation_batches,
     load,
-    loader,
     training_batches,
 )
 
@@ -201,20 +196,3 @@ def test_epochs_go_on_one_after_the_other_as_they_are_alone(images, workers):
     for one, other in zip(alone, together, strict=True):
         assert other.images.dtype is torch.uint8 and torch.equal(one.rows, other.rows)
         assert torch.equal(one.images, transform.normalised(other.images))
-
-
-def _idle_worker(grace):
-    loader.GRACE_SECONDS = grace
-    loader.leave_signals_to_the_main_process(0)
-    while True:
-        time.sleep(0.1)
-
-
-def test_a_worker_outlives_a_signal_to_all_but_no_main_process_waits_for_ever():
-    worker = multiprocessing.get_context("fork").Process(target=_idle_worker, args=(1,))
-    worker.start()
-    time.sleep(0.5)
-    began = time.monotonic()
-    worker.terminate()
-    worker.join(60)
-    assert worker.exitcode == -signal.SIGALRM and time.monotonic() - began > 0.5

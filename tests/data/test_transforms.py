@@ -54,7 +54,7 @@ def test_a_batch_of_one_size_equals_its_images_one_by_one(recipe, train, shape):
     transform = build(recipe, 16, train)
     together = transform(torch.stack(images), generator())
     assert torch.equal(together, transform(images, generator()))
-    # one of another size turns the fast path off; the draws of the others stay
+    # one of another size changes none of the others
     mixed = transform([*images[:4], *random_images((50, 20))], generator())
     assert torch.equal(mixed[:4], together[:4])
 

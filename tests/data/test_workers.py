@@ -1,0 +1,68 @@
+"""Batches made by other processes: whole, in order, and never overwritten while they are read."""
+
+import multiprocessing
+import signal
+import time
+
+import pytest
+import torch
+
+from semicon_fast.data import BrokenImageError, workers
+from semicon_fast.data.workers import made_by_workers
+
+SHAPE = 3, 3, 4, 4
+
+
+def batch(place):
+    """Between 0 and 3 images, all of whose pixels are `place`."""
+    return torch.full((place % 4, *SHAPE[1:]), place, dtype=torch.uint8), {"place": place}
+
+
+@pytest.mark.parametrize("processes", [0, 1, 2])
+def test_every_batch_comes_once_in_order_and_stays_as_it_was_made(processes, monkeypatch):
+    taken = workers._taken
+
+    def late(pixels, pinned):
+        # Long enough for every process to fill all it may fill meanwhile.
+        time.sleep(0.02)
+        return taken(pixels, pinned)
+
+    monkeypatch.setattr(workers, "_taken", late)
+    found = list(made_by_workers(batch, range(40), SHAPE, processes))
+    assert [rest["place"] for _, rest in found] == list(range(40))
+    assert all(torch.equal(pixels, batch(place)[0]) for place, (pixels, _) in enumerate(found))
+
+
+def test_no_batch_is_no_error():
+    assert list(made_by_workers(batch, [], SHAPE, 2)) == []
+
+
+def broken_at_2(place):
+    if place == 2:
+        raise BrokenImageError("no image")
+    return batch(place)
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_an_image_that_does_not_decode_ends_the_batches_with_its_own_error(processes):
+    found = made_by_workers(broken_at_2, range(5), SHAPE, processes)
+    assert [rest["place"] for _, rest in (next(found), next(found))] == [0, 1]
+    with pytest.raises(BrokenImageError, match=r"^no image$"):
+        next(found)
+
+
+def _idle_worker(grace):
+    workers.GRACE_SECONDS = grace
+    workers.leave_signals_to_the_main_process(0)
+    while True:
+        time.sleep(0.1)
+
+
+def test_a_worker_outlives_a_signal_to_all_but_no_main_process_waits_for_ever():
+    worker = multiprocessing.get_context("fork").Process(target=_idle_worker, args=(1,))
+    worker.start()
+    time.sleep(0.5)
+    began = time.monotonic()
+    worker.terminate()
+    worker.join(60)
+    assert worker.exitcode == -signal.SIGALRM and time.monotonic() - began > 0.5
