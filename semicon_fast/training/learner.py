@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from .batch_norm import set_shared
 from .building import build_network, build_optimizer, choose_device
 from .checkpoint import Position
 from .config import Config
+from .convolution import weight_gradients_by_products
 from .schedule import pace
 from .state import (
     Tensors,
@@ -51,6 +53,9 @@ class Learner:
             mode = "reduce-overhead" if self.device.type == "cuda" else "default"
             self.model.compile(mode=mode)
         self.model.train()
+        # Autocast and compiled code choose their own.
+        plain = config.run.precision == "fp32" and not config.run.compile
+        self._convolutions = weight_gradients_by_products(self.device) if plain else nullcontext()
         self.generators = {"method": generator("method", config.run.seed)}
         self.method = methods.build(config.method.name, **config.method.options)
         labels = data.train.labels
@@ -218,7 +223,7 @@ class Learner:
             set_shared(self.model, not alone)
             self._alone = alone
         dtype = AUTOCAST[self.config.run.precision]
-        with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
+        with self._convolutions, torch.autocast(self.device.type, dtype, enabled=dtype is not None):
             output = self.network(images)
         share = parallel.share_of_loss(self.method, _float32(output), batch, self._labels)
         self._remember(share)
