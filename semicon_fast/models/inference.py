@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
@@ -13,9 +13,14 @@ from .backbones import Trunk
 from .base import HashModel
 from .semicon import SEMICON
 
+# Four images of 224 pixels: a third-level cache keeps the maps of their first layers (AMD EPYC
+# Zen 3, 32 MiB: a ResNet-50's trunk in 0.90 of the time of 16 images at once).
+FEW_PIXELS = 4 * 224 * 224
+
 
 def for_inference(model: HashModel) -> HashModel:
-    """A copy in evaluation mode, channels-last, with BatchNorm folded into the convolutions.
+    """A copy in evaluation mode, channels-last, with BatchNorm folded into the convolutions, and
+    on the CPU with the trunk on a few images at a time.
 
     W' = W s, b' = b - mean s + bias, s = weight / sqrt(var + eps): the same function by fewer
     roundings, so a bit can differ from the model's own only where the code lies within their error
@@ -31,7 +36,25 @@ def for_inference(model: HashModel) -> HashModel:
             assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
             setattr(owner, first, fuse_conv_bn_eval(conv, norm))
             setattr(owner, second, nn.Identity())
+    for name, module in list(model.named_children()):
+        if isinstance(module, Trunk):
+            setattr(model, name, _FewAtATime(module))
     return model.to(memory_format=torch.channels_last)
+
+
+class _FewAtATime(nn.Module):
+    """The trunk, whose images have nothing to do with each other, in small batches on the CPU."""
+
+    def __init__(self, trunk: Trunk) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, images: Tensor) -> Tensor:
+        few = max(1, FEW_PIXELS // (images.shape[2] * images.shape[3]))
+        if len(images) <= few or not images.is_cpu or torch.compiler.is_compiling():
+            result: Tensor = self.trunk(images)
+            return result
+        return torch.cat([self.trunk(some) for some in images.split(few)])
 
 
 def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:

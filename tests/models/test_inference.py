@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from semicon_fast.models import build, for_inference
+from semicon_fast.models import build, for_inference, inference
 
 NETWORKS = {
     "semicon, bottlenecks": {"network": "semicon", "backbone": "resnet50"},
@@ -35,7 +35,10 @@ def trained(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_codes_are_as_exact_as_the_models_and_bits_differ_nowhere_else(name):
+@pytest.mark.parametrize("few", [None, 3])
+def test_codes_are_as_exact_as_the_models_and_bits_differ_nowhere_else(name, few, monkeypatch):
+    if few is not None:
+        monkeypatch.setattr(inference, "FEW_PIXELS", few * 32 * 32)
     model = trained(name).eval()
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
