@@ -52,7 +52,7 @@ def settings(options: argparse.Namespace, folder: Path) -> Iterator[Setting]:
         )
         yield replace(base, cores=1)
     elif not base.cuda:
-        yield base
+        yield replace(base, repeats=4)
     else:
         base = replace(base, images=options.images or 1024, epochs=30, repeats=16)
         for batch in (16, 128):

@@ -125,15 +125,18 @@ def evaluation_batches(
     batch_size: int,
     workers: int = 0,
     numbers: range | None = None,
+    *,
+    raw: bool = False,
 ) -> Iterator[Batch]:
-    """Every image once, in order; `numbers`: of these batches alone."""
+    """Every image once, in order; `numbers`: of these batches alone; raw: as uint8."""
     _check(batch_size, workers)
     if transform.train:
         raise ValueError("transform must be a query transform (train=False), got a training one")
     rows = torch.arange(len(image_set))
     batches = _Batches(image_set, transform, rows, batch_size, None)
     every = range(batch_count(len(rows), batch_size))
-    return _numbered(batches, [(0, n) for n in (every if numbers is None else numbers)], workers)
+    places = [(0, n) for n in (every if numbers is None else numbers)]
+    return _numbered(batches, places, workers, raw)
 
 
 def batch_count(images: int, batch_size: int, drop_last: bool = False) -> int:

@@ -45,7 +45,7 @@ def made_by_workers(
         return
     # One is taken from while the others are filled: a batch is asked for only once the one that
     # lay in its slot before has been taken.
-    slots = torch.empty(AHEAD * workers + 1, *shape, dtype=torch.uint8).share_memory_()
+    slots = _shared((AHEAD * workers + 1, *shape))
     # Its own generator: without one, a DataLoader draws from the global state.
     made = DataLoader(
         _Filling(make, slots),
@@ -61,6 +61,17 @@ def made_by_workers(
             raise found
         count, rest = found
         yield _taken(slots[number % len(slots)][:count], pinned), rest
+
+
+def _shared(shape: Sequence[int]) -> Tensor:
+    slots = torch.empty(shape, dtype=torch.uint8)
+    try:
+        return slots.share_memory_()
+    except RuntimeError as error:
+        raise OSError(
+            f"worker processes need {slots.nbytes >> 20} MiB of shared memory, which cannot be had "
+            f"({error}); use fewer workers, smaller batches, or in a container a larger /dev/shm"
+        ) from error
 
 
 class _Filling(Dataset):

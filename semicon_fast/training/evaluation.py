@@ -57,12 +57,13 @@ def encode_set(
     in each of them.
     """
     mine = distributed.share(batch_count(len(images), batch_size))
-    batches = evaluation_batches(images, transform, batch_size, workers, mine)
+    batches = evaluation_batches(images, transform, batch_size, workers, mine, raw=True)
     found = [torch.empty(0, code_bytes(model.code_length), dtype=torch.uint8)]
     device = next(model.parameters()).device
     for done in range(int(distributed.largest(torch.tensor(len(mine))))):
         if done < len(mine):
-            found.append(model.encode(next(batches).images.to(device)).cpu())
+            pixels = next(batches).images.to(device)
+            found.append(model.encode(transform.normalised(pixels)).cpu())
         if progress is not None:
             progress(done + 1)
     return distributed.gather(torch.cat(found))

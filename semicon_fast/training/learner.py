@@ -168,12 +168,11 @@ class Learner:
         """Outputs of the network in evaluation mode for all training images, and their rows."""
         self.model.eval()
         try:
-            for batch in evaluation_batches(
-                self.images, transform, batch_size, self.config.run.workers
-            ):
+            workers = self.config.run.workers
+            for batch in evaluation_batches(self.images, transform, batch_size, workers, raw=True):
                 check()
                 with torch.no_grad():
-                    output = self.model(batch.images.to(self.device))
+                    output = self.model(transform.normalised(batch.images.to(self.device)))
                 yield output, batch.rows.to(self.device)
         finally:
             self.model.train()

@@ -37,6 +37,15 @@ def test_no_batch_is_no_error():
     assert list(made_by_workers(batch, [], SHAPE, 2)) == []
 
 
+def test_too_little_shared_memory_is_said_before_a_process_starts(monkeypatch):
+    def full(tensor):
+        raise RuntimeError("No space left on device (28)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    with pytest.raises(OSError, match=r"^worker processes need 15 MiB of shared.*fewer workers"):
+        next(made_by_workers(batch, range(4), (16, 3, 256, 256), 2))
+
+
 def broken_at_2(place):
     if place == 2:
         raise BrokenImageError("no image")

@@ -1,4 +1,4 @@
-"""3x3 convolutions whose weight gradient is a product: the same function, the same gradients."""
+"""Convolutions whose weight gradient is a product: the same function, the same gradients."""
 
 from contextlib import nullcontext
 
@@ -7,7 +7,11 @@ import torch
 from torch import nn
 
 from semicon_fast.training import convolution
-from semicon_fast.training.convolution import weight_gradient, weight_gradients_by_products
+from semicon_fast.training.convolution import (
+    pointwise_weight_gradient,
+    weight_gradient,
+    weight_gradients_by_products,
+)
 
 CPU = torch.device("cpu")
 
@@ -25,29 +29,34 @@ def maps(*shape, seed=0):
 @pytest.mark.parametrize("values", [1, 2000, 1 << 21])
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2), (2, 1)])
 @pytest.mark.parametrize("size", [(7, 9), (1, 1), (2, 5)])
-def test_gradients_are_those_of_the_convolution(size, stride, values, monkeypatch):
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_gradients_are_those_of_the_convolution(kernel, size, stride, values, monkeypatch):
     monkeypatch.setattr(convolution, "VALUES", values)
     images = maps(5, 8, *size)
     conv = torch.nn.functional.conv2d
-    weight = maps(6, 8, 3, 3, seed=1).requires_grad_()
-    grad = maps(*conv(images, weight, None, stride, 1).shape, seed=2)
+    weight = maps(6, 8, kernel, kernel, seed=1)
+    grad = maps(*conv(images, weight, None, stride, kernel // 2).shape, seed=2)
 
     def exact(images, grad):
-        real = weight.detach().double().requires_grad_()
-        conv(images.double(), real, None, stride, 1).backward(grad.double())
+        real = weight.double().requires_grad_()
+        conv(images.double(), real, None, stride, kernel // 2).backward(grad.double())
         return real.grad
 
-    found = weight_gradient(grad, images, stride)
+    made = {1: pointwise_weight_gradient, 3: weight_gradient}[kernel]
     # A sum of n products in any order: n 2^-24 of the sum of their magnitudes (Higham, 3.1).
     terms = len(grad) * grad.shape[2] * grad.shape[3]
     bound = terms * 2**-24 * exact(images.abs(), grad.abs())
-    assert bool(((found - exact(images, grad)).abs() <= bound).all())
+    error = (made(grad, images, stride) - exact(images, grad)).abs()
+    assert error.shape == weight.shape and bool((error <= bound).all())
 
 
 def network(**options):
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(4, 8, 3, padding=1, **options), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1, bias=False)
+        nn.Conv2d(4, 8, 3, padding=1, **options),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, 2, 1, bias=False),
+        nn.Conv2d(8, 6, 1, 2, bias=False),
     ).to(memory_format=torch.channels_last)
 
 
@@ -62,17 +71,13 @@ def gradients(model, images, context):
 def test_a_network_learns_the_same_inside_the_context(avx2):
     images = maps(3, 4, 12, 10)
     made = []
-    original = convolution.weight_gradient
-
-    def counted(*given):
-        made.append(given)
-        return original(*given)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convolution, "weight_gradient", counted)
+        for name in ("weight_gradient", "pointwise_weight_gradient"):
+            original = getattr(convolution, name)
+            patch.setattr(convolution, name, lambda *g, f=original: made.append(f) or f(*g))
         inside = gradients(network(bias=False), images, weight_gradients_by_products(CPU))
     outside = gradients(network(bias=False), images, nullcontext())
-    assert len(made) == 2
+    assert made == [pointwise_weight_gradient, weight_gradient, weight_gradient]
     for one, other in zip(inside, outside, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
@@ -81,7 +86,7 @@ def test_a_network_learns_the_same_inside_the_context(avx2):
 def test_other_convolutions_are_left_as_they_are(options, avx2, monkeypatch):
     model, images = network(**options), maps(3, 4, 12, 10)
     wanted = gradients(network(**options), images, nullcontext())
-    for p in model[2].parameters():
+    for p in model[2:].parameters():
         p.requires_grad_(False)
     monkeypatch.setattr(convolution, "weight_gradient", None)
     with weight_gradients_by_products(CPU), torch.no_grad():
