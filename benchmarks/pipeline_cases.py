@@ -226,6 +226,10 @@ def outer_iteration(setting: Setting) -> dict[str, Engine]:
     """Files to changed codes: `epochs` passes over the sample with its loader, the code update.
     "full schedule" in the table is CUB's 2.4 million passes at that rate."""
     learner, rows = _learner(setting)
+    if setting.cuda:
+        # Compiles and records what it then repeats.
+        for batch in _batches(learner, rows[: 3 * setting.batch]):
+            learner._step(batch)
     sample = rows if setting.epochs > 1 else rows[: max(setting.images, 2 * setting.batch)]
     old = released.Training(setting.model(), learner.images.labels, rows, setting.device)
     pictures = learner.images.source.root

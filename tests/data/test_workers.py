@@ -33,6 +33,15 @@ def test_every_batch_comes_once_in_order_and_stays_as_it_was_made(processes, mon
     assert all(torch.equal(pixels, batch(place)[0]) for place, (pixels, _) in enumerate(found))
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_batches_for_a_device_lie_in_page_locked_memory_and_stay_whole():
+    found = list(made_by_workers(batch, range(40), SHAPE, 2, pinned=True))
+    on_device = [pixels.to("cuda", non_blocking=True) for pixels, _ in found]
+    assert all(pixels.is_pinned() for pixels, _ in found if len(pixels))
+    assert all(torch.equal(got.cpu(), batch(i)[0]) for i, got in enumerate(on_device))
+
+
 def test_no_batch_is_no_error():
     assert list(made_by_workers(batch, [], SHAPE, 2)) == []
 
