@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -41,7 +42,7 @@ def environment(device: str = "cpu") -> dict[str, str]:
 
 def command() -> str:
     """This process's command line, as one would type it in the checkout."""
-    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

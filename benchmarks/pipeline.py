@@ -1,6 +1,6 @@
 """How many images a second does each stage of training and encoding take, beside the released way?
 
-    python benchmarks/pipeline.py                       # CPU, about ten minutes
+    python benchmarks/pipeline.py                       # CPU, half an hour
     python benchmarks/pipeline.py --quick               # small: does everything run?
     python benchmarks/pipeline.py --csv benchmarks/results/pipeline.csv
     python benchmarks/pipeline.py --device cuda         # batches 16 and 128, bf16, compiled

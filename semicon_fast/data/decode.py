@@ -86,17 +86,6 @@ def thumbnail(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> bytes:
         return written.getvalue()
 
 
-@contextmanager
-def _broken_bytes(data: bytes, max_pixels: int) -> Iterator[None]:
-    """What a decoder raises as BrokenImageError."""
-    try:
-        yield
-    except Exception as error:
-        cause = _cause(error, max_pixels, not data)
-        broken = (BrokenFile("", cause),)
-        raise BrokenImageError(f"the image does not decode: {cause}", broken) from error
-
-
 class Readable:
     """The images that decode, one at a time. Once all are taken, `kept` has their positions among
     `images`, and `broken` names the others and their causes."""
@@ -115,6 +104,17 @@ class Readable:
                 continue
             self.kept.append(position)
             yield pixels
+
+
+@contextmanager
+def _broken_bytes(data: bytes, max_pixels: int) -> Iterator[None]:
+    """What a decoder raises as BrokenImageError."""
+    try:
+        yield
+    except Exception as error:
+        cause = _cause(error, max_pixels, not data)
+        broken = (BrokenFile("", cause),)
+        raise BrokenImageError(f"the image does not decode: {cause}", broken) from error
 
 
 def _decoded(

@@ -129,7 +129,7 @@ class Transform:
         return pixels.to(torch.float32).mul_(scale).sub_(shift)
 
     def _draws(self, count: int, generator: Generator) -> tuple[Tensor, ...]:
-        """What `_augmented` takes: a row for each of `count` images, whatever the images are."""
+        """Places and mirrorings: a row for each of `count` images, whatever the images are."""
         if self.recipe in CROP_SCALE:
             place = torch.rand(count, CROP_ATTEMPTS, 4, generator=generator, dtype=torch.float64)
         else:

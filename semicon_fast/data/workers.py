@@ -53,6 +53,7 @@ def made_by_workers(
         sampler=list(enumerate(places)),
         num_workers=workers,
         prefetch_factor=AHEAD,
+        collate_fn=_as_made,
         generator=torch.Generator(),
         worker_init_fn=leave_signals_to_the_main_process,
     )
@@ -88,6 +89,11 @@ class _Filling(Dataset):
             return error
         self.slots[number % len(self.slots)][: len(pixels)] = pixels
         return len(pixels), rest
+
+
+def _as_made(found: Any) -> Any:
+    # A DataLoader's own would turn arrays into tensors, each in shared memory of its own.
+    return found
 
 
 def _taken(pixels: Tensor, pinned: bool) -> Tensor:

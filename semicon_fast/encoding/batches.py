@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from ..data.decode import Readable
@@ -19,24 +20,22 @@ class Decoded(NamedTuple):
     part; broken: the others, and why; part, and whether this is its last batch."""
 
     pixels: Tensor
-    kept: Tensor
+    kept: np.ndarray
     broken: list[str]
     part: int
     last: bool
 
 
-class _Batches:
-    def __init__(self, work: Work, transform: Transform, batch_size: int) -> None:
-        self.work, self.transform, self.batch_size = work, transform, batch_size
-
-    def made(self, at: tuple[int, int]) -> tuple[Tensor, tuple[list[int], list[str], int, bool]]:
-        part, first = at
-        entries = self.work.entries(part)
-        stop = min(first + self.batch_size, len(entries))
-        images = Readable(entry.image for entry in entries[first:stop])
-        pixels = self.transform.pixels(images)
-        kept = [first + position for position in images.kept]
-        return pixels, (kept, images.broken, part, stop == len(entries))
+def _made(
+    work: Work, transform: Transform, batch_size: int, at: tuple[int, int]
+) -> tuple[Tensor, tuple[np.ndarray, list[str], int, bool]]:
+    part, first = at
+    entries = work.entries(part)
+    stop = min(first + batch_size, len(entries))
+    images = Readable(entry.image for entry in entries[first:stop])
+    pixels = transform.pixels(images)
+    kept = first + np.array(images.kept, dtype=np.int64)
+    return pixels, (kept, images.broken, part, stop == len(entries))
 
 
 def decoded(
@@ -53,7 +52,6 @@ def decoded(
     places = [(p, first) for p in parts for first in range(0, work.images_in(p), batch_size)]
     workers = 0 if len(places) == 1 else min(workers, len(places))
     shape = batch_size, 3, transform.size, transform.size
-    make = _Batches(work, transform, batch_size).made
+    make = partial(_made, work, transform, batch_size)
     for pixels, rest in made_by_workers(make, places, shape, workers, pinned=pinned):
-        kept, broken, part, last = rest
-        yield Decoded(pixels, torch.tensor(kept, dtype=torch.int64), broken, part, last)
+        yield Decoded(pixels, *rest)

@@ -196,7 +196,7 @@ def _encode_parts(
     done = encoded = 0
     for found, batch in runner.stream((batch.pixels, batch) for batch in batches):
         codes.append(found)
-        kept.append(batch.kept.numpy())
+        kept.append(batch.kept)
         broken += batch.broken
         done += len(batch.kept) + len(batch.broken)
         encoded += len(batch.kept)

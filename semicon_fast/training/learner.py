@@ -121,10 +121,8 @@ class Learner:
             self.close()
         else:
             following = Position(at.iteration, at.epoch + 1)
-            self._stream = (
-                following if last else at._replace(batch=at.batch + 1),
-                self._stream[1],
-            )
+            after = following if last else at._replace(batch=at.batch + 1)
+            self._stream = after, self._stream[1]
         return batch
 
     def close(self) -> None:

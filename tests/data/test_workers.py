@@ -4,6 +4,7 @@ import multiprocessing
 import signal
 import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +16,8 @@ SHAPE = 3, 3, 4, 4
 
 def batch(place):
     """Between 0 and 3 images, all of whose pixels are `place`."""
-    return torch.full((place % 4, *SHAPE[1:]), place, dtype=torch.uint8), {"place": place}
+    pixels = torch.full((place % 4, *SHAPE[1:]), place, dtype=torch.uint8)
+    return pixels, {"place": place, "array": np.arange(place)}
 
 
 @pytest.mark.parametrize("processes", [0, 1, 2])
@@ -31,6 +33,8 @@ def test_every_batch_comes_once_in_order_and_stays_as_it_was_made(processes, mon
     found = list(made_by_workers(batch, range(40), SHAPE, processes))
     assert [rest["place"] for _, rest in found] == list(range(40))
     assert all(torch.equal(pixels, batch(place)[0]) for place, (pixels, _) in enumerate(found))
+    assert all(np.array_equal(rest["array"], np.arange(rest["place"])) for _, rest in found)
+    assert all(isinstance(rest["array"], np.ndarray) for _, rest in found)
 
 
 @pytest.mark.gpu
