@@ -1,7 +1,8 @@
 .PHONY: lint test test-slow sanitize neon gpu gpu-slow bench tables
 
 # The kernels without torch, held against loops.
-KERNELS = $(filter-out csrc/%bindings.cpp,$(wildcard csrc/*.cpp))
+ROOMS = common hamming hamming/isa attention
+KERNELS = $(filter-out %bindings.cpp,$(foreach room,$(ROOMS),$(wildcard csrc/$(room)/*.cpp)))
 CHECK = tests/csrc/check.cpp $(KERNELS)
 
 # The CUDA kernels and their check for the host, over tests/csrc/emulator.

@@ -47,11 +47,13 @@ def ahead_of_time() -> dict[str, Any]:
 
     extensions = []
     for name, library in libraries.items():
-        kind, flags, folders = CppExtension, {"cxx": library.flags()}, {}
+        kind, flags = CppExtension, {"cxx": library.flags()}
+        folders: dict[str, list[str]] = {"include_dirs": [str(here / "csrc")]}
         if library is CUDA:
             kind, flags["nvcc"] = CUDAExtension, CUDA.device_flags([])
             include, lib = tools.nvcc_folders(str(tools.nvcc()))
-            folders = {"include_dirs": [str(include)], "library_dirs": [str(lib)]}
+            folders["include_dirs"].append(str(include))
+            folders["library_dirs"] = [str(lib)]
         sources = [str(path.relative_to(here)) for path in library.sources()]
         extensions.append(kind(name, sources, extra_compile_args=flags, **folders))
     return {"ext_modules": extensions, "cmdclass": {"build_ext": Build}}
@@ -69,7 +71,7 @@ setup(
         "semicon_fast": ["py.typed"],
         "semicon_fast.report": ["page.html", "page.css"],
         "semicon_fast.serve": ["static/*"],
-        "semicon_fast.csrc": ["*.cpp", "*.h", "*.md", "cuda/*"],
+        "semicon_fast.csrc": ["README.md", "*/*", "hamming/isa/*"],
     },
     **ahead_of_time(),
 )

@@ -16,7 +16,7 @@
 #include <tuple>
 #include <vector>
 
-#include "../operands.h"
+#include "hamming/operands.h"
 #include "search.h"
 
 namespace semicon_fast::cuda {

@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../hamming.h"
+#include "hamming/hamming.h"
 
 struct CUstream_st;
 

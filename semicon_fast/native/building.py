@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,20 @@ _MARK = "build.json"
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
-def _csrc() -> Path:
+# The folders below csrc/ that the CPU's library is made of.
+ROOMS = ("common", "hamming", "hamming/isa", "attention")
+
+
+def csrc() -> Path:
     """The folder of the sources, whether installed or in a checkout."""
     inside, beside = _PACKAGE / "csrc", _PACKAGE.parent / "csrc"
     return inside if inside.is_dir() else beside
+
+
+def files_of(rooms: Sequence[str], *suffixes: str) -> list[Path]:
+    """The files with one of `suffixes` in these folders of csrc/, sorted."""
+    found = (path for room in rooms for path in (csrc() / room).glob("*"))
+    return sorted(path for path in found if path.suffix in suffixes)
 
 
 class Library:
@@ -46,12 +57,11 @@ class Library:
 
     def sources(self) -> list[Path]:
         """Its files to compile; an empty list where there are none."""
-        return sorted(_csrc().glob("*.cpp"))
+        return files_of(ROOMS, ".cpp")
 
     def headers(self) -> list[Path]:
-        """What the sources may include of their own folder."""
-        folders = {path.parent for path in self.sources()}
-        return sorted(path for folder in folders for path in folder.glob("*.h"))
+        """What the sources may include."""
+        return files_of(ROOMS, ".h")
 
     def flags(self) -> list[str]:
         return list(FLAGS)
@@ -78,7 +88,12 @@ class Library:
 
     def options(self) -> dict[str, Any]:
         """Of `torch.utils.cpp_extension.load`."""
-        return {"extra_cflags": self.flags(), "extra_ldflags": ["-pthread"], "with_cuda": False}
+        return {
+            "extra_cflags": self.flags(),
+            "extra_include_paths": [str(csrc())],
+            "extra_ldflags": ["-pthread"],
+            "with_cuda": False,
+        }
 
     def load_prebuilt(self) -> Path | None:
         """What `SEMICON_FAST_AOT=1 pip install` put into the package, if it is of these sources

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from . import tools
-from .building import FLAGS, Library, _csrc
+from .building import FLAGS, Library, csrc, files_of
 
 OLDEST = 80  # compute capability 8.0, for the products of single bits
 USUAL = (80, 90)  # where no device says what to build for
@@ -41,11 +41,10 @@ class CudaLibrary(Library):
     first_use = "search on a CUDA device"
 
     def sources(self) -> list[Path]:
-        return sorted(path for kind in ("*.cu", "*.cpp") for path in _csrc().glob(f"cuda/{kind}"))
+        return files_of(["cuda"], ".cu", ".cpp")
 
     def headers(self) -> list[Path]:
-        kinds = ("*.h", "cuda/*.h", "cuda/*.cuh")
-        return sorted(path for kind in kinds for path in _csrc().glob(kind))
+        return files_of(["cuda", "hamming"], ".h", ".cuh")
 
     def flags(self) -> list[str]:
         return [flag for flag in FLAGS if flag != "-pthread"]
@@ -93,7 +92,7 @@ class CudaLibrary(Library):
         return {
             "extra_cflags": self.flags(),
             "extra_cuda_cflags": self.device_flags(devices()),
-            "extra_include_paths": [str(include)],
+            "extra_include_paths": [str(csrc()), str(include)],
             "extra_ldflags": [f"-L{libraries}"],
             "with_cuda": True,
         }

@@ -1,6 +1,6 @@
 """ICON's step on the CPU: native kernels, or batched products in few passes.
 
-ICON in float32 goes to csrc/attention.cpp where that can be built and the instruction set has it.
+ICON in float32 goes to csrc/attention/ where that can be built and the instruction set has it.
 The rest of this file is the path of float64, of other machines and of heads of a size that the
 kernels do not take. There the grouped 1x1 convolution becomes one product a head, (3 d, d) by
 (d, images P). The logits of a few images stay in the cache between the passes over them, and
@@ -24,7 +24,7 @@ LOGITS_A_THREAD = 1 << 16
 # Below this many multiply-adds an image the calls cost more than the grouped convolution
 # (AMD EPYC, 2 threads, batches of 16 and 64: equal at 4 to 8 x 10^5).
 WORTH_A_LOOP = 1_000_000
-# Heads of other sizes have no kernel: kMinTokens and kMaxTokens of csrc/attention.h.
+# Heads of other sizes have no kernel: kMinTokens and kMaxTokens of csrc/attention/attention.h.
 NATIVE_TOKENS = range(8, 257)
 # Below so many multiply-adds a call nothing is at stake, and the reference's values stand.
 WORTH_A_KERNEL = 100_000

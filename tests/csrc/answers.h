@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "hamming.h"
+#include "hamming/hamming.h"
 
 namespace answers {
 

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "answers.h"
-#include "hamming.h"
-#include "kernels.h"
+#include "hamming/hamming.h"
+#include "hamming/isa/kernels.h"
 
 namespace {
 

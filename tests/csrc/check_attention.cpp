@@ -10,10 +10,10 @@
 #include <random>
 #include <vector>
 
-#include "attention.h"
-#include "attention_kernels.h"
-#include "kernels.h"
-#include "parallel.h"
+#include "attention/attention.h"
+#include "attention/kernels.h"
+#include "hamming/isa/kernels.h"
+#include "common/threads.h"
 
 namespace {
 

@@ -33,7 +33,8 @@ def compiler():
 def compiled(unit, sm, folder):
     """-> (cubin, what ptxas says of it)."""
     cubin = Path(folder) / f"{unit}.{sm}.cubin"
-    command = [compiler(), "-std=c++17", "-O3", f"-arch=sm_{sm}", "-Xptxas", "-v", "-cubin"]
+    command = [compiler(), "-std=c++17", "-O3", f"-I{CUDA.parent}", f"-arch=sm_{sm}"]
+    command += ["-Xptxas", "-v", "-cubin"]
     done = subprocess.run(
         [*command, str(CUDA / unit), "-o", str(cubin)], capture_output=True, text=True
     )

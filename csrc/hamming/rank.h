@@ -1,0 +1,11 @@
+#pragma once
+
+#include "hamming/hamming.h"
+
+namespace semicon_fast {
+
+// As topk, by a stable counting sort of every distance; holds a tile of them, 2 bytes each.
+void rank(const Codes& queries, const Codes& database, int64_t k, int threads, int32_t* distances,
+          int64_t* positions);
+
+}  // namespace semicon_fast

@@ -1,0 +1,81 @@
+// All distances of some queries to a range of codes, a block at a time.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "hamming/blocks.h"
+#include "common/threads.h"
+#include "hamming/scan.h"
+
+namespace semicon_fast {
+
+// How Q x N is cut: tiles of queries, and ranges of codes where there are few tiles.
+struct Grid {
+  int64_t tile;    // queries a tile
+  int64_t tiles;
+  int64_t ranges;
+  int threads;
+
+  Grid(const Isa& isa, const Shape& shape, const Codes& queries, const Codes& database,
+       int most_threads) {
+    tile = isa.kernel(shape.lane_bytes, shape.words, queries.count).queries;
+    tiles = (queries.count + tile - 1) / tile;
+    threads = useful_threads(most_threads, queries.count * database.count * shape.words);
+    const int64_t all = 4 * threads;
+    const int64_t wanted = threads == 1 ? 1 : (all + tiles - 1) / std::max<int64_t>(tiles, 1);
+    ranges = std::clamp<int64_t>(database.count >> 14, 1, wanted);
+  }
+  int64_t first_code(const Codes& database, int64_t range) const {
+    return database.count * range / ranges;
+  }
+};
+
+// The queries of one tile of a grid, ready to be held against blocks.
+class TileQueries {
+ public:
+  TileQueries(const Isa& isa, const Shape& shape, const Codes& queries, const Grid& grid,
+              int64_t tile)
+      : kernel_(isa.kernel(shape.lane_bytes, shape.words, grid.tile)),
+        words_(shape.words),
+        count_(std::min(grid.tile, queries.count - tile * grid.tile)),
+        codes_(static_cast<size_t>(kernel_.queries * words_)) {
+    for (int64_t i = 0; i < kernel_.queries; ++i) {
+      const int64_t row = tile * grid.tile + std::min(i, count_ - 1);
+      pack_query(queries, shape, row, &codes_[i * words_]);
+    }
+  }
+  int64_t count() const { return count_; }
+  // -> distances (queries of a tile, stride).
+  void operator()(const Block& block, uint16_t* distances, int64_t stride) const {
+    const int64_t steps = (block.count + kernel_.step - 1) / kernel_.step;
+    kernel_.distances(block.lanes, steps, words_, codes_.data(), distances, stride);
+  }
+
+ private:
+  Kernel kernel_;
+  int64_t words_, count_;
+  std::vector<uint64_t> codes_;
+};
+
+// use(i, distances, position, count): distances uint16 (count,) of the tile's i-th query to the
+// codes from `position` on; blocks in order of position.
+template <class Use>
+void sweep(const Isa& isa, const Shape& shape, const Codes& queries, const Codes& database,
+           const Grid& grid, int64_t tile, int64_t range, const Use& use) {
+  const TileQueries measure(isa, shape, queries, grid, tile);
+  const int64_t most = shape.block_codes();
+  std::vector<uint16_t> distances(static_cast<size_t>(grid.tile * most));
+  Blocks blocks(isa, database, shape, grid.first_code(database, range),
+                grid.first_code(database, range + 1), most);
+  Block block;
+  while (blocks.next(&block)) {
+    measure(block, distances.data(), most);
+    for (int64_t i = 0; i < measure.count(); ++i) {
+      use(i, &distances[i * most], block.first, block.count);
+    }
+  }
+}
+
+}  // namespace semicon_fast
