@@ -27,8 +27,8 @@ def ahead_of_time() -> dict[str, Any]:
     sys.path.insert(0, str(here))
     from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
 
-    from semicon_fast.native import tools
-    from semicon_fast.native.building import CPU, Library
+    from semicon_fast.native import toolchain
+    from semicon_fast.native.build import CPU, Library
     from semicon_fast.native.cuda import CUDA
 
     libraries = {"semicon_fast._native": CPU}
@@ -51,7 +51,7 @@ def ahead_of_time() -> dict[str, Any]:
         folders: dict[str, list[str]] = {"include_dirs": [str(here / "csrc")]}
         if library is CUDA:
             kind, flags["nvcc"] = CUDAExtension, CUDA.device_flags([])
-            include, lib = tools.nvcc_folders(str(tools.nvcc()))
+            include, lib = toolchain.nvcc_folders(str(toolchain.nvcc()))
             folders["include_dirs"].append(str(include))
             folders["library_dirs"] = [str(lib)]
         sources = [str(path.relative_to(here)) for path in library.sources()]

@@ -22,7 +22,7 @@ from harness import command, environment, markdown_table, merge_rows
 from matplotlib.figure import Figure
 
 from semicon_fast.training import Config, Trainer, preset
-from semicon_fast.training.building import choose_device
+from semicon_fast.training.factory import choose_device
 
 ROWS = {
     "vanilla": None,

@@ -28,7 +28,7 @@ from hamming_rows import SHOWN, row, shown
 from harness import environment, markdown_table, merge_rows
 
 from semicon_fast import native
-from semicon_fast.search._pages import prefer_large_pages
+from semicon_fast.search._huge_pages import prefer_large_pages
 
 Run = Callable[[], Any]
 

@@ -22,7 +22,7 @@ from semicon_fast.data.birdlet_drawing import PARTS
 from semicon_fast.models import HashModel
 from semicon_fast.training import Config, Result, Trainer, preset
 from semicon_fast.viz import look
-from semicon_fast.viz.looking import seen_pixels, transform_of
+from semicon_fast.viz.activations import seen_pixels, transform_of
 
 ATTENTIONS = ("sem", "erase", "none")
 KEY = ("attention", "measure", "of", "part")

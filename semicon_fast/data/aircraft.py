@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from .hashing_data import HashingData
-from .trees import check_counts as check
-from .trees import existing_root, listed_split, read_lines, read_pairs
+from .readers import check_counts as check
+from .readers import existing_root, listed_split, read_lines, read_pairs
 
 OFFICIAL = {"classes": 100, "training images": 6_667, "test images": 3_333}
 

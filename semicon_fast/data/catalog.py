@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .decode import BrokenFile, BrokenImageError, decode, decode_bytes
 from .folder import SUFFIXES
-from .trees import read_lines
+from .readers import read_lines
 
 SHARDS = {".tar", ".parquet"}
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")

@@ -14,9 +14,9 @@ from .folder import class_folders, image_files
 from .hashing_data import HashingData
 from .hashing_data import split as split_pool
 from .image_set import Files, ImageSet, Memory
+from .readers import check_counts as check
+from .readers import existing_root
 from .seeds import generator
-from .trees import check_counts as check
-from .trees import existing_root
 
 CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),

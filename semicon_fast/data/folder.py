@@ -11,8 +11,8 @@ from torch import Tensor
 
 from .hashing_data import HashingData, split
 from .image_set import Files, ImageSet
+from .readers import check_pairs, existing_root
 from .seeds import generator
-from .trees import check_pairs, existing_root
 
 SUFFIXES = {
     *(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from .hashing_data import HashingData
-from .trees import check_counts as check
-from .trees import existing_root, listed_split, read_lines
+from .readers import check_counts as check
+from .readers import existing_root, listed_split, read_lines
 
 OFFICIAL = {"classes": 101, "training images": 75_750, "test images": 25_250}
 

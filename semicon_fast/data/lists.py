@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .hashing_data import HashingData, split
 from .image_set import Files, ImageSet
-from .trees import existing_root, folder_names, read_lines
+from .readers import existing_root, folder_names, read_lines
 
 # Paths may have spaces: the labels are the numbers at the end of the line.
 LINE = re.compile(r"(?P<path>.*?\S)(?P<labels>(?:[ \t]+-?\d+)+)")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from .hashing_data import HashingData
-from .trees import check_counts as check
-from .trees import existing_root, flagged_split, read_pairs
+from .readers import check_counts as check
+from .readers import existing_root, flagged_split, read_pairs
 
 OFFICIAL = {"classes": 555, "training images": 23_929, "test images": 24_633}
 

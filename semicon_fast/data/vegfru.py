@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from .hashing_data import HashingData
-from .trees import check_counts as check
-from .trees import existing_root, folder_names, listed_split, read_lines
+from .readers import check_counts as check
+from .readers import existing_root, folder_names, listed_split, read_lines
 
 OFFICIAL = {
     "classes": 292,

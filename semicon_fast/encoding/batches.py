@@ -12,7 +12,7 @@ from torch import Tensor
 from ..data.decode import Readable
 from ..data.transforms import Transform
 from ..data.workers import made_by_workers
-from .work import Work
+from .checkpoint import Work
 
 
 class Decoded(NamedTuple):

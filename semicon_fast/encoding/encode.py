@@ -18,8 +18,8 @@ from ..data.catalog import listed
 from ..models import HashModel
 from ..search.gallery import check_free, write_gallery
 from .batches import decoded
+from .checkpoint import Part, Work
 from .runner import Runner
-from .work import Part, Work
 
 Progress = Callable[[int, int], None]
 # Between two looks at whether the other processes have finished their parts.

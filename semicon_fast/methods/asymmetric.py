@@ -20,7 +20,7 @@ from .base import Method, check_labels, check_number
 from .similarity import CHUNK_ROWS, Groups, gram, group_sums
 
 if TYPE_CHECKING:
-    from ..models.types import HashOutput
+    from ..models.outputs import HashOutput
 
 
 class AsymmetricMethod(Method):

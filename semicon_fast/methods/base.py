@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from ..models.types import HashOutput
+    from ..models.outputs import HashOutput
 
 
 class Method(nn.Module):

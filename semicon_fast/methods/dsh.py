@@ -8,7 +8,7 @@ from torch import Tensor
 from .base import Method, check_labels, check_number
 
 if TYPE_CHECKING:
-    from ..models.types import HashOutput
+    from ..models.outputs import HashOutput
 
 
 def distance_to_codes(outputs: Tensor) -> Tensor:

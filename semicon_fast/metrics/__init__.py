@@ -4,7 +4,8 @@ And what attention maps and bits mean, where the parts of the images are known.
 """
 
 from ._evaluate import evaluate
-from ._figures import (
+from ._interpretability import bit_information, map_likeness, map_overlap
+from ._metrics import (
     PrecisionRecallCurve,
     average_precision,
     mean_average_precision,
@@ -14,7 +15,6 @@ from ._figures import (
     precision_within_radius,
     recall_at,
 )
-from ._meaning import bit_information, map_likeness, map_overlap
 
 __all__ = [
     "PrecisionRecallCurve",

@@ -5,12 +5,12 @@ from .backbones import BACKBONES
 from .base import HashModel
 from .dsh import DSHNet
 from .inference import for_inference
+from .outputs import HashOutput
 from .registry import NETWORKS, build
 from .released import load_released
 from .semicon import SEMICON, split_bits
 from .small import SmallHashNet
 from .storage import load, save
-from .types import HashOutput
 
 __all__ = [
     "BACKBONES",

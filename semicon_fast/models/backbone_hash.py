@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .backbones import Stage4, Trunk, pooled, spec
 from .base import HashModel
-from .types import HashOutput
+from .outputs import HashOutput
 from .weights import Weights, load_stage4, load_trunk, pretrained
 
 

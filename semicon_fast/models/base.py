@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..search.codes import code_bytes, pack_codes
-from .types import HashOutput
+from .outputs import HashOutput
 
 
 class HashModel(nn.Module):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import HashModel
-from .types import HashOutput
+from .outputs import HashOutput
 
 FEATURES = 500
 

@@ -11,7 +11,7 @@ from ..layers import SEM
 from ..layers.choices import VARIANTS, check_choice
 from .backbones import Stage4, Trunk, pooled, spec
 from .base import HashModel, check_code_length
-from .types import HashOutput
+from .outputs import HashOutput
 from .weights import Weights, load_stage4, load_trunk, pretrained
 
 ICONS = ("two-step", "one-step", "none")

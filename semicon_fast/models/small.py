@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .base import HashModel
-from .types import HashOutput
+from .outputs import HashOutput
 
 
 class SmallHashNet(HashModel):

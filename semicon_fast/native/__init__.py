@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
-from .building import CPU, Library
+from .build import CPU, Library
 from .cuda import CUDA, devices
-from .tools import NativeBuildError
+from .toolchain import NativeBuildError
 
 BACKENDS = ("auto", "reference", "native")
 ISAS = ("auto", "scalar", "avx2", "avx512", "avx512vpopcnt", "neon")

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from . import tools
-from .building import FLAGS, Library, csrc, files_of
+from . import toolchain
+from .build import FLAGS, Library, csrc, files_of
 
 OLDEST = 80  # compute capability 8.0, for the products of single bits
 USUAL = (80, 90)  # where no device says what to build for
@@ -70,10 +70,10 @@ class CudaLibrary(Library):
     def _nvcc_problem(self) -> tuple[str, str] | None:
         wanted = torch.version.cuda
         cure = f"Install the CUDA toolkit {wanted}, or name its folder in CUDA_HOME"
-        command = tools.nvcc()
+        command = toolchain.nvcc()
         if command is None:
             return "there is no nvcc (neither CUDA_HOME nor PATH leads to one)", cure
-        release = tools.nvcc_release(command)
+        release = toolchain.nvcc_release(command)
         if release is None:
             return f"{command!r} is no working nvcc ('{command} --version' fails)", cure
         # Minor releases work together; torch itself refuses another major one.
@@ -83,12 +83,12 @@ class CudaLibrary(Library):
 
     def device_flags(self, wanted: list[int]) -> list[str]:
         """What nvcc gets for these compute capabilities; none for the usual ones."""
-        known = tools.nvcc_architectures(tools.nvcc() or "nvcc")
+        known = toolchain.nvcc_architectures(toolchain.nvcc() or "nvcc")
         hidden = [word for flag in self.flags() for word in ("-Xcompiler", flag) if flag[1] == "f"]
         return ["-O3", *hidden, *targets(wanted, known or list(USUAL))]
 
     def options(self) -> dict[str, Any]:
-        include, libraries = tools.nvcc_folders(tools.nvcc() or "nvcc")
+        include, libraries = toolchain.nvcc_folders(toolchain.nvcc() or "nvcc")
         return {
             "extra_cflags": self.flags(),
             "extra_cuda_cflags": self.device_flags(devices()),

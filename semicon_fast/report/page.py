@@ -16,7 +16,7 @@ from torch import Tensor
 from ..files import atomic_write
 from ..training import EncodedRun
 from ..viz import Picture, overlay
-from ..viz.picture import pixels, write_figure
+from ..viz.figure import pixels, write_figure
 from .examples import Examples
 from .pictures import curve_picture, outputs_picture, parts_picture
 

@@ -135,7 +135,7 @@ def outputs_picture(run: EncodedRun) -> Picture:
 
 def query_outputs(run: EncodedRun, most: int = OUTPUTS) -> torch.Tensor:
     """Real outputs (B, k) of the first queries, before the sign."""
-    from ..viz.looking import transform_of
+    from ..viz.activations import transform_of
 
     images = run.data.query.subset(range(min(most, len(run.data.query))))
     device = next(run.model.parameters()).device

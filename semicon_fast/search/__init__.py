@@ -1,8 +1,8 @@
 """Packed binary codes and exact search over them."""
 
+from .bit_groups import part_distances
 from .codes import code_bytes, convert_codes, pack_codes, select_bits, unpack_codes
 from .index import HammingIndex
-from .parts import part_distances
 from .reranking import rerank
 from .sharded import ShardedHammingIndex
 from .streamed import StreamedIndex

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ._store import MAX_ID, Store, check_ids, empty_codes
+from .bit_groups import BitGroups, bit_positions
 from .codes import Array, check_bits, check_codes, check_integer, code_bytes, like
-from .parts import BitGroups, bit_positions
 
 
 class Collection:

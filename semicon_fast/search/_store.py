@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._pages import prefer_large_pages
-from ._streams import Filled
+from ._cuda_streams import Filled
+from ._huge_pages import prefer_large_pages
 from .codes import as_tensor
 
 MAX_ID = 2**63 - 2

@@ -10,10 +10,10 @@ from torch import Tensor
 from ..ops.hamming import hamming_range, hamming_topk
 from . import _faiss, _file, _weighted
 from ._collection import Collection
-from ._parted import MOST_PADDED, NO_DISTANCE, NO_ID, padded
+from ._partitioned import MOST_PADDED, NO_DISTANCE, NO_ID, padded
 from ._store import Store, empty_codes
+from .bit_groups import hit_distances, part_masks
 from .codes import Array, as_tensor, check_integer, code_bytes, like, writable
-from .parts import hit_distances, part_masks
 from .streamed import StreamedIndex
 
 

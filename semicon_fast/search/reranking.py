@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._parted import NO_ID
+from ._partitioned import NO_ID
 from .codes import Array, as_tensor, check_integer, like
 
 METRICS = ("euclidean", "cosine")

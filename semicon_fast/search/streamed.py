@@ -9,7 +9,7 @@ from torch import Tensor
 from ..ops.hamming import hamming_range, hamming_topk
 from ._blocks import blocks_on
 from ._collection import Collection
-from ._parted import Ball, Nearest, PartedSearch, merged_balls, merged_nearest
+from ._partitioned import Ball, Nearest, PartedSearch, merged_balls, merged_nearest
 from ._store import Store, empty_codes
 from .codes import check_integer, code_bytes
 

@@ -10,14 +10,14 @@ from starlette.types import ASGIApp
 
 from .. import __version__
 from ..data.decode import decode_bytes
-from . import answers
-from .desk import IMAGE_BODY, Desk
-from .failures import PROBLEMS, explain
-from .guard import Guard
+from . import schemas
+from .errors import PROBLEMS, explain
+from .handlers import IMAGE_BODY, Desk
 from .limits import Limits
+from .middleware import Guard
 from .pictures import Pictures
-from .pool import Pool
 from .searcher import Found, Searcher
+from .workers import Pool
 
 Number = Annotated[int, Path(ge=0, le=2**62, description="Number of an image in the gallery.")]
 STATIC = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -59,11 +59,11 @@ def _add_gallery(app: FastAPI, desk: Desk) -> None:
     searcher = desk.searcher
 
     @app.get("/api/gallery", summary="What is in the gallery")
-    async def gallery(query: Annotated[answers.NoQuery, Query()]) -> answers.About:
-        return answers.About(
+    async def gallery(query: Annotated[schemas.NoQuery, Query()]) -> schemas.About:
+        return schemas.About(
             count=len(searcher.gallery),
             bits=searcher.gallery.bits,
-            parts=[answers.Part(name=n, bits=b) for n, b in searcher.parts.items()],
+            parts=[schemas.Part(name=n, bits=b) for n, b in searcher.parts.items()],
             network=None if searcher.network is None else searcher.network.network,
             has_maps=searcher.has_maps,
             max_bytes=desk.limits.upload_bytes,
@@ -71,11 +71,11 @@ def _add_gallery(app: FastAPI, desk: Desk) -> None:
         )
 
     @app.get("/api/images", summary="Images by number")
-    async def images(query: Annotated[answers.ListQuery, Query()]) -> answers.Pictures:
+    async def images(query: Annotated[schemas.ListQuery, Query()]) -> schemas.Pictures:
         count = len(searcher.gallery)
         numbers = range(min(query.start, count), min(query.start + query.count, count))
-        listed = [answers.Picture(**desk.picture(number)) for number in numbers]
-        return answers.Pictures(count=count, images=listed)
+        listed = [schemas.Picture(**desk.picture(number)) for number in numbers]
+        return schemas.Pictures(count=count, images=listed)
 
     @app.get(
         "/api/images/{number}",
@@ -84,7 +84,7 @@ def _add_gallery(app: FastAPI, desk: Desk) -> None:
         responses={200: {"content": {"image/jpeg": {}}}},
     )
     async def image(
-        number: Number, query: Annotated[answers.PictureQuery, Query()], request: Request
+        number: Number, query: Annotated[schemas.PictureQuery, Query()], request: Request
     ) -> Response:
         desk.number(number)
         version = await desk.light.run(desk.pictures.version, number, query.side)
@@ -96,16 +96,16 @@ def _add_gallery(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/api/images/{number}/neighbours", summary="The nearest to one of the gallery")
     async def neighbours(
-        number: Number, query: Annotated[answers.SearchQuery, Query()]
-    ) -> answers.Hits:
+        number: Number, query: Annotated[schemas.SearchQuery, Query()]
+    ) -> schemas.Hits:
         weights = desk.weights(query)
         found = await desk.light.run(searcher.by_number, desk.number(number), query.k, weights)
         return desk.hits(found, weights)
 
     @app.get("/api/images/{number}/maps", summary="Attention maps over one of the gallery")
     async def maps(
-        number: Number, query: Annotated[answers.NoQuery, Query()]
-    ) -> answers.AttentionMaps:
+        number: Number, query: Annotated[schemas.NoQuery, Query()]
+    ) -> schemas.AttentionMaps:
         desk.needs_network(maps=True)
         return await desk.heavy.run(_maps_of_number, desk, desk.number(number))
 
@@ -116,8 +116,8 @@ def _add_uploads(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/api/search", summary="The nearest to an image", openapi_extra=IMAGE_BODY)
     async def search(
-        request: Request, query: Annotated[answers.SearchQuery, Query()]
-    ) -> answers.Hits:
+        request: Request, query: Annotated[schemas.SearchQuery, Query()]
+    ) -> schemas.Hits:
         desk.needs_network()
         weights = desk.weights(query)
 
@@ -129,11 +129,11 @@ def _add_uploads(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/api/maps", summary="Attention maps over an image", openapi_extra=IMAGE_BODY)
     async def maps(
-        request: Request, query: Annotated[answers.NoQuery, Query()]
-    ) -> answers.AttentionMaps:
+        request: Request, query: Annotated[schemas.NoQuery, Query()]
+    ) -> schemas.AttentionMaps:
         desk.needs_network(maps=True)
 
-        def work(content: bytes) -> answers.AttentionMaps:
+        def work(content: bytes) -> schemas.AttentionMaps:
             found = searcher.maps(decode_bytes(content, max_pixels=desk.limits.pixels))
             assert found is not None
             return desk.maps(found)
@@ -141,7 +141,7 @@ def _add_uploads(app: FastAPI, desk: Desk) -> None:
         return await desk.upload(request, work)
 
 
-def _maps_of_number(desk: Desk, number: int) -> answers.AttentionMaps:
+def _maps_of_number(desk: Desk, number: int) -> schemas.AttentionMaps:
     found = desk.searcher.maps(desk.pictures.pixels(number))
     assert found is not None
     return desk.maps(found)

@@ -10,7 +10,7 @@ from ..data.decode import decode_bytes
 from ..models import HashModel
 from ..search import HammingIndex
 from ..search.gallery import Gallery
-from ..viz.looking import transform_of
+from ..viz.activations import transform_of
 
 MAX_WEIGHT = 9
 

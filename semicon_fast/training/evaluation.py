@@ -20,8 +20,8 @@ from ..data import HashingData, ImageSet, Transform, batch_count, evaluation_bat
 from ..files import atomic_write
 from ..models import HashModel
 from ..search.codes import code_bytes, pack_codes
-from .building import choose_device
 from .config import Config, DataConfig
+from .factory import choose_device
 
 ASYMMETRIC = "asymmetric (learned database codes)"
 SYMMETRIC = "symmetric (encoded database)"

@@ -21,10 +21,10 @@ from ..data.seeds import generator
 from ..models import HashOutput
 from . import parallel
 from .batch_norm import set_shared
-from .building import build_network, build_optimizer, choose_device
 from .checkpoint import Position
 from .config import Config
 from .convolution import weight_gradients_by_products
+from .factory import build_network, build_optimizer, choose_device
 from .schedule import pace
 from .state import (
     Tensors,

@@ -9,16 +9,16 @@ from torch import Tensor
 
 from .. import distributed
 from ..data import HashingData
-from .building import choose_device
 from .checkpoint import Checkpoint, Position, read
 from .config import Config
 from .evaluation import EncodedRun, all_codes, figures, keep, load_data, pack_learned, transform_of
-from .folder import Folder
+from .factory import choose_device
 from .interrupt import AgreedStop, Interrupted, Stop, StopRequested, signals
 from .learner import Learner
 from .reporter import Reporter
 from .result import Result, versions
 from .resume import RESULT, find, refuse_used
+from .run_folder import Folder
 from .sampler import sample
 from .selection import Selection
 from .state import own_settings

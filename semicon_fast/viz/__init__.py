@@ -4,16 +4,16 @@ A figure function takes plain data and gives a `Picture`: a Matplotlib figure wi
 `save_figure` writes one file; `save_picture` writes PNG, SVG or PDF and the table as CSV.
 """
 
+from .activations import Look, look, seen_pixels
 from .curves import (
     code_length_figure,
     output_histogram,
     parts_figure,
     precision_recall_figure,
 )
+from .figure import FORMATS, Picture, Table, save_figure, save_picture
 from .grids import retrieval_grid
-from .looking import Look, look, seen_pixels
 from .maps import attention_figure, channel_figure, explanation_figure, overlay
-from .picture import FORMATS, Picture, Table, save_figure, save_picture
 
 __all__ = [
     "FORMATS",

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .picture import COLOURS, Picture, Table, line_style
+from .figure import COLOURS, Picture, Table, line_style
 
 
 def _figure(xlabel: str, ylabel: str, table: Table) -> tuple[Picture, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .picture import COLOURS, Picture, Table, pixels, short
+from .figure import COLOURS, Picture, Table, pixels, short
 
 RIGHT, WRONG, QUERY = COLOURS[0], COLOURS[1], COLOURS[-1]
 

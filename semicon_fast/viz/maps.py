@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .picture import COLOURS, Picture, Table, pixels, short
+from .figure import COLOURS, Picture, Table, pixels, short
 
 # Brightness grows with the value and survives a grey print; no hue is needed to read it.
 _HEAT = "inferno"

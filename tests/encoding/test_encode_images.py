@@ -11,7 +11,7 @@ from semicon_fast import models
 from semicon_fast.data import transforms
 from semicon_fast.data.decode import decode
 from semicon_fast.encoding import Options, Runner, encode_images
-from semicon_fast.encoding.work import Work
+from semicon_fast.encoding.checkpoint import Work
 from semicon_fast.search import HammingIndex, pack_codes
 from semicon_fast.search.gallery import Gallery
 

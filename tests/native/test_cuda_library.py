@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from semicon_fast import native
-from semicon_fast.native import NativeBuildError, cuda, tools
-from semicon_fast.native.building import CPU
+from semicon_fast.native import NativeBuildError, cuda, toolchain
+from semicon_fast.native.build import CPU
 from semicon_fast.native.cuda import CUDA, targets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +29,7 @@ def undecided(monkeypatch, tmp_path):
     for module in (cuda, native):
         monkeypatch.setattr(module, "devices", lambda: [90])
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr(tools, "compiler_problem", lambda: None)
+    monkeypatch.setattr(toolchain, "compiler_problem", lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_devices_get_machine_code_and_newer_ones_ptx(wanted, known, code, ptx):
         ((torch.version, "cuda", None), "is not built with CUDA. Install a torch that is"),
         ((cuda, "devices", lambda: [70, 75]), "has compute capability 7.5, and 8.0 is needed"),
         (
-            (tools, "nvcc", lambda: None),
+            (toolchain, "nvcc", lambda: None),
             "there is no nvcc .*Install the CUDA toolkit 13.0",
         ),
-        ((tools, "output_of", lambda *a: None), "'/x/nvcc' is no working nvcc"),
+        ((toolchain, "output_of", lambda *a: None), "'/x/nvcc' is no working nvcc"),
         (
-            (tools, "output_of", lambda *a: "nvcc: release 12.4, V12.4.1"),
+            (toolchain, "output_of", lambda *a: "nvcc: release 12.4, V12.4.1"),
             "'/x/nvcc' is release 12.4, and torch was built with 13.0",
         ),
     ],
@@ -66,7 +66,7 @@ def test_devices_get_machine_code_and_newer_ones_ptx(wanted, known, code, ptx):
 def test_what_is_missing_is_said_once_and_the_reference_serves(
     undecided, monkeypatch, change, words
 ):
-    monkeypatch.setattr(tools, "nvcc", lambda: "/x/nvcc")
+    monkeypatch.setattr(toolchain, "nvcc", lambda: "/x/nvcc")
     monkeypatch.setattr(*change)
     with pytest.warns(RuntimeWarning, match=f"CUDA kernels cannot be built: .*{words}") as seen:
         assert native.load_cuda() is False
@@ -80,13 +80,13 @@ def test_what_is_missing_is_said_once_and_the_reference_serves(
 
 
 def test_an_nvcc_of_another_minor_release_will_do(undecided, monkeypatch):
-    monkeypatch.setattr(tools, "nvcc", lambda: "/x/nvcc")
-    monkeypatch.setattr(tools, "output_of", lambda *a: "nvcc: release 13.9, V13.9.1")
+    monkeypatch.setattr(toolchain, "nvcc", lambda: "/x/nvcc")
+    monkeypatch.setattr(toolchain, "output_of", lambda *a: "nvcc: release 13.9, V13.9.1")
     assert CUDA.problem() is None
 
 
 def test_status_says_what_serves_and_why(undecided, monkeypatch):
-    monkeypatch.setattr(tools, "nvcc", lambda: None)
+    monkeypatch.setattr(toolchain, "nvcc", lambda: None)
     found = native.cuda_status()
     assert found["backend"] == "reference" and found["capabilities"] == ["9.0"]
     assert "there is no nvcc" in found["reason"]

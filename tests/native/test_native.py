@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from semicon_fast import native
-from semicon_fast.native import NativeBuildError, building, tools
-from semicon_fast.native.building import CPU
+from semicon_fast.native import NativeBuildError, build, toolchain
+from semicon_fast.native.build import CPU
 
 SEARCH = """
 import warnings, torch
@@ -82,9 +82,9 @@ def test_a_compiler_that_does_not_run_is_named(undecided, monkeypatch):
 
 
 def test_a_missing_ninja_is_named(undecided, monkeypatch):
-    monkeypatch.setattr(tools, "_ninja_folder", lambda: None)
-    monkeypatch.setattr(tools, "output_of", lambda command: "")
-    monkeypatch.setattr(tools.shutil, "which", lambda command: "/bin/" + command)
+    monkeypatch.setattr(toolchain, "_ninja_folder", lambda: None)
+    monkeypatch.setattr(toolchain, "output_of", lambda command: "")
+    monkeypatch.setattr(toolchain.shutil, "which", lambda command: "/bin/" + command)
     with pytest.warns(RuntimeWarning, match="ninja is missing. Install it"):
         assert native.load() is False
 
@@ -124,16 +124,19 @@ def test_status_names_the_library_that_serves(isas):
 
 def test_the_cache_folder_follows_sources_flags_and_torch(monkeypatch, tmp_path):
     monkeypatch.setenv("SEMICON_FAST_CACHE", str(tmp_path))
-    (tmp_path / "a.cpp").write_text("int a;")
-    monkeypatch.setattr(CPU, "sources", lambda: [tmp_path / "a.cpp"])
+    sources = tmp_path / "csrc"
+    (sources / "common").mkdir(parents=True)
+    (sources / "hamming" / "isa").mkdir(parents=True)
+    monkeypatch.setattr(build, "csrc", lambda: sources)
+    (sources / "hamming" / "isa" / "a.cpp").write_text("int a;")
     folders = [CPU.folder()]
-    (tmp_path / "a.cpp").write_text("int b;")
+    (sources / "hamming" / "isa" / "a.cpp").write_text("int b;")
     folders.append(CPU.folder())
-    (tmp_path / "a.h").write_text("int h;")
+    (sources / "common" / "a.h").write_text("int h;")
     folders.append(CPU.folder())
-    monkeypatch.setattr(building, "FLAGS", ("-O2",))
+    monkeypatch.setattr(build, "FLAGS", ("-O2",))
     folders.append(CPU.folder())
-    monkeypatch.setattr(building.torch, "__version__", "9.9")
+    monkeypatch.setattr(build.torch, "__version__", "9.9")
     folders.append(CPU.folder())
     assert len(set(folders)) == 5 and all(f.parent == tmp_path for f in folders)
 
@@ -151,7 +154,7 @@ def test_a_compile_error_is_quoted_and_logged(undecided, monkeypatch, tmp_path):
 def test_a_damaged_library_is_a_sentence(undecided, monkeypatch):
     folder = CPU.folder()
     folder.mkdir()
-    (folder / building._MARK).write_text("{}")
+    (folder / build._MARK).write_text("{}")
     (folder / "semicon_fast_native.so").write_bytes(b"no library")
     with pytest.warns(RuntimeWarning, match="does not load with torch .*Delete its folder"):
         assert native.load() is False
@@ -161,9 +164,9 @@ def test_a_damaged_library_built_ahead_asks_for_another_install(undecided, monke
     key = CPU.folder().name
     (tmp_path / CPU.prebuilt).write_text(f'{{"key": "{key}", "library": "_native.so"}}')
     (tmp_path / "_native.so").write_bytes(b"no library")
-    sources = CPU.sources()
-    monkeypatch.setattr(CPU, "sources", lambda: sources)
-    monkeypatch.setattr(building, "_PACKAGE", tmp_path)
+    sources = build.csrc()
+    monkeypatch.setattr(build, "csrc", lambda: sources)
+    monkeypatch.setattr(build, "_PACKAGE", tmp_path)
     with pytest.warns(RuntimeWarning, match="does not load .* Install semicon_fast again"):
         assert native.load() is False
 
@@ -172,7 +175,7 @@ def test_a_disk_that_fills_up_while_building_is_a_sentence(pretended, monkeypatc
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(building, "atomic_write", full)
+    monkeypatch.setattr(build, "atomic_write", full)
     with pytest.warns(RuntimeWarning, match="cannot be kept: .*No space left.*SEMICON_FAST_CACHE"):
         assert native.load() is False
 
@@ -181,12 +184,12 @@ def test_a_disk_that_fills_up_while_building_is_a_sentence(pretended, monkeypatc
 def test_what_was_built_ahead_serves_only_its_own_torch_and_sources(
     undecided, monkeypatch, tmp_path, caplog, same
 ):
-    paths = CPU.sources()
+    sources = build.csrc()
     key = CPU.folder().name if same else "torch1.0-cpu-x86_64-000000000000"
     (tmp_path / CPU.prebuilt).write_text(f'{{"key": "{key}", "library": "_native.so"}}')
-    monkeypatch.setattr(building, "_PACKAGE", tmp_path)
-    monkeypatch.setattr(building, "_load", lambda path, cure: path)
-    monkeypatch.setattr(CPU, "sources", lambda: paths)
+    monkeypatch.setattr(build, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(build, "_load", lambda path, cure: path)
+    monkeypatch.setattr(build, "csrc", lambda: sources)
     assert CPU.load_prebuilt() == (tmp_path / "_native.so" if same else None)
     assert ("built ahead of time as torch1.0" in caplog.text) is not same
 
@@ -203,7 +206,7 @@ def pretended(undecided, monkeypatch):
 
     monkeypatch.setattr(CPU, "problem", lambda: None)
     monkeypatch.setattr(CPU, "compile_and_load", compile_and_load)
-    monkeypatch.setattr(building, "_load", lambda path, cure: path)
+    monkeypatch.setattr(build, "_load", lambda path, cure: path)
     return built
 
 

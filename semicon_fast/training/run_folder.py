@@ -10,11 +10,11 @@ from .. import distributed
 from ..files import atomic_write
 from .checkpoint import Checkpoint, Position, save
 from .config import Config
-from .curves import Curves, require_tensorboard
 from .log import Log
 from .reporter import Reporter
 from .result import Result, command
 from .resume import CHECKPOINTS, CONFIG, LOG, RESULT
+from .tensorboard import Curves, require_tensorboard
 
 TENSORBOARD = "tensorboard"
 

@@ -17,8 +17,8 @@ import torch
 from filelock import FileLock
 
 from ..files import atomic_write
-from . import tools
-from .tools import LOG, NativeBuildError
+from . import toolchain
+from .toolchain import LOG, NativeBuildError
 
 FLAGS = ("-O3", "-pthread", "-fvisibility=hidden")
 
@@ -84,7 +84,7 @@ class Library:
         """Cause and cure where it cannot be built here."""
         if not self.sources():
             return "its C++ sources are not installed", "Install semicon_fast again"
-        return tools.compiler_problem()
+        return toolchain.compiler_problem()
 
     def options(self) -> dict[str, Any]:
         """Of `torch.utils.cpp_extension.load`."""
@@ -131,7 +131,7 @@ class Library:
                 f"semicon_fast: the {self.kernels} cannot be built: {cause}. {cure}."
             )
         try:
-            return self._built_in(tools.writable(self.folder()))
+            return self._built_in(toolchain.writable(self.folder()))
         except OSError as error:
             raise NativeBuildError(
                 f"semicon_fast: the {self.kernels} cannot be kept: {error}. "
@@ -151,7 +151,7 @@ class Library:
             self.compile_and_load(folder)
             record = {
                 "torch": torch.__version__,
-                "compiler": tools.compiler(),
+                "compiler": toolchain.compiler(),
                 "flags": self.flags(),
                 "seconds": round(time.monotonic() - began, 1),
             }
@@ -162,7 +162,7 @@ class Library:
     def compile_and_load(self, folder: Path) -> None:
 
         try:
-            with tools.torch_extensions_quiet(), tools.ninja_on_path():
+            with toolchain.torch_extensions_quiet(), toolchain.ninja_on_path():
                 from torch.utils.cpp_extension import load as torch_load
 
                 torch_load(
@@ -186,7 +186,7 @@ class Library:
         except OSError:
             where = ""
         return NativeBuildError(
-            f"semicon_fast: building the {self.kernels} with {tools.compiler()!r} failed: "
+            f"semicon_fast: building the {self.kernels} with {toolchain.compiler()!r} failed: "
             f"{first.strip()} Try another compiler (CXX), or set "
             f"SEMICON_FAST_BACKEND=reference.{where}"
         )

@@ -8,14 +8,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from ..data.decode import BrokenImageError
-from . import answers
+from . import schemas
 from .pictures import MissingImageError
-from .pool import Busy
+from .workers import Busy
 
 RETRY_SECONDS = 1
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": answers.Problem, "description": "Refused."},
-    503: {"model": answers.Problem, "description": "Busy; try again after `Retry-After` seconds."},
+    "4XX": {"model": schemas.Problem, "description": "Refused."},
+    503: {"model": schemas.Problem, "description": "Busy; try again after `Retry-After` seconds."},
 }
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from fastapi import HTTPException, Request
 from starlette.requests import ClientDisconnect
 
-from . import answers
+from . import schemas
 from .limits import Limits
 from .pictures import Pictures
-from .pool import Pool
 from .searcher import Found, Maps, Searcher
+from .workers import Pool
 
 T = TypeVar("T")
 # The image itself is the body: nothing to parse before its size is known, nothing put on disk.
@@ -43,7 +43,7 @@ class Desk(NamedTuple):
             raise HTTPException(404, f"there is no image {number}: the gallery has {count}")
         return number
 
-    def weights(self, query: answers.SearchQuery) -> dict[str, int] | None:
+    def weights(self, query: schemas.SearchQuery) -> dict[str, int] | None:
         try:
             return self.searcher.weights(query.part, query.weights)
         except ValueError as error:
@@ -63,23 +63,23 @@ class Desk(NamedTuple):
             "image": f"/api/images/{number}",
         }
 
-    def hits(self, found: list[Found], weights: dict[str, int] | None) -> answers.Hits:
+    def hits(self, found: list[Found], weights: dict[str, int] | None) -> schemas.Hits:
         parts = list(self.searcher.parts)
         hits = [
-            answers.Hit(
+            schemas.Hit(
                 **self.picture(f.number), distance=f.distance, by_part=f.by_part, score=f.score
             )
             for f in found
         ]
         counted = [1 if weights is None else weights.get(name, 0) for name in parts]
-        return answers.Hits(parts=parts, weights=counted, hits=hits)
+        return schemas.Hits(parts=parts, weights=counted, hits=hits)
 
-    def maps(self, found: Maps) -> answers.AttentionMaps:
+    def maps(self, found: Maps) -> schemas.AttentionMaps:
         peaks = np.array(found.peaks).reshape(-1, 1, 1)
         shares = np.divide(
             found.values, peaks, out=np.zeros(found.values.shape), where=peaks > 0
         ).clip(0, 1)
-        return answers.AttentionMaps(
+        return schemas.AttentionMaps(
             parts=[name for name in self.searcher.parts if name != "global"],
             height=shares.shape[1],
             width=shares.shape[2],

@@ -237,7 +237,7 @@ def test_blocks_change_nothing(case, monkeypatch):
     whole = [index.search(pack_codes(asked), 3, **option) for option in options]
     monkeypatch.setattr("semicon_fast.search._weighted._PAIRS", 100)
     monkeypatch.setattr("semicon_fast.search._weighted._QUERIES", 4)
-    monkeypatch.setattr("semicon_fast.search.parts._PAIRS", 7)
+    monkeypatch.setattr("semicon_fast.search.bit_groups._PAIRS", 7)
     for option, wanted in zip(options, whole, strict=True):
         found = index.search(pack_codes(asked), 3, **option)
         assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
