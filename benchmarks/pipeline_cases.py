@@ -15,11 +15,11 @@ from PIL import Image
 from torch import Tensor
 
 import semicon_fast as sf
+from semicon_fast.codes import unpack_codes
 from semicon_fast.data import HashingData, ImageSet, build, training_batches
 from semicon_fast.data.decode import decode
 from semicon_fast.data.image_set import Files
 from semicon_fast.encoding import Options, Runner, encode_images
-from semicon_fast.search.codes import unpack_codes
 from semicon_fast.search.gallery import Gallery
 from semicon_fast.training import preset
 from semicon_fast.training.checkpoint import Position

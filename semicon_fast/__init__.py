@@ -24,25 +24,19 @@ _HOME = {
     "SmallHashNet": "models",
     "HammingIndex": "search",
     "ShardedHammingIndex": "search",
-    "convert_codes": "search",
-    "pack_codes": "search",
-    "unpack_codes": "search",
+    "convert_codes": "codes",
+    "pack_codes": "codes",
+    "unpack_codes": "codes",
     "rerank": "search",
 }
 _MODULES = {"data", "layers", "methods", "metrics", "models", "ops", "search", "training", "viz"}
 
 if TYPE_CHECKING:
     from . import data, layers, methods, metrics, models, ops, search, training, viz
+    from .codes import convert_codes, pack_codes, unpack_codes
     from .layers import ICON, SEM
     from .models import SEMICON, BackboneHash, DSHNet, SmallHashNet
-    from .search import (
-        HammingIndex,
-        ShardedHammingIndex,
-        convert_codes,
-        pack_codes,
-        rerank,
-        unpack_codes,
-    )
+    from .search import HammingIndex, ShardedHammingIndex, rerank
 
 
 def __getattr__(name: str) -> Any:

@@ -24,9 +24,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialise
 
+from ..codes import code_bytes
 from ..data.catalog import Entry
 from ..files import atomic_write
-from ..search.codes import code_bytes
 
 FORMAT = 1
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..codes import code_bytes, pack_codes
 from ..data.transforms import Transform, from_config
 from ..models import HashModel, HashOutput, for_inference
-from ..search.codes import code_bytes, pack_codes
 
 T = TypeVar("T")
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}

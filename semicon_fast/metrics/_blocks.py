@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..search.codes import check_integer
+from ..arrays import check_integer
 from ._average_precision import from_histograms, from_ranks, sum_each
 from ._retrieval import Block
 

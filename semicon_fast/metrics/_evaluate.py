@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..search.codes import Array, check_integer
+from ..arrays import Array, check_integer
 from ._average_precision import DENOMINATORS, TIES
 from ._blocks import (
     block_average_precision,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..search.codes import as_tensor
+from ..arrays import as_tensor
 
 # Shares of a map's largest value at which it is cut for an intersection over union.
 _THRESHOLDS = torch.arange(1, 20) / 20

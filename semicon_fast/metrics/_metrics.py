@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..arrays import Array, check_integer, like
+from ..codes import select_bits
 from ..search.bit_groups import bit_positions
-from ..search.codes import Array, check_integer, like, select_bits
 from ._average_precision import DENOMINATORS, TIES
 from ._blocks import (
     block_average_precision,

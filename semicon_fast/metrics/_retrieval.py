@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..arrays import as_tensor
+from ..codes import check_codes
 from ..ops.hamming import hamming_group_histogram, hamming_histogram, hamming_ranks
-from ..search.codes import as_tensor, check_codes
 
 # Relevant pairs (query, code) held at a time; one costs up to 40 bytes on the way to an AP.
 _PAIRS = 1 << 22

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..search.codes import code_bytes, pack_codes
+from ..codes import code_bytes, pack_codes
 from .outputs import HashOutput
 
 

@@ -1,7 +1,7 @@
 """Packed binary codes and exact search over them."""
 
+from ..codes import code_bytes, convert_codes, pack_codes, select_bits, unpack_codes
 from .bit_groups import part_distances
-from .codes import code_bytes, convert_codes, pack_codes, select_bits, unpack_codes
 from .index import HammingIndex
 from .reranking import rerank
 from .sharded import ShardedHammingIndex

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arrays import Array, check_integer, like
+from ..codes import check_bits, check_codes, code_bytes
 from ._store import MAX_ID, Store, check_ids, empty_codes
 from .bit_groups import BitGroups, bit_positions
-from .codes import Array, check_bits, check_codes, check_integer, code_bytes, like
 
 
 class Collection:

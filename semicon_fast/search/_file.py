@@ -31,8 +31,8 @@ from typing import IO
 
 import numpy as np
 
+from ..codes import MAX_BITS, check_codes
 from ..files import atomic_write
-from .codes import MAX_BITS, check_codes
 
 _MAGIC = b"SFHAMIDX"
 _VERSION = 1

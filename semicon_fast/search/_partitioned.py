@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .codes import Array, check_codes, check_integer, like, writable
+from ..arrays import Array, check_integer, like, writable
+from ..codes import check_codes
 
 NO_ID = -1
 NO_DISTANCE = 2**31 - 1

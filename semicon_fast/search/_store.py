@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arrays import as_tensor
 from ._cuda_streams import Filled
 from ._huge_pages import prefer_large_pages
-from .codes import as_tensor
 
 MAX_ID = 2**63 - 2
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..codes import MAX_BITS, select_bits
 from ..ops.hamming import hamming_distance, hamming_topk
 from ._store import Store
-from .codes import MAX_BITS, select_bits
 
 # Up to this many times the bits of a code, repeating them costs less than sums of parts.
 _MOST_REPEATED = 8

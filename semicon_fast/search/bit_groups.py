@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from .codes import Array, check_codes, like
+from ..arrays import Array, like
+from ..codes import check_codes
 
 # Pairs of codes compared at a time: bounds memory, not a result.
 _PAIRS = 1 << 18

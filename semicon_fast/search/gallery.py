@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..codes import check_codes, code_bytes
 from ..files import sync_directory
-from .codes import check_codes, code_bytes
 from .index import HammingIndex
 
 FORMAT = 1

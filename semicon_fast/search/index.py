@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..arrays import Array, as_tensor, check_integer, like, writable
+from ..codes import code_bytes
 from ..ops.hamming import hamming_range, hamming_topk
 from . import _faiss, _file, _weighted
 from ._collection import Collection
 from ._partitioned import MOST_PADDED, NO_DISTANCE, NO_ID, padded
 from ._store import Store, empty_codes
 from .bit_groups import hit_distances, part_masks
-from .codes import Array, as_tensor, check_integer, code_bytes, like, writable
 from .streamed import StreamedIndex
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..arrays import Array, as_tensor, check_integer, like
 from ._partitioned import NO_ID
-from .codes import Array, as_tensor, check_integer, like
 
 METRICS = ("euclidean", "cosine")
 

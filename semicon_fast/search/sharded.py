@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arrays import Array, as_tensor, like
+from ..codes import check_bits, check_codes, code_bytes
 from ..ops.hamming import hamming_range, hamming_topk
 from . import _file
 from ._partitioned import Ball, Nearest, PartedSearch, merged_balls, merged_nearest
 from ._store import MAX_ID, Store, check_ids, empty_codes, refuse_absent, selection
-from .codes import Array, as_tensor, check_bits, check_codes, code_bytes, like
 
 Shards = tuple[Store, ...]
 

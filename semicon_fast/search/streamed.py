@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..arrays import check_integer
+from ..codes import code_bytes
 from ..ops.hamming import hamming_range, hamming_topk
 from ._blocks import blocks_on
 from ._collection import Collection
 from ._partitioned import Ball, Nearest, PartedSearch, merged_balls, merged_nearest
 from ._store import Store, empty_codes
-from .codes import check_integer, code_bytes
 
 
 class StreamedIndex(PartedSearch):

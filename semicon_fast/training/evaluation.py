@@ -16,10 +16,10 @@ from torch import Tensor
 
 from .. import data as datasets
 from .. import distributed, metrics, models
+from ..codes import code_bytes, pack_codes
 from ..data import HashingData, ImageSet, Transform, batch_count, evaluation_batches
 from ..files import atomic_write
 from ..models import HashModel
-from ..search.codes import code_bytes, pack_codes
 from .config import Config, DataConfig
 from .factory import choose_device
 

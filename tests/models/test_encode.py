@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from semicon_fast.codes import pack_codes
 from semicon_fast.models import DSHNet, HashModel, SmallHashNet, build
-from semicon_fast.search.codes import pack_codes
 
 
 def images(count=7, size=16, seed=0):

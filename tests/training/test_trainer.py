@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from semicon_fast import methods, models
-from semicon_fast.search.codes import pack_codes
+from semicon_fast.codes import pack_codes
 from semicon_fast.training import (
     Config,
     Interrupted,

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semicon_fast.codes import check_bits, check_codes
 from semicon_fast.search import code_bytes, pack_codes, select_bits, unpack_codes
-from semicon_fast.search.codes import check_bits, check_codes
 
 
 def values(rows, bits, seed=0):
@@ -109,7 +109,7 @@ def test_checked_codes_share_memory_also_when_they_are_read_only(recwarn):
 
 @pytest.mark.parametrize("positions", [range(5, 17), [3], [9, 2, 2, 0]])
 def test_selected_bits_are_the_columns(positions, monkeypatch):
-    monkeypatch.setattr("semicon_fast.search.codes._ROWS", 4)
+    monkeypatch.setattr("semicon_fast.codes._ROWS", 4)
     x = values(11, 20)
     assert np.array_equal(select_bits(pack_codes(x), 20, positions), pack_codes(x[:, positions]))
 

@@ -4,16 +4,14 @@ Bit i of a code is bit i % 8 of byte i // 8, as `np.packbits(..., bitorder="litt
 it. A value x becomes the bit x >= 0, so sign(0) is +1. Unused bits of the last byte are 0.
 """
 
-import operator
-import warnings
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..reference import hamming as reference
+from .arrays import Array, as_tensor, check_integer, like
+from .reference import hamming as reference
 
 MAX_BITS = 4096
 BIT_ORDER = "little"
@@ -24,22 +22,6 @@ FORMATS = ("little", "big", "ubinary", "binary")
 _ROWS = 1 << 16
 _UNSIGNED = {torch.uint8, torch.uint16, torch.uint32, torch.uint64}
 
-Array = TypeVar("Array", np.ndarray, Tensor)
-
-
-def check_integer(value: Any, name: str, low: int, high: int | None = None) -> int:
-    """`value` as an int within low..high. Raises TypeError or ValueError naming `name`."""
-    wanted = f"an integer from {low} to {high}" if high is not None else f"an integer >= {low}"
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be {wanted}, got {value!r}") from None
-    if number < low or (high is not None and number > high):
-        raise ValueError(f"{name} must be {wanted}, got {number}")
-    return number
-
 
 def check_bits(bits: int) -> int:
     """`bits` as an int. Raises TypeError or ValueError unless it is one of 1..4096."""
@@ -49,50 +31,6 @@ def check_bits(bits: int) -> int:
 def code_bytes(bits: int) -> int:
     """Bytes a code of `bits` bits (1..4096) takes: ceil(bits / 8)."""
     return (check_bits(bits) + 7) // 8
-
-
-def as_tensor(values: Any, name: str) -> Tensor:
-    """A tensor that shares memory with `values`, a NumPy array or a tensor. Never written to.
-
-    Raises TypeError for anything else, for arrays whose dtype PyTorch does not have, and for
-    tensors that are not dense or hold no data.
-    """
-    if isinstance(values, Tensor):
-        if values.layout is not torch.strided or values.is_meta:
-            kind = "meta" if values.is_meta else str(values.layout)
-            raise TypeError(f"{name} must be a dense tensor with data, got one of {kind}")
-        return values.detach()
-    if not isinstance(values, np.ndarray):
-        raise TypeError(
-            f"{name} must be a NumPy array or a torch tensor, got {type(values).__name__}"
-        )
-    steps = values.strides
-    uneven = any(step < 0 or step % (values.itemsize or 1) for step in steps)
-    if uneven or not values.dtype.isnative:
-        values = np.array(values, dtype=values.dtype.newbyteorder("="))
-    try:
-        with warnings.catch_warnings():
-            # Arrays mapped read-only from a file are fine here: they are only read.
-            warnings.filterwarnings("ignore", message=".*not writable.*")
-            return torch.from_numpy(values)
-    except TypeError as error:
-        raise TypeError(f"{name} has a dtype torch does not have: {values.dtype}") from error
-
-
-def writable(array: Array) -> Tensor:
-    """A tensor over the memory of an output array."""
-    if isinstance(array, Tensor):
-        return array
-    if not isinstance(array, np.ndarray) or not array.flags.carray:
-        raise TypeError("out must hold tensors, or NumPy arrays that are contiguous and writable")
-    return torch.from_numpy(array)
-
-
-def like(result: Tensor, example: Any) -> Any:
-    """`result` as the kind `example` is: a tensor on its device, or else a NumPy array."""
-    if isinstance(example, Tensor):
-        return result.to(example.device)
-    return result.cpu().numpy()
 
 
 def pack_codes(x: Array) -> Array:
