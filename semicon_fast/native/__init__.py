@@ -14,11 +14,14 @@ a process that is killed meanwhile leaves nothing that another waits for.
 import os
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from .background import BackgroundBuild
 from .build import CPU, Library
 from .cuda import CUDA, devices
 from .toolchain import NativeBuildError
@@ -38,9 +41,12 @@ class _Choice:
         self.library: Path | None = None
         self.error: NativeBuildError | None = None
         self.reason: str | None = None
+        self.background: BackgroundBuild | None = None
 
     def serves(self) -> bool:
         """Whether it is in use; the first call builds and loads it."""
+        if self.background is not None:
+            return False
         if not self.decided:
             with _LOCK:
                 if not self.decided:
@@ -116,6 +122,27 @@ def load() -> bool:
     return _CPU.serves()
 
 
+@contextmanager
+def built_in_background() -> Iterator[BackgroundBuild | None]:
+    """Builds the kernels for the CPU while the block runs, if they are still to be built.
+
+    The block gets the build, or None where there is nothing to build. Inside it ICON and SEM take
+    the reference on the CPU, also once the build is done, so that no value depends on how long a
+    compiler takes; Hamming search gives the same integers either way. At the end of the block the
+    build is waited for, unless an error ends it.
+    """
+    _CPU.look()
+    if _CPU.decided or backend() == "reference" or CPU.problem() is not None:
+        yield None
+        return
+    _CPU.background = BackgroundBuild(CPU)
+    try:
+        yield _CPU.background
+        _CPU.background.wait()
+    finally:
+        _CPU.background = None
+
+
 def load_cuda() -> bool:
     """Whether the native kernels serve CUDA devices; as `load`, and apart from it."""
     return _CUDA.serves()
@@ -176,6 +203,7 @@ __all__ = [
     "ISAS",
     "NativeBuildError",
     "backend",
+    "built_in_background",
     "cuda_status",
     "load",
     "load_cuda",
