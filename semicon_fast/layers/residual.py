@@ -67,6 +67,4 @@ class Bottleneck(nn.Module):
 
 
 def _convolution(channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(
-        channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False
-    )
+    return nn.Conv2d(channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False)

@@ -208,8 +208,7 @@ def _empty_like(x: Tensor) -> Tensor:
 @cache
 def _kernels() -> Any:
     """The package of kernels with its modules loaded; ImportError without Triton."""
-    from .. import kernels
-
+    kernels = import_module("..kernels", __package__)
     for name in ("icon_attention", "icon_attention_backward", "sem_mask", "sem_mask_backward"):
         import_module(f"{kernels.__name__}.{name}")
     return kernels
