@@ -1,4 +1,4 @@
-"""Whether torchrun started a process: what torch says."""
+"""What torchrun tells a process, as torch reads it."""
 
 import pytest
 import torch.distributed as dist
@@ -11,4 +11,6 @@ def test_it_agrees_with_torch(run_id, monkeypatch):
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     if run_id is not None:
         monkeypatch.setenv("TORCHELASTIC_RUN_ID", run_id)
+    monkeypatch.setenv("RANK", "3")
+    assert torchrun.rank() == (0 if run_id is None else 3)
     assert torchrun.launched() == dist.is_torchelastic_launched() == (run_id is not None)

@@ -14,6 +14,8 @@ import typer
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+from .. import torchrun
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -71,17 +73,11 @@ def _report_stop(error: RuntimeError) -> int | None:
 def _say(title: str, text: str) -> None:
     """Prints one sentence on stderr, after the number of the process if that is not 0."""
     out = _stderr()
-    if number := _process():
+    if number := torchrun.rank():
         out.print(f"process {number}", end=" ", highlight=False)
     out.print(title, end=" " if text else "\n")
     if text:
         out.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _process() -> int:
-    """Number of this process among those that torchrun started, 0 until it has joined them."""
-    distributed = sys.modules.get(f"{__package__.rpartition('.')[0]}.distributed")
-    return 0 if distributed is None else distributed.rank()
 
 
 def help_of(doc: str | None) -> str:
@@ -102,6 +98,7 @@ def console(as_json: bool) -> Console:
 
 
 def print_json(value: dict[str, Any]) -> None:
+    """Prints `value` on stdout."""
     json.dump(value, sys.stdout, indent=1)
     sys.stdout.write("\n")
     sys.stdout.flush()
