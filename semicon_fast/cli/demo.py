@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from .common import console, facts_of, print_json, table
-from .options import AsJson, Resume
+from .options import AsJson, Output, Resume
 
 if TYPE_CHECKING:
     from ..report import Examples, Page
@@ -21,9 +21,7 @@ COLUMNS = ("trained on", "database codes", "mAP", "precision within radius 2")
 
 
 def demo(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the runs and the picture.")
-    ] = Path("demo"),
+    output: Output = Path("demo"),
     preset: Annotated[str, typer.Option(help="What to train.")] = "birdlets-48",
     control: Annotated[
         bool, typer.Option(help="Also train on shuffled labels, as a control.")

@@ -1,6 +1,7 @@
 """`semicon-fast evaluate`: compute mean average precision and related figures.
 
-Of a finished run, or of two galleries whose images are in folders named by class.
+Evaluates a finished run, or one gallery as queries against another as database. The images of
+galleries must have been encoded from folders named by class.
 
 Examples:
   semicon-fast evaluate --run runs/cub-48
@@ -89,9 +90,9 @@ def evaluate(
         out.print(table(f"{way} ({result['protocol']})", ("figure", "value"), rows))
         for kind, scores in figures.get("parts", {}).items():
             out.print()
-            out.print(table(f"mAP by part, {kind}", ("bits of", "mAP"), list(scores.items())))
+            out.print(table(f"mAP by part, {kind}", ("part", "mAP"), list(scores.items())))
         out.print()
-    out.print(f"all of it on one page: [bold]{target}[/bold]", highlight=False)
+    out.print(f"report page: [bold]{target}[/bold]", highlight=False)
 
 
 def _run_page(found: "EncodedRun", result: dict[str, Any]) -> "Page":
@@ -116,7 +117,7 @@ def _galleries_page(result: dict[str, Any]) -> "Page":
         "Evaluation of a gallery",
         [result["protocol"]],
         figure_tables(result["evaluation"]),
-        [("Precision over recall, a point a radius", curve_picture(result["evaluation"]))],
+        [("Precision-recall curve, one point per radius", curve_picture(result["evaluation"]))],
         facts=facts_of({"command": command(), "versions": versions()}),
     )
 

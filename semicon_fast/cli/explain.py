@@ -56,9 +56,9 @@ def explain(
     rows = [(name, count, bits) for name, (count, bits) in found.parts.items()]
     rows.append(("all", found.distance, found.bits))
     title = f"{found.names[0]} and {found.names[1]}"
-    console(False).print(table(title, ("bits of", "differing", "bits"), rows))
+    console(False).print(table(title, ("part", "differing bits", "bits"), rows))
     if picture is not None:
-        console(False).print(f"\nmaps and parts: {picture}", highlight=False)
+        console(False).print(f"\nfigure with the attention maps: {picture}", highlight=False)
 
 
 def _check_image(given: str, about: dict[str, Any] | None, source: Path) -> None:

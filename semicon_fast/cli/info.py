@@ -56,11 +56,11 @@ def info(as_json: AsJson = False) -> None:
     found["presets"] = _by_length(found["presets"])
     rows = list(_lines(found).items())
     rows[3:3] = list(packages.items())
-    out.print(table("semicon_fast", ("what", "found here"), rows))
+    out.print(table("semicon_fast", ("property", "value"), rows))
     out.print()
     for where, served in kernels.items():
         title = f"Hamming search on {where.replace('cpu', 'CPU').replace('cuda', 'CUDA')}"
-        out.print(table(title, ("what", "found here"), list(_lines(served).items())))
+        out.print(table(title, ("property", "value"), list(_lines(served).items())))
         out.print()
     out.print(
         table(

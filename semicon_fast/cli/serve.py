@@ -29,7 +29,7 @@ def serve(
     ] = None,
     model: GalleryModel = None,
     no_model: Annotated[
-        bool, typer.Option("--no-model", help="Search by images of the gallery only.")
+        bool, typer.Option("--no-model", help="Accept only images of the gallery as queries.")
     ] = False,
     max_megabytes: Annotated[
         int, typer.Option(min=1, max=256, help="Largest file that may be uploaded.")
@@ -72,7 +72,7 @@ def serve(
             highlight=False,
         )
     if network is None:
-        out.print("without a model: search by images of the gallery only", highlight=False)
+        out.print("no model: only images of the gallery can be used as queries", highlight=False)
     if as_json:
         print_json({"address": address, "count": len(opened), "bits": opened.bits})
     out.print(

@@ -107,7 +107,7 @@ def train(
         print_json(result)
     else:
         out.print(result_table(result, str(output)))
-        out.print(f"\nall of it on one page: [bold]{page}[/bold]", highlight=False)
+        out.print(f"\nreport page: [bold]{page}[/bold]", highlight=False)
 
 
 def _check_paths(config: "Config", output: Path) -> None:
@@ -137,6 +137,7 @@ def write_page(run: "EncodedRun", result: dict[str, Any], path: Path) -> None:
 
 
 def result_table(result: dict[str, Any], title: str) -> Any:
+    """The figures of a run as a table. result: the content of result.json."""
     rows = []
     for way, figures in result["evaluation"].items():
         rows += [

@@ -1,7 +1,7 @@
 """`semicon-fast visualize`: draw figures of a trained run, and write the table behind each.
 
-Attention maps, channels before and after ICON, retrieval grids, curves, outputs, and the share of
-each part.
+Draws attention maps, channels before and after ICON, retrieval grids, curves, a histogram of the
+outputs, and the mAP of each part.
 
 Example:
   semicon-fast visualize runs/cub-12 runs/cub-48 -o pictures --format png,svg
@@ -77,6 +77,6 @@ def visualize(
         return
     endings = ", ".join(f".{ending}" for ending in (*written, "csv"))
     rows = [(kind, KINDS[kind]) for kind in made]
-    console(False).print(table(f"{output}/, each as {endings}", ("name", "what it shows"), rows))
+    console(False).print(table(f"Written to {output}/ as {endings}", ("file", "content"), rows))
     if missing:
         console(False).print(f"not available for this network: {', '.join(missing)}")
