@@ -68,6 +68,7 @@ setup(
     ],
     package_dir={"semicon_fast.kernels": "kernels", "semicon_fast.csrc": "csrc"},
     package_data={
+        "": ["*.pyi"],
         "semicon_fast": ["py.typed"],
         "semicon_fast.report": ["page.html", "page.css"],
         "semicon_fast.serve": ["static/*"],

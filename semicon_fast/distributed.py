@@ -18,6 +18,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from . import torchrun
+
 T = TypeVar("T")
 
 # Longer than anything that one process does while the others wait for it.
@@ -61,7 +63,7 @@ def join(device: str = "cpu") -> None:
 
 def launched() -> bool:
     """Whether torchrun started this process, or it has been joined to others by the caller."""
-    return _joined() or (dist.is_available() and dist.is_torchelastic_launched())
+    return _joined() or torchrun.launched()
 
 
 def rank() -> int:

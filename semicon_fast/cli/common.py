@@ -1,4 +1,7 @@
-"""What every command shares: errors as one sentence, tables, JSON output, where a model lies."""
+"""What commands share: errors as one sentence, tables, JSON output, the file of a model.
+
+Nothing here imports torch until it is needed.
+"""
 
 import functools
 import json
@@ -11,6 +14,8 @@ import typer
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 
+from .. import torchrun
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -20,28 +25,22 @@ OTHER_FAILED = 1
 
 
 def errors_as_sentences(command: Callable[P, R]) -> Callable[P, R]:
-    """A caller's mistake ends with a sentence and exit code 2, not with a traceback."""
+    """`command` with its expected errors printed as one sentence on stderr, and an exit code."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        from .. import distributed
-        from ..training import Interrupted
-
         try:
-            with distributed.watched():
-                return command(*args, **kwargs)
-        except Interrupted as stop:
-            if distributed.is_main():
-                _say("[yellow]stopped:[/yellow]", str(stop))
-            raise typer.Exit(INTERRUPTED) from None
+            return command(*args, **kwargs)
+        except typer.Exit:
+            raise
         except KeyboardInterrupt:
             _say("[yellow]stopped[/yellow]", "")
             raise typer.Exit(INTERRUPTED) from None
-        except distributed.OtherProcessFailed as failure:
-            # The process that failed speaks for itself; one that died cannot.
-            if distributed.is_main() or isinstance(failure, distributed.ProcessLost):
-                _say("[red]stopped:[/red]", str(failure))
-            raise typer.Exit(OTHER_FAILED) from None
+        except RuntimeError as error:
+            code = _report_stop(error)
+            if code is None:
+                raise
+            raise typer.Exit(code) from None
         except (ValueError, TypeError, OSError) as error:
             _say("[red]error:[/red]", str(error))
             raise typer.Exit(BAD_INPUT) from None
@@ -49,21 +48,43 @@ def errors_as_sentences(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def _say(title: str, text: str) -> None:
-    """One sentence on stderr; a process that is not the first gives its number."""
+def _report_stop(error: RuntimeError) -> int | None:
+    """Prints why a run was stopped; its exit code, or None where `error` is of another kind."""
+    # These import torch, which has been imported where a run could be stopped.
     from .. import distributed
+    from ..training import Interrupted
 
+    try:
+        with distributed.watched():
+            raise error
+    except Interrupted as stop:
+        if distributed.is_main():
+            _say("[yellow]stopped:[/yellow]", str(stop))
+        return INTERRUPTED
+    except distributed.OtherProcessFailed as failure:
+        # A process that failed reports its own error; one that died cannot.
+        if distributed.is_main() or isinstance(failure, distributed.ProcessLost):
+            _say("[red]stopped:[/red]", str(failure))
+        return OTHER_FAILED
+    except RuntimeError:
+        return None
+
+
+def _say(title: str, text: str) -> None:
+    """Prints one sentence on stderr, after the number of the process if that is not 0."""
     out = _stderr()
-    if not distributed.is_main():
-        out.print(f"process {distributed.rank()}", end=" ", highlight=False)
+    if number := torchrun.rank():
+        out.print(f"process {number}", end=" ", highlight=False)
     out.print(title, end=" " if text else "\n")
     if text:
         out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def help_of(doc: str | None) -> str:
-    """A module's docstring as its command's help, without the command's own name in front."""
+    """Help of a command: its module's docstring without the command's name in front."""
     text = (doc or "").partition(": ")[2]
+    # Click keeps the lines of a paragraph that begins with a backspace character.
+    text = text.replace("\n\nExample", "\n\n\b\nExample")
     return text[:1].upper() + text[1:]
 
 
@@ -72,24 +93,25 @@ def _stderr() -> Console:
 
 
 def console(as_json: bool) -> Console:
-    """People read stdout; with --json machines do, and words for people go to stderr."""
+    """Console for messages: stdout, or stderr where stdout carries JSON."""
     return Console(stderr=as_json)
 
 
 def print_json(value: dict[str, Any]) -> None:
+    """Prints `value` on stdout."""
     json.dump(value, sys.stdout, indent=1)
     sys.stdout.write("\n")
     sys.stdout.flush()
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """Numbers to the right, four decimals for fractions."""
+    """A table with numbers aligned to the right and floats with four decimals."""
     result = Table(title=title, title_justify="left", title_style="bold", show_edge=False)
     listed = [list(row) for row in rows]
     for number, name in enumerate(columns):
         numeric = all(isinstance(row[number], (int, float)) for row in listed)
         side: JustifyMethod = "right" if numeric and listed else "left"
-        # Paths are folded, never cut: one may want to copy them.
+        # Long paths are wrapped, not truncated, so that they can be copied.
         result.add_column(name, justify=side, overflow="fold")
     for row in listed:
         result.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
@@ -97,7 +119,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
 
 
 def facts_of(result: dict[str, Any]) -> dict[str, Any]:
-    """What a page says below its figures: command, versions, time, selection."""
+    """What a report page lists below its figures: command, versions, training time, selection."""
     versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
     facts = {"command": result["command"], "versions": versions}
     if "seconds" in result:
@@ -120,6 +142,7 @@ def model_file(given: Path) -> Path:
 
 
 def choose_device(name: str) -> str:
+    """The device for --device. Raises ValueError for a CUDA device that torch does not see."""
     import torch
 
     if name == "auto":

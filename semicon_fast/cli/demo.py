@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from .common import console, errors_as_sentences, facts_of, help_of, print_json, table
+from .common import console, facts_of, print_json, table
+from .options import AsJson, Output, Resume
 
 if TYPE_CHECKING:
     from ..report import Examples, Page
@@ -19,21 +20,14 @@ if TYPE_CHECKING:
 COLUMNS = ("trained on", "database codes", "mAP", "precision within radius 2")
 
 
-def register(app: typer.Typer) -> None:
-    app.command("demo", help=help_of(__doc__))(demo)
-
-
-@errors_as_sentences
 def demo(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the runs and the picture.")
-    ] = Path("demo"),
+    output: Output = Path("demo"),
     preset: Annotated[str, typer.Option(help="What to train.")] = "birdlets-48",
     control: Annotated[
         bool, typer.Option(help="Also train on shuffled labels, as a control.")
     ] = True,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped demo.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    resume: Resume = False,
+    as_json: AsJson = False,
 ) -> None:
     from .. import report
     from ..training import encoded_run, presets

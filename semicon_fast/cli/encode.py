@@ -1,68 +1,73 @@
-"""`semicon-fast encode`: turn images into packed binary codes.
+"""`semicon-fast encode`: encode images as packed binary codes, into a gallery that can be searched.
 
-Examples: semicon-fast encode runs/cub-48 photos/ -o gallery
-          semicon-fast encode runs/cub-48 photos/ -o gallery --resume
-          torchrun --nproc-per-node 8 -m semicon_fast encode runs/cub-48 shards/ -o gallery
+Examples:
+  semicon-fast encode runs/cub-48 photos/ -o gallery
+  semicon-fast encode runs/cub-48 photos/ -o gallery --resume
+  torchrun --nproc-per-node 8 -m semicon_fast encode runs/cub-48 shards/ -o gallery
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    track,
-)
 
-from .common import choose_device, console, errors_as_sentences, help_of, model_file, print_json
+from .. import torchrun
+from ..search.gallery_files import check_free
+from .arguments import ON_BROKEN, PRECISIONS, check_choice, check_device, check_exists
+from .common import choose_device, console, model_file, print_json
+from .options import AsJson, Device, Model, Output, Resume
 
 if TYPE_CHECKING:
-    from ..models import HashModel
+    from rich.progress import Progress
 
 
-def register(app: typer.Typer) -> None:
-    app.command("encode", help=help_of(__doc__))(encode)
-
-
-@errors_as_sentences
 def encode(
-    model: Annotated[Path, typer.Argument(help="A run's folder, or its model.safetensors.")],
+    model: Model,
     images: Annotated[
         list[Path],
-        typer.Argument(help="Images, folders, lists (.txt), tar shards (.tar), .parquet files."),
+        typer.Argument(
+            help="Images, folders of images, lists of paths (.txt), tar or Parquet files."
+        ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    output: Output,
     on_broken: Annotated[
-        str, typer.Option(help="error: stop at files that do not decode; skip: leave them out.")
+        str,
+        typer.Option(help="What to do with files that cannot be decoded: error (stop) or skip."),
     ] = "error",
-    batch_size: Annotated[int, typer.Option(min=1)] = 64,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16, of the network.")] = "fp32",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 64,
+    device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option(help=f"Precision of the network: {', '.join(PRECISIONS)}.")
+    ] = "fp32",
     compiled: Annotated[
-        bool, typer.Option("--compile", help="torch.compile, with CUDA graphs on a device.")
+        bool, typer.Option("--compile", help="Compile the network with torch.compile.")
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that decode; by default by the processors.")
+        int | None,
+        typer.Option(min=0, help="Processes that decode images; by default set by the CPU count."),
     ] = None,
-    part_size: Annotated[int, typer.Option(min=1, help="Images between two saves.")] = 512,
-    index: Annotated[bool, typer.Option("--index", help="Build the search index too.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an encoding that was stopped.")
+    part_size: Annotated[
+        int, typer.Option(min=1, help="Images to encode between two saves.")
+    ] = 512,
+    index: Annotated[bool, typer.Option("--index", help="Also build the search index.")] = False,
+    resume: Resume = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the output folder if it exists.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
+    check_device(device)
+    check_choice("--precision", precision, PRECISIONS)
+    check_choice("--on-broken", on_broken, ON_BROKEN)
+    file = model_file(model)
+    # Processes of torchrun check this together, and one of them reports an error for all.
+    if not resume and not torchrun.launched():
+        check_exists(images)
+        check_free(output, overwrite)
     from .. import distributed, models
     from ..encoding import Options, encode_images
 
@@ -71,7 +76,6 @@ def encode(
     distributed.join("cuda" if device.startswith("cuda") else "cpu")
     if device == "cuda" and distributed.world_size() > 1:
         device = f"cuda:{distributed.local_rank()}"
-    file = model_file(model)
     network = models.load(file)
     about = {
         "model": str(file.resolve()),
@@ -101,11 +105,20 @@ def encode(
         return
     out.print(f"{output}: {found.count:,} images, codes of {found.bits} bits")
     if found.broken:
-        out.print(f"left out {len(found.broken)} that did not decode, listed in gallery.json")
+        out.print(f"skipped {len(found.broken)} that could not be decoded; gallery.json lists them")
 
 
-def _bar(out: Console) -> Progress:
-    """Images done, of how many, and the time that is left; silent where no one watches."""
+def _bar(out: Console) -> "Progress":
+    """A progress bar, shown only by the main process and only on a terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     from .. import distributed
 
     columns: Sequence[Any] = (
@@ -121,41 +134,3 @@ def _bar(out: Console) -> Progress:
         transient=True,
         disable=not (out.is_terminal and distributed.is_main()),
     )
-
-
-def encode_files(
-    network: "HashModel",
-    paths: Sequence[Path],
-    device: str,
-    out: Console,
-    *,
-    batch_size: int = 64,
-    on_broken: str = "error",
-) -> tuple[np.ndarray, list[int], list[str]]:
-    """Packed codes of the readable images, their positions in `paths`, and what did not decode.
-
-    Raises ValueError that names every broken file, unless `on_broken` is "skip".
-    """
-    from ..data.decode import Readable, decode
-    from ..encoding import Runner
-
-    if on_broken not in ("error", "skip"):
-        raise ValueError(f'--on-broken must be "error" or "skip", got {on_broken!r}')
-    runner = Runner(network, device)
-    codes: list[np.ndarray] = []
-    kept: list[int] = []
-    broken: list[str] = []
-    starts = range(0, len(paths), batch_size)
-    for start in track(starts, "encoding", console=out, disable=not out.is_terminal):
-        images = Readable(partial(decode, path) for path in paths[start : start + batch_size])
-        codes.append(runner(runner.transform.pixels(images)))
-        kept += [start + position for position in images.kept]
-        broken += images.broken
-    if broken and on_broken == "error":
-        raise ValueError(
-            f"{len(broken)} of {len(paths)} images do not decode: {'; '.join(broken)}. "
-            "Add --on-broken skip to leave them out"
-        )
-    if not kept:
-        raise ValueError("no image could be read")
-    return np.concatenate(codes), kept, broken

@@ -1,55 +1,66 @@
-"""`semicon-fast evaluate`: mean average precision and its relatives, of a run or of two galleries.
+"""`semicon-fast evaluate`: compute mean average precision and related figures.
 
-Examples: semicon-fast evaluate --run runs/cub-48
-          semicon-fast evaluate --queries test_gallery --database train_gallery
+Evaluates a finished run, or one gallery as queries against another as database. The images of
+galleries must have been encoded from folders named by class.
+
+Examples:
+  semicon-fast evaluate --run runs/cub-48
+  semicon-fast evaluate --queries test_gallery --database train_gallery
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
-from .common import console, errors_as_sentences, facts_of, help_of, print_json, table
+from ..search.gallery_files import read_about
+from .arguments import DENOMINATORS, check_choice, check_picture, check_run
+from .common import console, facts_of, print_json, table
+from .options import PICTURE_FORMATS, AsJson, Root
 
 if TYPE_CHECKING:
     from ..report import Page
     from ..training import EncodedRun
 
 
-def register(app: typer.Typer) -> None:
-    app.command("evaluate", help=help_of(__doc__))(evaluate)
-
-
-@errors_as_sentences
 def evaluate(
-    run: Annotated[Path | None, typer.Option(help="Folder that `train` wrote.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder of a finished run.")] = None,
     queries: Annotated[Path | None, typer.Option(help="Gallery of the queries.")] = None,
-    database: Annotated[Path | None, typer.Option(help="Gallery that is searched.")] = None,
-    root: Annotated[
-        str | None, typer.Option(help="Where the run's data set lies now, if it moved.")
+    database: Annotated[Path | None, typer.Option(help="Gallery to search.")] = None,
+    root: Root = None,
+    topk: Annotated[
+        int | None, typer.Option(min=1, help="Compute mAP over the first K hits only.")
     ] = None,
-    topk: Annotated[int | None, typer.Option(min=1, help="mAP over the first K hits.")] = None,
     denominator: Annotated[
-        str, typer.Option(help="With --topk: retrieved, capped, or relevant.")
+        str,
+        typer.Option(help=f"Denominator of mAP with --topk: {', '.join(DENOMINATORS)}."),
     ] = "retrieved",
     page: Annotated[
         Path | None,
         typer.Option(
             "--report",
-            help="The page to write; by default evaluation.html in the run's, or the database "
-            "gallery's, folder.",
+            help="Report page to write; by default evaluation.html in the folder of the run or of "
+            "the database gallery.",
         ),
     ] = None,
     curve: Annotated[
-        Path | None, typer.Option(help="Draw the precision-recall curve (.png, .svg, .pdf).")
+        Path | None,
+        typer.Option(help=f"Draw the precision-recall curve to this file ({PICTURE_FORMATS})."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    if run is not None and (queries or database):
-        raise ValueError("give --run, or --queries and --database, not both")
+    check_choice("--denominator", denominator, DENOMINATORS)
+    check_picture(curve)
+    if run is not None:
+        if queries or database:
+            raise ValueError("give --run, or --queries and --database, not both")
+        check_run(run, root)
+    elif queries is not None and database is not None:
+        for folder in (queries, database):
+            read_about(folder)
+    else:
+        raise ValueError("say what to evaluate: --run, or --queries and --database")
     from .. import distributed, report
 
     if run is not None:
@@ -63,12 +74,11 @@ def evaluate(
             return
         target = page or run / "evaluation.html"
         report.write(_run_page(found, result), target)
-    elif queries is not None and database is not None:
+    else:
+        assert queries is not None and database is not None
         result = _galleries(queries, database, topk, denominator)
         target = page or database / "evaluation.html"
         report.write(_galleries_page(result), target)
-    else:
-        raise ValueError("say what to evaluate: --run, or --queries and --database")
     if curve is not None:
         _draw(curve, result)
     if as_json:
@@ -80,9 +90,9 @@ def evaluate(
         out.print(table(f"{way} ({result['protocol']})", ("figure", "value"), rows))
         for kind, scores in figures.get("parts", {}).items():
             out.print()
-            out.print(table(f"mAP by part, {kind}", ("bits of", "mAP"), list(scores.items())))
+            out.print(table(f"mAP by part, {kind}", ("part", "mAP"), list(scores.items())))
         out.print()
-    out.print(f"all of it on one page: [bold]{target}[/bold]", highlight=False)
+    out.print(f"report page: [bold]{target}[/bold]", highlight=False)
 
 
 def _run_page(found: "EncodedRun", result: dict[str, Any]) -> "Page":
@@ -107,12 +117,15 @@ def _galleries_page(result: dict[str, Any]) -> "Page":
         "Evaluation of a gallery",
         [result["protocol"]],
         figure_tables(result["evaluation"]),
-        [("Precision over recall, a point a radius", curve_picture(result["evaluation"]))],
+        [("Precision-recall curve, one point per radius", curve_picture(result["evaluation"]))],
         facts=facts_of({"command": command(), "versions": versions()}),
     )
 
 
 def _galleries(queries: Path, database: Path, topk: int | None, denominator: str) -> dict[str, Any]:
+    import numpy as np
+    from rich.progress import Progress
+
     from .. import metrics
     from ..search.gallery import Gallery
 

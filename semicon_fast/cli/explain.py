@@ -1,47 +1,49 @@
-"""`semicon-fast explain`: why two images are near: their distance by part, and their maps.
+"""`semicon-fast explain`: compare two images: their distance by part, and their attention maps.
 
-Example: semicon-fast explain runs/cub-48 query.jpg hit.jpg --picture why.png
-         semicon-fast explain gallery query.jpg 17
+Examples:
+  semicon-fast explain runs/cub-48 query.jpg hit.jpg --picture why.png
+  semicon-fast explain gallery query.jpg 17
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import console, errors_as_sentences, help_of, model_file, print_json, table
+from ..search.gallery_files import read_about
+from .arguments import check_picture, gallery_model
+from .common import console, model_file, print_json, table
+from .options import AsJson, Picture
 
 if TYPE_CHECKING:
     from ..search.gallery import Gallery
 
-
-def register(app: typer.Typer) -> None:
-    app.command("explain", help=help_of(__doc__))(explain)
+IMAGE = "An image file, or the id of an image in the gallery."
 
 
-@errors_as_sentences
 def explain(
     source: Annotated[
         Path,
-        typer.Argument(help="A run's folder, its model.safetensors, or a gallery's folder."),
+        typer.Argument(help="Folder of a finished run, its model.safetensors, or a gallery."),
     ],
-    query: Annotated[str, typer.Argument(help="An image, or an id of the gallery.")],
-    hit: Annotated[str, typer.Argument(help="An image, or an id of the gallery.")],
-    picture: Annotated[
-        Path | None,
-        typer.Option(help="Draw both images, their maps and the parts (.png, .svg or .pdf)."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    query: Annotated[str, typer.Argument(help=IMAGE)],
+    hit: Annotated[str, typer.Argument(help=IMAGE)],
+    picture: Picture = None,
+    as_json: AsJson = False,
 ) -> None:
+    check_picture(picture)
+    is_gallery = (source / "gallery.json").is_file()
+    about = read_about(source) if is_gallery else None
+    file = model_file(source) if about is None else gallery_model(about, None)
+    for given in (query, hit):
+        _check_image(given, about, source)
     from .. import models, report
     from ..data.decode import decode
     from ..search.gallery import Gallery
     from ..viz import save_figure
-    from .search import model_of
 
-    gallery = Gallery.open(source) if (source / "gallery.json").is_file() else None
-    file = model_file(source if gallery is None else model_of(gallery, None))
-    paths = [_path(given, gallery, source) for given in (query, hit)]
+    gallery = Gallery.open(source) if is_gallery else None
+    paths = [_path(given, gallery) for given in (query, hit)]
     images = [decode(path) for path in paths]
     network = models.load(file, None if gallery is None else gallery.bits)
     found = report.explain(network, images, [str(path) for path in paths])
@@ -54,20 +56,23 @@ def explain(
     rows = [(name, count, bits) for name, (count, bits) in found.parts.items()]
     rows.append(("all", found.distance, found.bits))
     title = f"{found.names[0]} and {found.names[1]}"
-    console(False).print(table(title, ("bits of", "differing", "bits"), rows))
+    console(False).print(table(title, ("part", "differing bits", "bits"), rows))
     if picture is not None:
-        console(False).print(f"\nmaps and parts: {picture}", highlight=False)
+        console(False).print(f"\nfigure with the attention maps: {picture}", highlight=False)
 
 
-def _path(given: str, gallery: "Gallery | None", source: Path) -> Path:
-    """An image's file, named itself or by its id in the gallery. Raises ValueError."""
-    path = Path(given)
-    if path.is_file():
-        return path
-    if gallery is None:
+def _check_image(given: str, about: dict[str, Any] | None, source: Path) -> None:
+    """`given` must be a file, or an id of the gallery. about: its gallery.json, if it is one."""
+    if Path(given).is_file():
+        return
+    if about is None:
         raise ValueError(f"{given} does not exist; ids are those of a gallery, {source} is none")
-    if not given.isdecimal() or int(given) >= len(gallery):
-        raise ValueError(
-            f"{given} is no file and no id of {source}, which has 0 to {len(gallery) - 1}"
-        )
-    return Path(gallery.images[int(given)])
+    count = int(about.get("count", 0))
+    if not given.isdecimal() or int(given) >= count:
+        raise ValueError(f"{given} is no file and no id of {source}, which has 0 to {count - 1}")
+
+
+def _path(given: str, gallery: "Gallery | None") -> Path:
+    """The file of an image that `_check_image` accepted."""
+    path = Path(given)
+    return path if gallery is None or path.is_file() else Path(gallery.images[int(given)])

@@ -1,22 +1,12 @@
-"""`semicon-fast index`: build the search index of encoded images."""
+"""`semicon-fast index`: build the search index of a gallery."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from .common import console, errors_as_sentences, help_of, print_json
+from ..search.gallery_files import read_about
+from .common import console, print_json
+from .options import AsJson, GalleryFolder
 
 
-def register(app: typer.Typer) -> None:
-    app.command("index", help=help_of(__doc__))(index)
-
-
-@errors_as_sentences
-def index(
-    gallery: Annotated[Path, typer.Argument(help="Folder that `semicon-fast encode` wrote.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def index(gallery: GalleryFolder, as_json: AsJson = False) -> None:
+    read_about(gallery)
     from ..search.gallery import Gallery
 
     built = Gallery.open(gallery).build_index()

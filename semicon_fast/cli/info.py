@@ -1,19 +1,14 @@
-"""`semicon-fast info`: versions, devices, and what runs where."""
+"""`semicon-fast info`: show versions, devices, presets, and what implements each operator."""
 
 import platform
 import re
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from .common import console, errors_as_sentences, help_of, print_json, table
+from .common import console, print_json, table
+from .options import AsJson
 
 PACKAGES = ("torch", "torchvision", "triton", "numpy", "safetensors", "faiss-cpu", "faiss-gpu")
-
-
-def register(app: typer.Typer) -> None:
-    app.command("info", help=help_of(__doc__))(info)
 
 
 def _version(package: str) -> str:
@@ -24,7 +19,7 @@ def _version(package: str) -> str:
 
 
 def facts() -> dict[str, Any]:
-    """Everything a bug report should hold, as JSON-able values."""
+    """What a bug report should state, as values that JSON can hold."""
     import torch
 
     from .. import __version__, data, methods, models, native, ops
@@ -49,10 +44,7 @@ def facts() -> dict[str, Any]:
     }
 
 
-@errors_as_sentences
-def info(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def info(as_json: AsJson = False) -> None:
     found = facts()
     if as_json:
         print_json(found)
@@ -64,11 +56,11 @@ def info(
     found["presets"] = _by_length(found["presets"])
     rows = list(_lines(found).items())
     rows[3:3] = list(packages.items())
-    out.print(table("semicon_fast", ("what", "found here"), rows))
+    out.print(table("semicon_fast", ("property", "value"), rows))
     out.print()
     for where, served in kernels.items():
         title = f"Hamming search on {where.replace('cpu', 'CPU').replace('cuda', 'CUDA')}"
-        out.print(table(title, ("what", "found here"), list(_lines(served).items())))
+        out.print(table(title, ("property", "value"), list(_lines(served).items())))
         out.print()
     out.print(
         table(
@@ -80,7 +72,7 @@ def info(
 
 
 def _by_length(presets: list[str]) -> list[str]:
-    """cub-12, cub-24, ... as one cub-{12,24,...}."""
+    """Presets that differ in code length only as one name: cub-{12,24,...}."""
     lengths: dict[str, list[str]] = {}
     for name in presets:
         number = re.findall(r"-(\d+)", name)[-1]
@@ -92,6 +84,6 @@ def _by_length(presets: list[str]) -> list[str]:
 
 
 def _lines(facts: dict[str, Any]) -> dict[str, str]:
-    """Each value as a person reads it."""
+    """Each value as text: lists joined by commas, "none" for nothing."""
     texts = {k: ", ".join(map(str, v)) if isinstance(v, list) else v for k, v in facts.items()}
     return {k: "none" if v in ("", None) else str(v) for k, v in texts.items()}

@@ -1,60 +1,58 @@
-"""`semicon-fast search`: the encoded images nearest to one image or several.
+"""`semicon-fast search`: find the images of a gallery that are nearest to the given ones.
 
-Example: semicon-fast search gallery photo.jpg -k 10 --picture hits.png
+Example:
+  semicon-fast search gallery photo.jpg -k 10 --picture hits.png
 """
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
+from rich.console import Console
 
-from .common import (
-    choose_device,
-    console,
-    errors_as_sentences,
-    help_of,
-    model_file,
-    print_json,
-    table,
-)
+from ..search.gallery_files import images_below, read_about
+from .arguments import check_device, check_picture, gallery_model
+from .common import choose_device, console, print_json, table
+from .options import AsJson, Device, GalleryFolder, GalleryModel, Picture
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from ..models import HashModel
     from ..search.gallery import Gallery
 
-
-def register(app: typer.Typer) -> None:
-    app.command("search", help=help_of(__doc__))(search)
+BATCH_SIZE = 64
 
 
-@errors_as_sentences
 def search(
-    gallery: Annotated[Path, typer.Argument(help="Folder that `semicon-fast encode` wrote.")],
-    queries: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
-    k: Annotated[int, typer.Option("-k", min=1, help="Hits for each query.")] = 10,
-    model: Annotated[
-        Path | None, typer.Option(help="The model; by default the one that made the gallery.")
-    ] = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="Also draw queries and hits (.png, .svg or .pdf).")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    gallery: GalleryFolder,
+    queries: Annotated[
+        list[Path], typer.Argument(help="Images to search for, or folders of them.")
+    ],
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of hits per query.")] = 10,
+    model: GalleryModel = None,
+    picture: Picture = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
+    check_device(device)
+    check_picture(picture)
+    about = read_about(gallery)
+    paths, _ = images_below(queries)
+    file = gallery_model(about, model)
     from .. import models
-    from ..search.gallery import Gallery, images_below, open_index
-    from .encode import encode_files
+    from ..search.gallery import Gallery, open_index
 
     opened = Gallery.open(gallery)
     index = open_index(gallery, opened)
-    network = models.load(model_file(model_of(opened, model)), opened.bits)
-    paths, _ = images_below(queries)
-    codes, kept, _ = encode_files(network, paths, choose_device(device), console(as_json))
-    names = [str(paths[i]) for i in kept]
+    network = models.load(file, opened.bits)
+    codes = _encode(network, paths, choose_device(device), console(as_json))
     distances, ids = index.search(codes, k)
     found: list[dict[str, Any]] = [
-        {"query": name, "hits": _hits(opened, distances[row], ids[row])}
-        for row, name in enumerate(names)
+        {"query": str(path), "hits": _hits(opened, distances[row], ids[row])}
+        for row, path in enumerate(paths)
     ]
     if picture is not None:
         _draw(picture, found)
@@ -70,17 +68,32 @@ def search(
         console(False).print(table(title, ("rank", "distance", "label", "image"), rows))
 
 
-def model_of(gallery: "Gallery", given: Path | None) -> Path:
-    """The model that was given, or that made the gallery. Raises ValueError for none."""
-    if given is not None:
-        return given
-    recorded = gallery.info.get("model")
-    if not recorded:
-        raise ValueError("the gallery does not say what model made it; name one with --model")
-    return Path(recorded)
+def _encode(
+    network: "HashModel", paths: Sequence[Path], device: str, out: Console
+) -> "np.ndarray[Any, Any]":
+    """Packed codes of the images. Raises ValueError that names every one that does not decode."""
+    import numpy as np
+    from rich.progress import track
+
+    from ..data.decode import Readable, decode
+    from ..encoding import Runner
+
+    runner = Runner(network, device)
+    codes: list[np.ndarray[Any, Any]] = []
+    broken: list[str] = []
+    starts = range(0, len(paths), BATCH_SIZE)
+    for start in track(starts, "encoding", console=out, disable=not out.is_terminal):
+        images = Readable(partial(decode, path) for path in paths[start : start + BATCH_SIZE])
+        codes.append(runner(runner.transform.pixels(images)))
+        broken += images.broken
+    if broken:
+        raise ValueError(f"{len(broken)} of {len(paths)} images do not decode: {'; '.join(broken)}")
+    return np.concatenate(codes)
 
 
-def _hits(gallery: "Gallery", distances: np.ndarray, ids: np.ndarray) -> list[dict[str, Any]]:
+def _hits(
+    gallery: "Gallery", distances: "np.ndarray[Any, Any]", ids: "np.ndarray[Any, Any]"
+) -> list[dict[str, Any]]:
     return [
         {
             "id": int(i),

@@ -1,8 +1,9 @@
-"""`semicon-fast train`: train a network from a preset, a configuration file, or both.
+"""`semicon-fast train`: train a hashing network from a preset or a configuration file.
 
-Example: semicon-fast train --preset cub-48 --root CUB_200_2011 -o runs/cub-48
-
-Several processes: torchrun --nproc-per-node 4 -m semicon_fast train ...
+Examples:
+  semicon-fast train --preset cub-48 --root CUB_200_2011 -o runs/cub-48
+  semicon-fast train -o runs/cub-48 --resume
+  torchrun --nproc-per-node 4 -m semicon_fast train --preset cub-48 --root CUB_200_2011 -o run
 """
 
 from pathlib import Path
@@ -10,20 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import console, errors_as_sentences, facts_of, help_of, print_json, table
+from .. import torchrun
+from ..data import registry
+from .common import console, facts_of, print_json, table
+from .options import AsJson, Output, Resume
 
 if TYPE_CHECKING:
     from ..training import Config, EncodedRun
 
 
-def register(app: typer.Typer) -> None:
-    app.command("train", help=help_of(__doc__))(train)
-
-
 def configuration(
     preset: str | None, config: Path | None, settings: list[str], output: Path, resume: bool
 ) -> "Config":
-    """Preset, then file, then single settings; a resumed run brings its own configuration."""
+    """Configuration of a preset, a file, or the run to be resumed, with `settings` applied."""
     from ..training import Config, presets
 
     stored = output / "config.json"
@@ -42,35 +42,41 @@ def configuration(
     return chosen.override(settings)
 
 
-@errors_as_sentences
 def train(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")],
+    output: Output,
     preset: Annotated[
-        str | None, typer.Option(help="A published row, such as cub-48; `info` lists them.")
+        str | None,
+        typer.Option(help="Preset to train, such as cub-48; `semicon-fast info` lists all."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A configuration as JSON.")] = None,
-    data: Annotated[str | None, typer.Option(help="Data set, or folder, list, birdlets.")] = None,
-    root: Annotated[str | None, typer.Option(help="Where the data set lies.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (JSON).")] = None,
+    data: Annotated[
+        str | None, typer.Option(help=f"Data set: {', '.join(registry.DATASETS)}.")
+    ] = None,
+    root: Annotated[str | None, typer.Option(help="Folder of the data set.")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="section.key=value, any number of times.", metavar="KEY=VALUE"),
+        typer.Option(
+            "--set",
+            help="Change a setting, as in schedule.iterations=20; may be given several times.",
+            metavar="KEY=VALUE",
+        ),
     ] = None,
     select: Annotated[
         str | None,
-        typer.Option(help="Keep the best model on: holdout, test (as the papers), or the last."),
+        typer.Option(
+            help="Model to keep: holdout or test (the best on a held-out part of the training set, "
+            "or on the test set as in the papers), or last."
+        ),
     ] = None,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Curves for TensorBoard beside the log.")
+        bool, typer.Option("--tensorboard", help="Also write the log for TensorBoard.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
+    resume: Resume = False,
     show_config: Annotated[
-        bool, typer.Option("--show-config", help="Print the configuration and stop.")
+        bool, typer.Option("--show-config", help="Print the configuration and exit.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    from .. import distributed
-    from ..training import Trainer, encoded_run, reporter
-
     changes = list(settings or [])
     named = {"data.name": data, "data.root": root, "selection.mode": select}
     changes += [f"{key}={value}" for key, value in named.items() if value is not None]
@@ -80,6 +86,12 @@ def train(
     if show_config:
         typer.echo(chosen.model_dump_json(indent=1))
         return
+    # Processes of torchrun check this together, and one of them reports an error for all.
+    if not resume and not torchrun.launched():
+        _check_paths(chosen, output)
+    from .. import distributed
+    from ..training import Trainer, encoded_run, reporter
+
     out = console(as_json)
     trainer = Trainer(chosen, output=output, resume=resume, reporter=reporter.RichReporter(out))
     result = trainer.fit().to_dict()
@@ -95,11 +107,22 @@ def train(
         print_json(result)
     else:
         out.print(result_table(result, str(output)))
-        out.print(f"\nall of it on one page: [bold]{page}[/bold]", highlight=False)
+        out.print(f"\nreport page: [bold]{page}[/bold]", highlight=False)
+
+
+def _check_paths(config: "Config", output: Path) -> None:
+    """The output folder must be new; the data set and the model to start from must exist."""
+    from ..training import resume
+
+    resume.refuse_used(output)
+    registry.check_root(config.data.name, config.data.root)
+    start = config.model.start
+    if start is not None and not Path(start).is_file():
+        raise ValueError(f"{start} is not a file")
 
 
 def write_page(run: "EncodedRun", result: dict[str, Any], path: Path) -> None:
-    """The run's page. result: what `result.json` holds."""
+    """Writes the report page of a run. result: the content of result.json."""
     from .. import report
     from ..training import evaluate_encoded
 
@@ -114,6 +137,7 @@ def write_page(run: "EncodedRun", result: dict[str, Any], path: Path) -> None:
 
 
 def result_table(result: dict[str, Any], title: str) -> Any:
+    """The figures of a run as a table. result: the content of result.json."""
     rows = []
     for way, figures in result["evaluation"].items():
         rows += [

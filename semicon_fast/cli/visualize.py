@@ -1,7 +1,10 @@
-"""`semicon-fast visualize`: pictures of a trained run, each with the table behind it.
+"""`semicon-fast visualize`: draw figures of a trained run, and write the table behind each.
 
-Attention maps, channels around ICON, retrieval grids, curves, outputs, and the share of each part.
-Example: semicon-fast visualize runs/cub-12 runs/cub-48 -o pictures --format png,svg
+Draws attention maps, channels before and after ICON, retrieval grids, curves, a histogram of the
+outputs, and the mAP of each part.
+
+Example:
+  semicon-fast visualize runs/cub-12 runs/cub-48 -o pictures --format png,svg
 """
 
 from pathlib import Path
@@ -9,45 +12,58 @@ from typing import Annotated
 
 import typer
 
-from .common import console, errors_as_sentences, help_of, print_json, table
+from ..report.kinds import KINDS
+from ..search.gallery_files import images_below
+from ..viz.formats import FORMATS
+from .arguments import check_run, choices
+from .common import console, print_json, table
+from .options import AsJson, Output, Root
 
-KINDS = "maps, channels, grid, curve, lengths, outputs, parts"
 
-
-def register(app: typer.Typer) -> None:
-    app.command("visualize", help=help_of(__doc__))(visualize)
-
-
-@errors_as_sentences
 def visualize(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Folder that `train` wrote; others with codes of other lengths add points to "
-            "the picture over code length."
+            help="Folder of a finished run; further runs, with other code lengths, add points to "
+            "the figure over code length."
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write into.")],
+    output: Output,
     images: Annotated[
         list[Path] | None,
-        typer.Option(help="Images to show instead of the first queries; any number of times."),
+        typer.Option(
+            help="Image, or folder of images, to show instead of queries of the run; may be given "
+            "several times."
+        ),
     ] = None,
-    kinds: Annotated[str, typer.Option("--kind", help=f"By commas, of {KINDS}; or all.")] = "all",
-    formats: Annotated[str, typer.Option("--format", help="png, svg, pdf, by commas.")] = "png",
-    root: Annotated[
-        str | None, typer.Option(help="Where the run's data set lies now, if it moved.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    kinds: Annotated[
+        str,
+        typer.Option(
+            "--kind", help=f"Figures to draw, separated by commas: {', '.join(KINDS)}, or all."
+        ),
+    ] = "all",
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format", help=f"File formats, separated by commas: {', '.join(FORMATS)}, or all."
+        ),
+    ] = "png",
+    root: Root = None,
+    as_json: AsJson = False,
 ) -> None:
-    from .. import report
-    from ..search.gallery import images_below
-    from ..training import Result, encoded_run, evaluate_encoded
-    from ..viz import FORMATS, save_picture
+    wanted = choices("--kind", kinds, list(KINDS))
+    written = choices("--format", formats, FORMATS)
+    from ..training import resume
 
-    wanted = _choice("--kind", kinds, list(report.KINDS))
-    written = _choice("--format", formats, list(FORMATS))
-    others = [Result.of(folder) for folder in runs[1:]]
+    for folder in runs[1:]:
+        resume.check_finished(folder, resume.RESULT)
     paths = images_below(images)[0] if images else []
+    check_run(runs[0], root)
+    from .. import report
+    from ..training import Result, encoded_run, evaluate_encoded
+    from ..viz import save_picture
+
+    others = [Result.of(folder) for folder in runs[1:]]
     run = encoded_run(runs[0], root=root)
     examples = report.of_paths(run, paths) if paths else report.of_run(run)
     evaluation = evaluate_encoded(run)["evaluation"]
@@ -60,15 +76,7 @@ def visualize(
         print_json({"pictures": made, "not_there": missing})
         return
     endings = ", ".join(f".{ending}" for ending in (*written, "csv"))
-    rows = [(kind, report.KINDS[kind]) for kind in made]
-    console(False).print(table(f"{output}/, each as {endings}", ("name", "what it shows"), rows))
+    rows = [(kind, KINDS[kind]) for kind in made]
+    console(False).print(table(f"Written to {output}/ as {endings}", ("file", "content"), rows))
     if missing:
-        console(False).print(f"the network has nothing to show for: {', '.join(missing)}")
-
-
-def _choice(option: str, given: str, known: list[str]) -> list[str]:
-    """Comma-separated names in the order of `known`; "all" is all of them."""
-    names = known if given == "all" else [name.strip() for name in given.split(",")]
-    if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"{option} must be among {', '.join(known)}, got {unknown[0]!r}")
-    return [name for name in known if name in names]
+        console(False).print(f"not available for this network: {', '.join(missing)}")

@@ -1,24 +1,5 @@
 """Image sets for retrieval: official layouts, folders, lists and a generated data set."""
 
-from .decode import BrokenFile, BrokenImageError
-from .hashing_data import HashingData
-from .image_set import ImageSet
-from .loader import Batch, batch_count, evaluation_batches, training_batches
-from .registry import DATASETS, load
-from .transforms import Transform, build, from_config
+from ..lazy import attach
 
-__all__ = [
-    "DATASETS",
-    "Batch",
-    "BrokenFile",
-    "BrokenImageError",
-    "HashingData",
-    "ImageSet",
-    "Transform",
-    "batch_count",
-    "build",
-    "evaluation_batches",
-    "from_config",
-    "load",
-    "training_batches",
-]
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -9,8 +9,8 @@ from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
+from . import resizing
 from .decode import decode
 
 # Small pictures of one size are kept as one tensor, which makes batches cheap; for larger ones the
@@ -83,7 +83,7 @@ class Memory:
         size = list(self.pixels[row].shape[-2:])
         if list(masks.shape[-2:]) == size:
             return masks
-        return F.resize_mask(masks.to(torch.uint8), size).bool()
+        return resizing.resize_mask(masks.to(torch.uint8), size).bool()
 
 
 class ImageSet:
@@ -167,7 +167,7 @@ class ImageSet:
         def load(i: int) -> Tensor:
             image = self.image(i)
             if size is not None and min(image.shape[-2:]) > size:
-                image = F.resize_image(image, [size], antialias=True)
+                image = resizing.resize(image, [size])
             return image
 
         images = in_threads(load, len(self), threads, progress)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .hashing_data import HashingData, split
 from .image_set import Files, ImageSet
+from .roots import existing_folder
 
 
 def existing_root(
@@ -20,10 +21,7 @@ def existing_root(
 
     Raises ValueError when the root is no folder or none of them holds the marker.
     """
-    base = Path(root).expanduser()
-    if not base.is_dir():
-        found = "a file" if base.exists() else "nothing"
-        raise ValueError(f"root must be an existing folder, found {found} at {base}")
+    base = existing_folder(root)
     for folder in (base, *(base / name for name in nested)):
         if (folder / marker).exists():
             return folder

@@ -1,28 +1,43 @@
-"""Data sets by name."""
+"""Data sets by name. The module of a data set is imported when it is loaded."""
 
 from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from . import aircraft, birdlets, cifar10, cub, folder, food101, lists, nabirds, vegfru
-from .hashing_data import HashingData
-from .image_set import Files, Progress
+from .roots import existing_folder
 
-_LOADERS: dict[str, Callable[..., HashingData]] = {
-    "cub": cub.load,
-    "aircraft": aircraft.load,
-    "food101": food101.load,
-    "nabirds": nabirds.load,
-    "vegfru": vegfru.load,
-    "cifar10": cifar10.load,
-    "folder": folder.load,
-    "list": lists.load,
-    "birdlets": birdlets.load,
+if TYPE_CHECKING:
+    from .hashing_data import HashingData
+    from .image_set import Progress
+
+# Each is a module of this package with a function `load`.
+_MODULES = {
+    "cub": "cub",
+    "aircraft": "aircraft",
+    "food101": "food101",
+    "nabirds": "nabirds",
+    "vegfru": "vegfru",
+    "cifar10": "cifar10",
+    "folder": "folder",
+    "list": "lists",
+    "birdlets": "birdlets",
 }
-DATASETS = tuple(_LOADERS)
+DATASETS = tuple(_MODULES)
+# Those that are generated, and so need no root.
+GENERATED = ("birdlets",)
+
+
+def check_root(name: str, root: str | os.PathLike[str] | None) -> None:
+    """Raises ValueError for an unknown data set, or one whose root is missing or no folder."""
+    _check_name(name)
+    if name in GENERATED:
+        return
+    if root is None:
+        raise ValueError(f"data set {name} needs root, the folder it was unpacked to")
+    existing_folder(root)
 
 
 def load(
@@ -44,19 +59,17 @@ def load(
     check_counts=False among them, which takes official data sets of other than official size.
     Raises ValueError for everything that is not as the layout says.
     """
-    if name not in _LOADERS:
-        raise ValueError(f"name must be one of {', '.join(DATASETS)}, got {name!r}")
+    _check_name(name)
     if on_broken not in ("error", "skip"):
         raise ValueError(f'on_broken must be "error" or "skip", got {on_broken!r}')
-    loader = _LOADERS[name]
+    loader = import_module(f".{_MODULES[name]}", __package__).load
     known = [key for key in inspect.signature(loader).parameters if key != "root"]
     if unknown := sorted(set(options) - set(known)):
         raise ValueError(
             f"options of {name} are {', '.join(known) or 'none'}, got {', '.join(unknown)}"
         )
-    if root is None and name != "birdlets":
-        raise ValueError(f"data set {name} needs root, the folder it was unpacked to")
-    data = loader(root, **options)
+    check_root(name, root)
+    data: HashingData = loader(root, **options)
     if on_broken == "skip":
         return data.without_broken(threads=threads, progress=progress)
     _check_files(data)
@@ -65,8 +78,15 @@ def load(
     return data
 
 
+def _check_name(name: str) -> None:
+    if name not in DATASETS:
+        raise ValueError(f"name must be one of {', '.join(DATASETS)}, got {name!r}")
+
+
 def _check_files(data: HashingData) -> None:
     """Raises ValueError when listed files are missing; one look at each folder, not each file."""
+    from .image_set import Files
+
     listed: dict[str, set[str]] = {}
     missing: dict[str, None] = {}
     for images in (data.train, data.query, data.database):

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torchvision.transforms.v2 import functional as F
+
+from . import resizing
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -44,6 +45,7 @@ class Transform:
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise ValueError(f"mean and std must be three numbers, std positive: {mean}, {std}")
         self.recipe, self.size, self.train = recipe, int(size), bool(train)
+        resizing.require()
         self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
         self._constants: dict[torch.device, tuple[Tensor, ...]] = {}
 
@@ -148,17 +150,17 @@ class Transform:
         height, width = image.shape[-2:]
         top, left, rows, columns = _crop_box(height, width, CROP_SCALE[self.recipe], draws)
         crop = image[:, top : top + rows, left : left + columns]
-        crop = F.resize(crop, [self.size, self.size], antialias=True)
+        crop = resizing.resize(crop, [self.size, self.size])
         return crop.flip(2) if mirrored else crop
 
     def _centred(self, images: Tensor) -> Tensor:
         shorter = round(self.size * 256 / 224)
-        return F.center_crop(F.resize(images, [shorter], antialias=True), [self.size, self.size])
+        return resizing.center_crop(resizing.resize(images, [shorter]), [self.size, self.size])
 
     def _stretched(self, images: Tensor) -> Tensor:
         if tuple(images.shape[-2:]) == (self.size, self.size):
             return images
-        return F.resize(images, [self.size, self.size], antialias=True)
+        return resizing.resize(images, [self.size, self.size])
 
 
 def build(

@@ -16,7 +16,8 @@ import numpy as np
 from .. import distributed
 from ..data.catalog import listed
 from ..models import HashModel
-from ..search.gallery import check_free, write_gallery
+from ..search.gallery import write_gallery
+from ..search.gallery_files import check_free
 from .batches import decoded
 from .checkpoint import Part, Work
 from .runner import Runner

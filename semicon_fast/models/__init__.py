@@ -1,30 +1,5 @@
 """Hashing networks: images to codes."""
 
-from .backbone_hash import BackboneHash
-from .backbones import BACKBONES
-from .base import HashModel
-from .dsh import DSHNet
-from .inference import for_inference
-from .outputs import HashOutput
-from .registry import NETWORKS, build
-from .released import load_released
-from .semicon import SEMICON, split_bits
-from .small import SmallHashNet
-from .storage import load, save
+from ..lazy import attach
 
-__all__ = [
-    "BACKBONES",
-    "NETWORKS",
-    "SEMICON",
-    "BackboneHash",
-    "DSHNet",
-    "HashModel",
-    "HashOutput",
-    "SmallHashNet",
-    "build",
-    "for_inference",
-    "load",
-    "load_released",
-    "save",
-    "split_bits",
-]
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

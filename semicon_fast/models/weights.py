@@ -3,15 +3,16 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum
 
 from .backbones import Stage4, Trunk, block_slots, spec
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 Weights: TypeAlias = "WeightsEnum | str | os.PathLike[str] | None"
 
@@ -55,9 +56,9 @@ def pretrained(backbone: str, weights: Weights) -> dict[str, Tensor]:
             used IMAGENET1K_V1. Names are downloaded by torchvision; "tiny" has only paths.
     """
     spec(backbone)
-    if isinstance(weights, WeightsEnum):
-        return _published(backbone, str(weights))
     assert weights is not None
+    if not isinstance(weights, (str, os.PathLike)):
+        return _published(backbone, str(weights))
     if os.sep in str(weights) or Path(weights).suffix in _SUFFIXES or Path(weights).is_file():
         return read_tensors(weights)
     return _published(backbone, str(weights))
@@ -66,6 +67,9 @@ def pretrained(backbone: str, weights: Weights) -> dict[str, Tensor]:
 def _published(backbone: str, name: str) -> dict[str, Tensor]:
     members: Mapping[str, Any] = {}
     if backbone != "tiny":
+        # Only here, and not at the top: torchvision takes as long to import as torch.
+        import torchvision
+
         members = torchvision.models.get_model_weights(backbone).__members__
     prefix, _, short = name.rpartition(".")
     if short not in members or prefix.lower() not in ("", f"{backbone}_weights"):

@@ -180,12 +180,16 @@ def loads_norm(x: Tensor, channels_a_group: int) -> bool:
     return x.device.type == "cuda" and _loads_norm(x.device, x.dtype, channels_a_group)
 
 
-@torch.compiler.assume_constant_result
 def _loads_norm(device: torch.device, dtype: torch.dtype, channels_a_group: int) -> bool:
     if native.backend() == "reference" or _device_reason(device) is not None:
         return False
     probe = torch.empty(1, channels_a_group, 1, 1, dtype=dtype, device="meta")
     return _kernels().icon_attention.unsupported(probe, 1) is None
+
+
+# What torch.compiler.assume_constant_result does. Calling it imports all of torch._dynamo, which
+# takes longer than torch itself, and most processes compile nothing.
+_loads_norm._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _takes_icon(op: str, x: Tensor, num_heads: int) -> bool:
@@ -204,8 +208,7 @@ def _empty_like(x: Tensor) -> Tensor:
 @cache
 def _kernels() -> Any:
     """The package of kernels with its modules loaded; ImportError without Triton."""
-    from .. import kernels
-
+    kernels = import_module("..kernels", __package__)
     for name in ("icon_attention", "icon_attention_backward", "sem_mask", "sem_mask_backward"):
         import_module(f"{kernels.__name__}.{name}")
     return kernels

@@ -1,20 +1,5 @@
 """What a run looks like: pictures of it, two images explained, and a page that holds it all."""
 
-from .examples import Examples, Hit, of_paths, of_run
-from .explanation import Explanation, explain
-from .page import Page, run_page, write
-from .pictures import KINDS, run_pictures
+from ..lazy import attach
 
-__all__ = [
-    "KINDS",
-    "Examples",
-    "Explanation",
-    "Hit",
-    "Page",
-    "explain",
-    "of_paths",
-    "of_run",
-    "run_page",
-    "run_pictures",
-    "write",
-]
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -18,21 +18,12 @@ from ..viz import (
     retrieval_grid,
 )
 from .examples import Examples
+from .kinds import KINDS
 
 CHANNELS = 4
 RADIUS = "precision_within_radius_2"
 # Images whose outputs make the histogram.
 OUTPUTS = 2000
-
-KINDS = {
-    "maps": "attention maps over the images",
-    "channels": "channels before and after ICON",
-    "grid": "queries and what they find, right and wrong hits framed",
-    "curve": "precision over recall",
-    "lengths": "precision within radius 2 over code length",
-    "outputs": "histogram of the network's outputs",
-    "parts": "mAP by parts used, and of each alone",
-}
 
 
 def run_pictures(

@@ -1,21 +1,5 @@
 """Packed binary codes and exact search over them."""
 
-from ..codes import code_bytes, convert_codes, pack_codes, select_bits, unpack_codes
-from .bit_groups import part_distances
-from .index import HammingIndex
-from .reranking import rerank
-from .sharded import ShardedHammingIndex
-from .streamed import StreamedIndex
+from ..lazy import attach
 
-__all__ = [
-    "HammingIndex",
-    "ShardedHammingIndex",
-    "StreamedIndex",
-    "code_bytes",
-    "convert_codes",
-    "pack_codes",
-    "part_distances",
-    "rerank",
-    "select_bits",
-    "unpack_codes",
-]
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -14,9 +14,8 @@ import numpy as np
 
 from ..codes import check_codes, code_bytes
 from ..files import sync_directory
+from .gallery_files import FORMAT, check_free, read_about
 from .index import HammingIndex
-
-FORMAT = 1
 
 
 @dataclass
@@ -59,13 +58,8 @@ class Gallery:
     def open(cls, folder: str | os.PathLike[str]) -> "Gallery":
         """Raises ValueError, with a sentence, where the folder holds no readable gallery."""
         path = Path(folder)
-        about_path = path / "gallery.json"
-        if not about_path.is_file():
-            raise ValueError(f"{path} is no gallery: it holds no gallery.json (see `encode`)")
+        about = read_about(path)
         try:
-            about = json.loads(about_path.read_text("utf-8"))
-            if about.get("format", 0) > FORMAT:
-                raise ValueError(f"its format {about['format']} is newer than this version reads")
             codes = np.load(path / "codes.npy", mmap_mode="r", allow_pickle=False)
             with open(path / "images.csv", encoding="utf-8", newline="") as file:
                 rows = list(csv.DictReader(file))
@@ -94,13 +88,6 @@ class Gallery:
 
 
 Piece = tuple[np.ndarray, Sequence[str], Sequence[str]]
-
-
-def check_free(folder: str | os.PathLike[str], overwrite: bool) -> None:
-    """Raises FileExistsError where a gallery would replace something, unless `overwrite`."""
-    target = Path(folder)
-    if target.exists() and not overwrite and (target.is_file() or any(target.iterdir())):
-        raise FileExistsError(f"{target} exists already; choose another folder or overwrite it")
 
 
 def write_gallery(
@@ -192,22 +179,3 @@ def open_index(folder: str | os.PathLike[str], gallery: Gallery) -> HammingIndex
         )
     index.bit_groups = gallery.bit_groups
     return index
-
-
-def images_below(paths: Sequence[str | os.PathLike[str]]) -> tuple[list[Path], list[str]]:
-    """Image files named by, or anywhere below, `paths`, sorted; label = the file's folder name.
-
-    Raises ValueError where a path does not exist or nothing is found.
-    """
-    suffixes = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-    found: list[Path] = []
-    for given in map(Path, paths):
-        if given.is_dir():
-            found += sorted(p for p in given.rglob("*") if p.suffix.lower() in suffixes)
-        elif given.is_file():
-            found.append(given)
-        else:
-            raise ValueError(f"{given} does not exist")
-    if not found:
-        raise ValueError(f"no image below {', '.join(map(str, paths))} (looked for {suffixes})")
-    return found, [p.parent.name for p in found]

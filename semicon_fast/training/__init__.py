@@ -1,29 +1,5 @@
 """Training: configuration, presets, the loop with its checkpoints, evaluation of a run."""
 
-from . import presets, reporter
-from .config import Config
-from .evaluation import EncodedRun, encoded_run, evaluate_encoded, evaluate_run
-from .interrupt import Interrupted, Stop
-from .presets import preset
-from .reporter import Reporter, RichReporter
-from .result import Result, command, versions
-from .trainer import Trainer
+from ..lazy import attach
 
-__all__ = [
-    "Config",
-    "EncodedRun",
-    "Interrupted",
-    "Reporter",
-    "Result",
-    "RichReporter",
-    "Stop",
-    "Trainer",
-    "command",
-    "encoded_run",
-    "evaluate_encoded",
-    "evaluate_run",
-    "preset",
-    "presets",
-    "reporter",
-    "versions",
-]
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -22,6 +22,7 @@ from ..files import atomic_write
 from ..models import HashModel
 from .config import Config, DataConfig
 from .factory import choose_device
+from .resume import CONFIG, MODEL, check_finished
 
 ASYMMETRIC = "asymmetric (learned database codes)"
 SYMMETRIC = "symmetric (encoded database)"
@@ -142,7 +143,7 @@ def save_codes(path: Path, packed: Tensor, labels: Tensor, bits: int) -> None:
 
 def keep(folder: Path, model: HashModel, learned: Tensor | None, labels: Tensor) -> None:
     """Writes what a run ends with: the network, and packed learned codes where there are any."""
-    models.save(model, folder / "model.safetensors")
+    models.save(model, folder / MODEL)
     if learned is not None:
         save_codes(folder / "codes.safetensors", learned, labels, model.code_length)
 
@@ -177,15 +178,13 @@ def encoded_run(
     folder holds no finished run.
     """
     folder = Path(run)
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder} holds no finished run: {name} is missing")
-    config = Config.model_validate_json((folder / "config.json").read_text("utf-8"))
+    check_finished(folder, CONFIG, MODEL)
+    config = Config.model_validate_json((folder / CONFIG).read_text("utf-8"))
     if root is not None:
         place = config.data.model_copy(update={"root": str(root)})
         config = config.model_copy(update={"data": place})
     data = load_data(config.data) if data is None else data
-    model = models.load(folder / "model.safetensors", config.model.code_length)
+    model = models.load(folder / MODEL, config.model.code_length)
     device = choose_device("auto")
     distributed.join(device.type)
     learned = _learned(folder / "codes.safetensors", data)

@@ -15,6 +15,7 @@ import torch
 from .. import __version__
 from ..files import atomic_write
 from .config import Config
+from .resume import RESULT, check_finished
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,8 @@ class Result:
     @classmethod
     def of(cls, run: Path) -> "Result":
         """The result of the finished run in this folder. Raises ValueError where there is none."""
-        if not (run / "result.json").is_file():
-            raise ValueError(f"{run} holds no finished run: result.json is missing")
-        return cls.load(run / "result.json")
+        check_finished(run, RESULT)
+        return cls.load(run / RESULT)
 
 
 def command() -> str:

@@ -1,24 +1,38 @@
-"""Whether a folder may take a new run, and where a stopped one goes on."""
+"""Whether a folder may take a new run, holds a finished one, and where a stopped one goes on.
+
+torch is imported only where checkpoints are looked at, so that most folders are judged without it.
+"""
+
+from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from . import checkpoint
 from .config import Config, differences
 from .reporter import Reporter
 
+if TYPE_CHECKING:
+    from . import checkpoint
+
 CONFIG, LOG, RESULT, CHECKPOINTS = "config.json", "log.jsonl", "result.json", "checkpoints"
+MODEL = "model.safetensors"
 
 # What may differ between a run and its resumption: none of it enters the numbers, but for the
 # order of additions on another device or with another number of threads.
 MAY_CHANGE = {"run.workers", "run.threads", "run.device", "run.tensorboard", "data.root"}
 
 
+def check_finished(run: Path, *names: str) -> None:
+    """Raises ValueError unless the folder `run` holds these files of a finished run."""
+    for name in names:
+        if not (run / name).is_file():
+            raise ValueError(f"{run} holds no finished run: {name} is missing")
+
+
 def refuse_used(output: Path) -> None:
     """Raises ValueError if `output` holds a run."""
-    if checkpoint.present(output / CHECKPOINTS) or any(
-        (output / name).exists() for name in (CONFIG, LOG, RESULT)
-    ):
+    if any((output / name).exists() for name in (CONFIG, LOG, RESULT)) or _checkpoints(output):
         raise ValueError(
             f"output {output} holds a run already; go on with it by resume (--resume), or take "
             "another folder"
@@ -30,6 +44,7 @@ def find(output: Path, config: Config, reporter: Reporter) -> checkpoint.Checkpo
 
     Raises ValueError when the run was started with another configuration.
     """
+    from . import checkpoint
 
     def warn(text: str) -> None:
         reporter.warning(text)
@@ -47,3 +62,11 @@ def find(output: Path, config: Config, reporter: Reporter) -> checkpoint.Checkpo
             "a run is resumed as it was started"
         )
     return found
+
+
+def _checkpoints(output: Path) -> list[Path]:
+    if not (output / CHECKPOINTS).is_dir():
+        return []
+    from . import checkpoint
+
+    return checkpoint.present(output / CHECKPOINTS)

@@ -4,33 +4,6 @@ A figure function takes plain data and gives a `Picture`: a Matplotlib figure wi
 `save_figure` writes one file; `save_picture` writes PNG, SVG or PDF and the table as CSV.
 """
 
-from .activations import Look, look, seen_pixels
-from .curves import (
-    code_length_figure,
-    output_histogram,
-    parts_figure,
-    precision_recall_figure,
-)
-from .figure import FORMATS, Picture, Table, save_figure, save_picture
-from .grids import retrieval_grid
-from .maps import attention_figure, channel_figure, explanation_figure, overlay
+from ..lazy import attach
 
-__all__ = [
-    "FORMATS",
-    "Look",
-    "Picture",
-    "Table",
-    "attention_figure",
-    "channel_figure",
-    "code_length_figure",
-    "explanation_figure",
-    "look",
-    "output_histogram",
-    "overlay",
-    "parts_figure",
-    "precision_recall_figure",
-    "retrieval_grid",
-    "save_figure",
-    "save_picture",
-    "seen_pixels",
-]
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

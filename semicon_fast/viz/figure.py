@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..files import atomic_write
+from .formats import FORMATS, format_of
 
-FORMATS = ("png", "svg", "pdf")
 # Okabe and Ito's palette: told apart by colour-blind readers. Lines differ in style and marker too,
 # so that they survive a black-and-white print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -62,10 +62,7 @@ def write_figure(figure: Figure, file: IO[bytes], kind: str) -> None:
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Writes PNG, SVG or PDF by the suffix of `path`, whole or not at all."""
-    target = Path(path)
-    kind = target.suffix.lower().lstrip(".")
-    if kind not in FORMATS:
-        raise ValueError(f"{target}: a picture's name must end in .png, .svg or .pdf")
+    target, kind = Path(path), format_of(path)
     with atomic_write(target) as file:
         write_figure(figure, file, kind)
     return target

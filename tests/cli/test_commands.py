@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from semicon_fast.cli import app
 
-CUB = ["train", "-o", "x", "--preset", "cub-48"]
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200)}
 
 
@@ -158,37 +157,6 @@ def test_info_names_operators_presets_and_data_sets():
     assert {"icon_attention", "sem_mask", "hamming_topk"} <= facts["operators"].keys()
     assert "cub-48" in facts["presets"] and "birdlets" in facts["data sets"]
     assert "torch" in run("info").stdout
-
-
-@pytest.mark.parametrize(
-    "arguments, sentence",
-    [
-        (["train", "-o", "x"], "say what to train"),
-        (["train", "-o", "x", "--preset", "cub-47"], "the nearest are cub-"),
-        (
-            ["train", "-o", "x", "--preset", "cub-48", "--set", "schedule.iteration=3"],
-            "did you mean",
-        ),
-        (
-            ["train", "-o", "x", "--preset", "cub-48", "--set", "schedule.iterations=x"],
-            "iterations",
-        ),
-        (CUB, "needs root"),
-        ([*CUB, "--root", "nowhere"], "nowhere"),
-        (["train", "-o", "x", "--config", "nowhere.json"], "does not exist"),
-        (["encode", "nowhere", "nothing", "-o", "x"], "no model at"),
-        (["index", "nowhere"], "is no gallery"),
-        (["search", "nowhere", "nothing"], "is no gallery"),
-        (["evaluate"], "say what to evaluate"),
-        (["evaluate", "--run", "nowhere"], "no finished run"),
-    ],
-)
-def test_bad_input_is_one_sentence_and_exit_code_2(arguments, sentence, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    result = run(*arguments, code=2)
-    assert sentence in " ".join(result.stderr.split())
-    assert result.stderr.startswith("error: ") and "Traceback" not in result.stderr
-    assert not list(tmp_path.iterdir()), "nothing may be left behind"
 
 
 def test_help_shows_every_command():

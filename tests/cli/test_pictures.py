@@ -115,22 +115,3 @@ def test_explain_by_files_and_by_ids(trained, photos, tmp_path):
     assert by_id["distance"] == found["distance"] and by_id["hit"].endswith("2.png")
     text = run("explain", trained, photos / "0.png", photos / "0.png").stdout
     assert "global" in text and "all" in text
-
-
-@pytest.mark.parametrize(
-    "arguments, sentence",
-    [
-        (["visualize", "nowhere", "-o", "x"], "holds no finished run"),
-        (["visualize", "RUN", "nowhere", "-o", "x"], "holds no finished run"),
-        (["visualize", "RUN", "-o", "x", "--kind", "nose"], "--kind must be among maps,"),
-        (["visualize", "RUN", "-o", "x", "--format", "gif"], "--format must be among png, svg"),
-        (["visualize", "RUN", "-o", "x", "--images", "no.png"], "no.png does not exist"),
-        (["explain", "nowhere", "a.png", "b.png"], "no model at nowhere"),
-        (["explain", "RUN", "a.png", "b.png"], "a.png does not exist; ids are those of a gallery"),
-    ],
-)
-def test_bad_input_is_one_sentence(trained, arguments, sentence, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    said = run(*[trained if a == "RUN" else a for a in arguments], code=2).stderr
-    assert sentence in " ".join(said.split()) and "Traceback" not in said
-    assert not list(tmp_path.iterdir())

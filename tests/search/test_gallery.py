@@ -6,7 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from semicon_fast.search.gallery import Gallery, images_below, open_index
+from semicon_fast.search.gallery import Gallery, open_index
+from semicon_fast.search.gallery_files import images_below
 
 
 @pytest.fixture

@@ -1,0 +1,13 @@
+from .decode import BrokenFile as BrokenFile
+from .decode import BrokenImageError as BrokenImageError
+from .hashing_data import HashingData as HashingData
+from .image_set import ImageSet as ImageSet
+from .loader import Batch as Batch
+from .loader import batch_count as batch_count
+from .loader import evaluation_batches as evaluation_batches
+from .loader import training_batches as training_batches
+from .registry import DATASETS as DATASETS
+from .registry import load as load
+from .transforms import Transform as Transform
+from .transforms import build as build
+from .transforms import from_config as from_config

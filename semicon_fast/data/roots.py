@@ -1,0 +1,13 @@
+"""Whether a data set's root is a folder. Needs no torch, so that it can be checked first."""
+
+import os
+from pathlib import Path
+
+
+def existing_folder(root: str | os.PathLike[str]) -> Path:
+    """The folder at `root`, with ~ expanded. Raises ValueError where there is none."""
+    base = Path(root).expanduser()
+    if not base.is_dir():
+        found = "a file" if base.exists() else "nothing"
+        raise ValueError(f"root must be an existing folder, found {found} at {base}")
+    return base

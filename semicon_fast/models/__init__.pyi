@@ -1,0 +1,14 @@
+from .backbone_hash import BackboneHash as BackboneHash
+from .backbones import BACKBONES as BACKBONES
+from .base import HashModel as HashModel
+from .dsh import DSHNet as DSHNet
+from .inference import for_inference as for_inference
+from .outputs import HashOutput as HashOutput
+from .registry import NETWORKS as NETWORKS
+from .registry import build as build
+from .released import load_released as load_released
+from .semicon import SEMICON as SEMICON
+from .semicon import split_bits as split_bits
+from .small import SmallHashNet as SmallHashNet
+from .storage import load as load
+from .storage import save as save

@@ -1,0 +1,11 @@
+from .examples import Examples as Examples
+from .examples import Hit as Hit
+from .examples import of_paths as of_paths
+from .examples import of_run as of_run
+from .explanation import Explanation as Explanation
+from .explanation import explain as explain
+from .kinds import KINDS as KINDS
+from .page import Page as Page
+from .page import run_page as run_page
+from .page import write as write
+from .pictures import run_pictures as run_pictures

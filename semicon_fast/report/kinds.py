@@ -1,0 +1,11 @@
+"""The kinds of pictures of a run by name, and what each shows."""
+
+KINDS = {
+    "maps": "attention maps over the images",
+    "channels": "channels before and after ICON",
+    "grid": "queries and what they find, right and wrong hits framed",
+    "curve": "precision over recall",
+    "lengths": "precision within radius 2 over code length",
+    "outputs": "histogram of the network's outputs",
+    "parts": "mAP by parts used, and of each alone",
+}

@@ -1,0 +1,53 @@
+"""What can be said of a gallery's folder, and of images to search for, without reading codes.
+
+Needs neither NumPy nor torch, so that a command can check its arguments before it imports them.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+
+
+def read_about(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """gallery.json of a gallery. Raises ValueError where the folder holds none that is readable."""
+    path = Path(folder)
+    about_path = path / "gallery.json"
+    if not about_path.is_file():
+        raise ValueError(f"{path} is no gallery: it holds no gallery.json (see `encode`)")
+    try:
+        about: dict[str, Any] = json.loads(about_path.read_text("utf-8"))
+        if about.get("format", 0) > FORMAT:
+            raise ValueError(f"its format {about['format']} is newer than this version reads")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is no readable gallery: {error}") from error
+    return about
+
+
+def check_free(folder: str | os.PathLike[str], overwrite: bool) -> None:
+    """Raises FileExistsError where a gallery would replace something, unless `overwrite`."""
+    target = Path(folder)
+    if target.exists() and not overwrite and (target.is_file() or any(target.iterdir())):
+        raise FileExistsError(f"{target} exists already; choose another folder or overwrite it")
+
+
+def images_below(paths: Sequence[str | os.PathLike[str]]) -> tuple[list[Path], list[str]]:
+    """Image files named by, or anywhere below, `paths`, sorted; label = the file's folder name.
+
+    Raises ValueError where a path does not exist or nothing is found.
+    """
+    suffixes = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+    found: list[Path] = []
+    for given in map(Path, paths):
+        if given.is_dir():
+            found += sorted(p for p in given.rglob("*") if p.suffix.lower() in suffixes)
+        elif given.is_file():
+            found.append(given)
+        else:
+            raise ValueError(f"{given} does not exist")
+    if not found:
+        raise ValueError(f"no image below {', '.join(map(str, paths))} (looked for {suffixes})")
+    return found, [p.parent.name for p in found]

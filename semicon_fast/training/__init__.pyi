@@ -1,0 +1,16 @@
+from . import presets as presets
+from . import reporter as reporter
+from .config import Config as Config
+from .evaluation import EncodedRun as EncodedRun
+from .evaluation import encoded_run as encoded_run
+from .evaluation import evaluate_encoded as evaluate_encoded
+from .evaluation import evaluate_run as evaluate_run
+from .interrupt import Interrupted as Interrupted
+from .interrupt import Stop as Stop
+from .presets import preset as preset
+from .reporter import Reporter as Reporter
+from .reporter import RichReporter as RichReporter
+from .result import Result as Result
+from .result import command as command
+from .result import versions as versions
+from .trainer import Trainer as Trainer

@@ -1,0 +1,17 @@
+from .activations import Look as Look
+from .activations import look as look
+from .activations import seen_pixels as seen_pixels
+from .curves import code_length_figure as code_length_figure
+from .curves import output_histogram as output_histogram
+from .curves import parts_figure as parts_figure
+from .curves import precision_recall_figure as precision_recall_figure
+from .figure import Picture as Picture
+from .figure import Table as Table
+from .figure import save_figure as save_figure
+from .figure import save_picture as save_picture
+from .formats import FORMATS as FORMATS
+from .grids import retrieval_grid as retrieval_grid
+from .maps import attention_figure as attention_figure
+from .maps import channel_figure as channel_figure
+from .maps import explanation_figure as explanation_figure
+from .maps import overlay as overlay
