@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 
+from .. import distributed
 from . import checkpoint
 from .config import Config, differences
 from .reporter import Reporter
@@ -47,3 +48,29 @@ def find(output: Path, config: Config, reporter: Reporter) -> checkpoint.Checkpo
             "a run is resumed as it was started"
         )
     return found
+
+
+def look(
+    output: Path, config: Config, resume: bool, reporter: Reporter
+) -> tuple[bool, checkpoint.Checkpoint | None]:
+    """(whether `output` holds a finished run, the checkpoint to go on from); process 0 decides.
+
+    Raises ValueError as `refuse_used` without resume, as `find` with it.
+    """
+    found: checkpoint.Checkpoint | None = None
+
+    def decide() -> list[str]:
+        nonlocal found
+        if not resume:
+            refuse_used(output)
+            return ["new", ""]
+        found = find(output, config, reporter)
+        if (output / RESULT).is_file():
+            reporter.notice(f"{output} holds a finished run: nothing is left to do")
+            return ["finished", ""]
+        return ["new", ""] if found is None else ["found", str(found.path)]
+
+    state, path = distributed.on_main(decide)
+    if state == "found" and found is None:
+        found = checkpoint.read(Path(path))
+    return state == "finished", found

@@ -14,7 +14,8 @@ from .evaluation import ASYMMETRIC, SYMMETRIC, Progress, database_codes, encode_
 from .sampler import hold_out
 from .state import Tensors, copied, prefixed, under
 
-Encoding = Callable[[str], Progress]
+# (what is encoded, how many images) -> its progress
+Encoding = Callable[[str, int], Progress]
 
 
 class Selection:
@@ -132,5 +133,5 @@ class Selection:
             self.transform,
             batch_size=self.config.selection.batch_size,
             workers=self.config.run.workers,
-            progress=self.encoding(what),
+            progress=self.encoding(what, len(images)),
         )
