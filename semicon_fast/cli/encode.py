@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -61,6 +62,12 @@ def encode(
         bool, typer.Option("--resume", help="Go on with an encoding that was stopped.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
+    from_checkpoint: Annotated[
+        bool,
+        typer.Option(
+            "--from-checkpoint", help="Take the best model so far of a run that is not finished."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     from .. import distributed, models
@@ -71,7 +78,8 @@ def encode(
     distributed.join("cuda" if device.startswith("cuda") else "cpu")
     if device == "cuda" and distributed.world_size() > 1:
         device = f"cuda:{distributed.local_rank()}"
-    file = model_file(model)
+    out = console(as_json)
+    file = checkpoint_file(model, out) if from_checkpoint else model_file(model)
     network = models.load(file)
     about = {
         "model": str(file.resolve()),
@@ -80,7 +88,8 @@ def encode(
         "bit_groups": {n: [s.start, s.stop] for n, s in network.bit_groups.items()},
         "precision": precision,
     }
-    out = console(as_json)
+    if record := models.storage.record_of(file):
+        about["model_record"] = record
     with _bar(out) as bar:
         task = bar.add_task("encoding", total=None)
         found = encode_images(
@@ -102,6 +111,33 @@ def encode(
     out.print(f"{output}: {found.count:,} images, codes of {found.bits} bits")
     if found.broken:
         out.print(f"left out {len(found.broken)} that did not decode, listed in gallery.json")
+
+
+def checkpoint_file(run: Path, out: Console) -> Path:
+    """The file of the model of a run; of one that is not finished, the best so far is written.
+
+    Raises ValueError where there is no checkpoint to take it from.
+    """
+    from .. import distributed
+    from ..training.best import described, export_best
+
+    if not run.is_dir():
+        raise ValueError(f"--from-checkpoint needs a run's folder, {run} is none")
+    finished = run / "model.safetensors"
+    if finished.is_file():
+        text = f"{run} is finished: taking its model.safetensors"
+        out.print(text, markup=False, highlight=False, soft_wrap=True)
+        return finished
+
+    def warn(text: str) -> None:
+        out.print(f"[yellow]warning:[/yellow] {escape(text)}", highlight=False, soft_wrap=True)
+
+    def export() -> str:
+        path, record = export_best(run, warn)
+        out.print(f"{path}: {described(record)}", markup=False, highlight=False, soft_wrap=True)
+        return str(path)
+
+    return Path(distributed.on_main(export))
 
 
 def _bar(out: Console) -> Progress:

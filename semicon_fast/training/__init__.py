@@ -1,6 +1,7 @@
 """Training: configuration, presets, the loop with its checkpoints, evaluation of a run."""
 
 from . import presets, reporter
+from .best import BestSoFar, best_so_far
 from .config import Config
 from .evaluation import EncodedRun, encoded_run, evaluate_encoded, evaluate_run
 from .interrupt import Interrupted, Stop
@@ -10,6 +11,7 @@ from .result import Result, command, versions
 from .trainer import Trainer
 
 __all__ = [
+    "BestSoFar",
     "Config",
     "EncodedRun",
     "Interrupted",
@@ -18,6 +20,7 @@ __all__ = [
     "RichReporter",
     "Stop",
     "Trainer",
+    "best_so_far",
     "command",
     "encoded_run",
     "evaluate_encoded",

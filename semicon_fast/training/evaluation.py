@@ -177,6 +177,11 @@ def encoded_run(
     folder holds no finished run.
     """
     folder = Path(run)
+    if not (folder / "model.safetensors").is_file():
+        from .best import unfinished
+
+        if said := unfinished(folder):
+            raise ValueError(said)
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise ValueError(f"{folder} holds no finished run: {name} is missing")
