@@ -74,8 +74,9 @@ class Selection:
             codes = None if learned is None else database_codes(learned, self.data)
         way = SYMMETRIC if codes is None else ASYMMETRIC
         if codes is None:
-            codes = self._encode(database, "the database")
-        asked, searched = self._encode(queries, "queries"), codes
+            codes = self._encode(database, f"the database to evaluate iteration {iteration + 1}")
+        asked = self._encode(queries, f"queries to evaluate iteration {iteration + 1}")
+        searched = codes
         figure = distributed.on_main(
             lambda: metrics.mean_average_precision(
                 asked,

@@ -228,7 +228,7 @@ class Trainer:
         learned = self.selection.choose(pack_learned(self.learner.method.learned_codes))
         model, bits = self.learner.model, self.config.model.code_length
         both = len(self.data.query) + len(self.data.database)
-        progress = self._encoding("queries and database, at the end", both)
+        progress = self._encoding("queries and database with the final model", both)
         codes = all_codes(model, self.data, self.config, learned, progress)
         evaluation = distributed.on_main(lambda: figures(codes, self.data, bits))
         model.preprocess = self.query_transform.config()

@@ -1,4 +1,4 @@
-"""What a run says of its way: what it will do, how far it is, how long the rest takes."""
+"""What a run says of its reports: what it will do, how far it is, how long the rest takes."""
 
 import io
 
@@ -21,7 +21,7 @@ class Clock:
         return self.now
 
 
-class Way(Reporter):
+class Reports(Reporter):
     """Remembers what it was told."""
 
     def __init__(self):
@@ -53,16 +53,16 @@ def fit(tiny, folder, *settings, **options):
 
 
 def test_the_first_line_says_what_will_be_done(tiny, tmp_path):
-    way = Way()
-    fit(tiny, tmp_path, reporter=way)
-    assert way.notices == [
+    reports = Reports()
+    fit(tiny, tmp_path, reporter=reports)
+    assert reports.notices == [
         "tiny: 30 training images (3 of them held out), 12 queries, 3 classes; 3 iterations, each "
         "on 20 images, of 2 epochs of 3 batches, on cpu with 1 thread"
     ]
 
 
 def test_all_batches_of_the_run_are_counted_and_a_resumed_run_starts_where_it_was(tiny, tmp_path):
-    whole, first, second = Way(), Way(), Way()
+    whole, first, second = Reports(), Reports(), Reports()
     fit(tiny, tmp_path / "whole", reporter=whole)
     assert {told.total for told in whole.told} == {18}
     assert sorted({told.done for told in whole.told}) == list(range(19))
@@ -78,68 +78,68 @@ def test_all_batches_of_the_run_are_counted_and_a_resumed_run_starts_where_it_wa
 
 def test_at_the_end_nothing_is_left_but_the_final_encoding(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "clock", Clock(step=5.0))
-    way = Way()
-    fit(tiny, tmp_path, "schedule.iterations=9", reporter=way)
-    last = way.told[-1]
+    reports = Reports()
+    fit(tiny, tmp_path, "schedule.iterations=9", reporter=reports)
+    last = reports.told[-1]
     assert last.done == last.total and last.unmeasured == ()
     # 12 queries and 30 database images, at the rate of the 3 images of an evaluation.
     assert last.left == pytest.approx(42 / 3 * 5.0)
-    assert sum("s a batch)" in text for text in way.notices) == 1
+    assert sum("s a batch)" in text for text in reports.notices) == 1
 
 
 def test_the_estimate_comes_after_ten_batches_or_fifteen_seconds_whichever_is_later(clock):
-    way = Way()
-    run = RunProgress(way, Remaining(1000, 0, {}, 0))
+    reports = Reports()
+    run = RunProgress(reports, Remaining(1000, 0, {}, 0))
     clock.now += 300  # the first batch builds and compiles
     batches(run, clock, 11, 1.0)
-    assert not way.notices and way.told[-1].left is None
+    assert not reports.notices and reports.told[-1].left is None
     batches(run, clock, 5, 1.0)
-    assert way.notices == [
+    assert reports.notices == [
         "about 16 minutes left (1.00 s a batch), not counting the final encoding"
     ]
-    assert way.told[-1].left == pytest.approx(984)
+    assert reports.told[-1].left == pytest.approx(984)
     batches(run, clock, 50, 1.0)
-    assert len(way.notices) == 1
+    assert len(reports.notices) == 1
 
 
 def test_slow_batches_give_an_estimate_after_a_minute(clock):
-    way = Way()
-    run = RunProgress(way, Remaining(100, 0, {}, 0))
+    reports = Reports()
+    run = RunProgress(reports, Remaining(100, 0, {}, 0))
     batches(run, clock, 2, 40.0)
-    assert not way.notices
+    assert not reports.notices
     batches(run, clock, 1, 40.0)
-    assert way.notices[0].startswith("about 65 minutes left (40 s a batch)")
+    assert reports.notices[0].startswith("about 65 minutes left (40 s a batch)")
 
 
 def test_the_first_batch_of_a_process_is_not_measured_nor_what_lies_between_epochs(clock):
-    way = Way()
-    run = RunProgress(way, Remaining(100, 40, {}, 0))
+    reports = Reports()
+    run = RunProgress(reports, Remaining(100, 40, {}, 0))
     batches(run, clock, 1, 500.0)
     clock.now += 77
     batches(run, clock, 20, 2.0)
-    assert way.told[-1].left == pytest.approx((60 - 21) * 2.0)
+    assert reports.told[-1].left == pytest.approx((60 - 21) * 2.0)
 
 
 def test_evaluations_and_updates_enter_once_one_was_seen_and_are_named_before(clock):
-    way = Way()
-    run = RunProgress(way, Remaining(100, 0, {UPDATE: 4, EVALUATION: 4}, 300))
+    reports = Reports()
+    run = RunProgress(reports, Remaining(100, 0, {UPDATE: 4, EVALUATION: 4}, 300))
     batches(run, clock, 21, 1.0)
-    assert "not counting code updates and evaluations" in way.notices[0]
-    assert way.told[-1].unmeasured == ("code updates", "evaluations")
+    assert "not counting code updates and evaluations" in reports.notices[0]
+    assert reports.told[-1].unmeasured == ("code updates", "evaluations")
     with run.piece(UPDATE):
         clock.now += 7
-    assert way.told[-1].left == pytest.approx(79 + 3 * 7)
-    assert way.told[-1].unmeasured == ("evaluations",)
+    assert reports.told[-1].left == pytest.approx(79 + 3 * 7)
+    assert reports.told[-1].unmeasured == ("evaluations",)
     with run.piece(EVALUATION):
         run.encodes(60)
         clock.now += 6
     run.encodes(300)  # what is encoded after it has no part in its rate
-    assert way.told[-1].left == pytest.approx(79 + 3 * 7 + 3 * 6 + 300 * 6 / 60)
-    assert way.told[-1].unmeasured == ()
+    assert reports.told[-1].left == pytest.approx(79 + 3 * 7 + 3 * 6 + 300 * 6 / 60)
+    assert reports.told[-1].unmeasured == ()
 
 
 def test_a_piece_that_was_stopped_is_not_measured(clock):
-    run = RunProgress(Way(), Remaining(10, 0, {UPDATE: 1}, 0))
+    run = RunProgress(Reports(), Remaining(10, 0, {UPDATE: 1}, 0))
     with pytest.raises(KeyboardInterrupt), run.piece(UPDATE):
         raise KeyboardInterrupt
     assert "code updates" in run.unmeasured()
