@@ -131,9 +131,15 @@ def facts_of(result: dict[str, Any]) -> dict[str, Any]:
 
 def model_file(given: Path) -> Path:
     """A run's folder or a model file. Raises ValueError where neither is there."""
+    folder = given
     if given.is_dir():
         given = given / "model.safetensors"
     if not given.is_file():
+        if (folder / "checkpoints").is_dir():
+            from ..training.best import unfinished
+
+            if said := unfinished(folder):
+                raise ValueError(said)
         raise ValueError(
             f"no model at {given}: give the folder that `semicon-fast train` wrote, or its "
             "model.safetensors"

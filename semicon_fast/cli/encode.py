@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from .. import torchrun
 from ..search.gallery_files import check_free
@@ -58,12 +59,20 @@ def encode(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the output folder if it exists.")
     ] = False,
+    from_checkpoint: Annotated[
+        bool,
+        typer.Option(
+            "--from-checkpoint", help="Use the best model so far of a run that is not finished."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     check_device(device)
     check_choice("--precision", precision, PRECISIONS)
     check_choice("--on-broken", on_broken, ON_BROKEN)
-    file = model_file(model)
+    if from_checkpoint and not model.is_dir():
+        raise ValueError(f"--from-checkpoint needs the folder of a run, {model} is none")
+    file = None if from_checkpoint else model_file(model)
     # Processes of torchrun check this together, and one of them reports an error for all.
     if not resume and not torchrun.launched():
         check_exists(images)
@@ -76,6 +85,8 @@ def encode(
     distributed.join("cuda" if device.startswith("cuda") else "cpu")
     if device == "cuda" and distributed.world_size() > 1:
         device = f"cuda:{distributed.local_rank()}"
+    out = console(as_json)
+    file = file or checkpoint_file(model, out)
     network = models.load(file)
     about = {
         "model": str(file.resolve()),
@@ -84,7 +95,8 @@ def encode(
         "bit_groups": {n: [s.start, s.stop] for n, s in network.bit_groups.items()},
         "precision": precision,
     }
-    out = console(as_json)
+    if record := models.storage.record_of(file):
+        about["model_record"] = record
     with _bar(out) as bar:
         task = bar.add_task("encoding", total=None)
         found = encode_images(
@@ -106,6 +118,31 @@ def encode(
     out.print(f"{output}: {found.count:,} images, codes of {found.bits} bits")
     if found.broken:
         out.print(f"skipped {len(found.broken)} that could not be decoded; gallery.json lists them")
+
+
+def checkpoint_file(run: Path, out: Console) -> Path:
+    """The file of the model of a run; of one that is not finished, the best so far is written.
+
+    Raises ValueError where there is no checkpoint to take it from.
+    """
+    from .. import distributed
+    from ..training.best import described, export_best
+
+    finished = run / "model.safetensors"
+    if finished.is_file():
+        text = f"{run} is finished: taking its model.safetensors"
+        out.print(text, markup=False, highlight=False, soft_wrap=True)
+        return finished
+
+    def warn(text: str) -> None:
+        out.print(f"[yellow]warning:[/yellow] {escape(text)}", highlight=False, soft_wrap=True)
+
+    def export() -> str:
+        path, record = export_best(run, warn)
+        out.print(f"{path}: {described(record)}", markup=False, highlight=False, soft_wrap=True)
+        return str(path)
+
+    return Path(distributed.on_main(export))
 
 
 def _bar(out: Console) -> "Progress":

@@ -16,12 +16,17 @@ KEY = "semicon_fast"
 FORMAT = 1
 
 
-def save(model: HashModel, path: str | os.PathLike[str]) -> None:
+def save(
+    model: HashModel, path: str | os.PathLike[str], *, record: dict[str, Any] | None = None
+) -> None:
     """Write `model` to `path`; what was there before is replaced only by a complete file.
 
-    The metadata entry "semicon_fast" is JSON: {"format": 1, "config", "preprocess"}.
+    The metadata entry "semicon_fast" is JSON: {"format": 1, "config", "preprocess"}, and "record"
+    where one is given: where the weights are from, JSON-able.
     """
     header = {"format": FORMAT, "config": model.config(), "preprocess": model.preprocess}
+    if record is not None:
+        header["record"] = record
     tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     data = serialise(tensors, metadata={KEY: json.dumps(header)})
     with atomic_write(path) as file:
@@ -49,13 +54,29 @@ def load(path: str | os.PathLike[str], code_length: int | None = None) -> HashMo
     found = header["config"].get("code_length")
     if code_length is not None and found != code_length:
         raise ValueError(f"code_length {code_length} was asked for, {path} holds {found}-bit codes")
+    model = restore(header["config"], tensors, path)
+    model.preprocess = header.get("preprocess")
+    return model
+
+
+def record_of(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The record that `save` was given, None without one. Raises as `load`."""
+    return _read(path, tensors=False)[0].get("record")
+
+
+def restore(
+    config: dict[str, Any], tensors: dict[str, torch.Tensor], path: str | os.PathLike[str]
+) -> HashModel:
+    """The network of this configuration with `tensors`, in evaluation mode.
+
+    path: where both are from, for the ValueError that says why they do not fit.
+    """
     try:
         with torch.device("meta"):
-            model = build(header["config"])
+            model = build(config)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} describes a network that cannot be built: {error}") from error
     assign(model, tensors, path)
-    model.preprocess = header.get("preprocess")
     return model.eval()
 
 
@@ -80,13 +101,16 @@ def assign(
     model.load_state_dict(tensors, assign=True)
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def _read(
+    path: str | os.PathLike[str], tensors: bool = True
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path} is not a file")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys() if tensors else ()
+            found = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file, or is damaged: {error}") from error
     try:
@@ -96,4 +120,4 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, torch
         complete = False
     if not complete:
         raise ValueError(f"{path} is a safetensors file, but not a network that this library wrote")
-    return header, tensors
+    return header, found

@@ -1,5 +1,7 @@
 from . import presets as presets
 from . import reporter as reporter
+from .best import BestSoFar as BestSoFar
+from .best import best_so_far as best_so_far
 from .config import Config as Config
 from .evaluation import EncodedRun as EncodedRun
 from .evaluation import encoded_run as encoded_run

@@ -53,6 +53,10 @@ class Checkpoint(NamedTuple):
     state: dict[str, Any]
 
 
+class OtherVersion(ValueError):
+    """A checkpoint that another version of this library wrote."""
+
+
 def position_of(name: str) -> Position | None:
     """Inverse of `Position.name`; None for other names."""
     parts = name.split("-")
@@ -108,12 +112,26 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
     if folder.is_dir():
         for rest in folder.glob(".*.partial"):
             shutil.rmtree(rest, ignore_errors=True)
+    found, problems = newest_usable(folder)
+    for problem in problems:
+        warn(f"{problem}; taking an older one")
+    return found
+
+
+def newest_usable(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """(the newest complete checkpoint or None, what is wrong with those after it).
+
+    Changes nothing: the run may be going on.
+    """
+    problems: list[str] = []
     for path in reversed(present(folder)):
         try:
-            return read(path)
+            return read(path), problems
+        except OtherVersion as error:
+            problems.append(f"checkpoint {path} {error}")
         except (OSError, SafetensorError, ValueError, KeyError) as error:
-            warn(f"checkpoint {path} is damaged ({error}); taking an older one")
-    return None
+            problems.append(f"checkpoint {path} is damaged ({error})")
+    return None, problems
 
 
 def read(path: Path) -> Checkpoint:
@@ -122,7 +140,7 @@ def read(path: Path) -> Checkpoint:
     if not isinstance(state, dict):
         raise ValueError("its state.json holds no object")
     if state["version"] != VERSION:
-        raise ValueError(f"it is of version {state['version']}, this library reads {VERSION}")
+        raise OtherVersion(f"is of version {state['version']}, this library reads {VERSION}")
     file = path / "tensors.safetensors"
     if _crc32(file) != state["crc32"]:
         raise ValueError("the checksum of its tensors does not match")

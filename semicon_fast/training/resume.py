@@ -25,6 +25,11 @@ MAY_CHANGE = {"run.workers", "run.threads", "run.device", "run.tensorboard", "da
 
 def check_finished(run: Path, *names: str) -> None:
     """Raises ValueError unless the folder `run` holds these files of a finished run."""
+    if not (run / MODEL).is_file() and (run / CHECKPOINTS).is_dir():
+        from .best import unfinished
+
+        if said := unfinished(run):
+            raise ValueError(said)
     for name in names:
         if not (run / name).is_file():
             raise ValueError(f"{run} holds no finished run: {name} is missing")
@@ -70,3 +75,32 @@ def _checkpoints(output: Path) -> list[Path]:
     from . import checkpoint
 
     return checkpoint.present(output / CHECKPOINTS)
+
+
+def look(
+    output: Path, config: Config, resume: bool, reporter: Reporter
+) -> tuple[bool, checkpoint.Checkpoint | None]:
+    """(whether `output` holds a finished run, the checkpoint to go on from); process 0 decides.
+
+    Raises ValueError as `refuse_used` without resume, as `find` with it.
+    """
+    from .. import distributed
+    from . import checkpoint
+
+    found: checkpoint.Checkpoint | None = None
+
+    def decide() -> list[str]:
+        nonlocal found
+        if not resume:
+            refuse_used(output)
+            return ["new", ""]
+        found = find(output, config, reporter)
+        if (output / RESULT).is_file():
+            reporter.notice(f"{output} holds a finished run: nothing is left to do")
+            return ["finished", ""]
+        return ["new", ""] if found is None else ["found", str(found.path)]
+
+    state, path = distributed.on_main(decide)
+    if state == "found" and found is None:
+        found = checkpoint.read(Path(path))
+    return state == "finished", found

@@ -14,7 +14,8 @@ from .evaluation import ASYMMETRIC, SYMMETRIC, Progress, database_codes, encode_
 from .sampler import hold_out
 from .state import Tensors, copied, prefixed, under
 
-Encoding = Callable[[str], Progress]
+# (what is encoded, how many images) -> its progress
+Encoding = Callable[[str, int], Progress]
 
 
 class Selection:
@@ -73,8 +74,9 @@ class Selection:
             codes = None if learned is None else database_codes(learned, self.data)
         way = SYMMETRIC if codes is None else ASYMMETRIC
         if codes is None:
-            codes = self._encode(database, "the database")
-        asked, searched = self._encode(queries, "queries"), codes
+            codes = self._encode(database, f"the database to evaluate iteration {iteration + 1}")
+        asked = self._encode(queries, f"queries to evaluate iteration {iteration + 1}")
+        searched = codes
         figure = distributed.on_main(
             lambda: metrics.mean_average_precision(
                 asked,
@@ -132,5 +134,5 @@ class Selection:
             self.transform,
             batch_size=self.config.selection.batch_size,
             workers=self.config.run.workers,
-            progress=self.encoding(what),
+            progress=self.encoding(what, len(images)),
         )

@@ -9,15 +9,16 @@ from torch import Tensor
 
 from .. import distributed
 from ..data import HashingData
-from .checkpoint import Checkpoint, Position, read
+from .checkpoint import Checkpoint, Position
 from .config import Config
 from .evaluation import EncodedRun, all_codes, figures, keep, load_data, pack_learned, transform_of
 from .factory import choose_device
 from .interrupt import AgreedStop, Interrupted, Stop, StopRequested, signals
 from .learner import Learner
+from .progress import CHECKPOINT, EVALUATION, FEATURES, UPDATE, started
 from .reporter import Reporter
 from .result import Result, versions
-from .resume import RESULT, find, refuse_used
+from .resume import RESULT, look
 from .run_folder import Folder
 from .sampler import sample
 from .selection import Selection
@@ -79,9 +80,9 @@ class Trainer:
             raise distributed.ProcessLost(f"{lost}; {self.folder.how_to_go_on}") from lost
 
     def _fit(self) -> Result:
-        finished, found = self._look()
-        if finished is not None:
-            return finished
+        finished, found = look(self.output, self.config, self.resume, self.reporter)
+        if finished:
+            return Result.load(self.output / RESULT)
         with own_settings(self.config.run), signals(self.stop):
             try:
                 self._prepare(found)
@@ -100,28 +101,6 @@ class Trainer:
             finally:
                 self.folder.close()
 
-    def _look(self) -> tuple[Result | None, Checkpoint | None]:
-        """The result of a finished run, or the checkpoint to go on from; process 0 decides."""
-        found: Checkpoint | None = None
-
-        def look() -> list[str]:
-            nonlocal found
-            if not self.resume:
-                refuse_used(self.output)
-                return ["new", ""]
-            found = find(self.output, self.config, self.reporter)
-            if (self.output / RESULT).is_file():
-                self.reporter.notice(f"{self.output} holds a finished run: nothing is left to do")
-                return ["finished", ""]
-            return ["new", ""] if found is None else ["found", str(found.path)]
-
-        state, path = distributed.on_main(look)
-        if state == "finished":
-            return Result.load(self.output / RESULT), None
-        if state == "found" and found is None:
-            found = read(Path(path))
-        return None, found
-
     def _prepare(self, found: Checkpoint | None) -> None:
         config = self.config
         distributed.together(self._build)
@@ -135,6 +114,9 @@ class Trainer:
         if found is not None:
             self._restore(found)
         self.folder.open()
+        self.progress = started(
+            self.reporter, self.learner, self.selection, self.at, self._started, self.folder.seconds
+        )
         if found is None:
             self.folder.record(
                 "start",
@@ -154,6 +136,7 @@ class Trainer:
                 f"schedule.batch_size must be at least the number of processes, {processes}, got "
                 f"{config.schedule.batch_size}"
             )
+        self.reporter.begin("reading the images", None)
         self.data = load_data(config.data) if self._given_data is None else self._given_data
         if len(self.data.train) == 0 or len(self.data.query) == 0:
             raise ValueError(f"data set {self.data.name} has no training images or no queries")
@@ -193,13 +176,16 @@ class Trainer:
         total = self.learner.batches(len(rows))
         place = f"iteration {at.iteration + 1}/{config.schedule.iterations}, epoch {at.epoch + 1}"
         self.reporter.begin(f"{place}/{config.schedule.epochs}", total, at.batch)
+        self.progress.start_epoch()
         for terms in self.learner.epoch(self.at, rows):
             done = self.at.batch + 1
             self.at = self.at._replace(batch=done)
-            if done % REPORT_EVERY == 0 or done == total:
+            asked = done % REPORT_EVERY == 0 or done == total
+            if asked:
                 self.learner.check_finite(self.folder.last_good)
-                if terms:
-                    self.reporter.step(done, f"loss {float(sum(terms.values())):.4f}")
+            known = terms and (asked or self.learner.device.type == "cpu")
+            self.reporter.step(done, f"loss {float(sum(terms.values())):.4f}" if known else "")
+            self.progress.batch()
             if done < total:
                 self._agreed.check()
         loss, lr = self.learner.end_epoch(self.folder.last_good)
@@ -215,11 +201,15 @@ class Trainer:
     def _end_iteration(self) -> None:
         iteration = self.at.iteration
         if not self.at.updated:
-            self.learner.end_iteration()
+            self.reporter.begin(f"iteration {iteration + 1}, code update", None)
+            with self.progress.piece(UPDATE):
+                self.learner.end_iteration()
             self.at = self.at._replace(updated=True)
         if self.selection.due(iteration):
             learned = pack_learned(self.learner.method.learned_codes)
-            self.folder.record("evaluation", **self.selection.evaluate(iteration, learned))
+            with self.progress.piece(EVALUATION):
+                evaluation = self.selection.evaluate(iteration, learned)
+            self.folder.record("evaluation", **evaluation)
         self.at = Position(iteration + 1)
         self._save()
         self._agreed.check()
@@ -228,16 +218,18 @@ class Trainer:
         """The pass over all training images that a method may ask for."""
         size = self.config.selection.batch_size
         if self.learner.method.wants_features(self.at.iteration):
-            self.learner.method.take_features(
-                self.learner.features(self.query_transform, size, self._agreed.check)
-            )
+            self.reporter.begin(f"iteration {self.at.iteration + 1}, feature pass", None)
+            with self.progress.piece(FEATURES):
+                self.learner.method.take_features(
+                    self.learner.features(self.query_transform, size, self._agreed.check)
+                )
 
     def _finish(self) -> Result:
         learned = self.selection.choose(pack_learned(self.learner.method.learned_codes))
         model, bits = self.learner.model, self.config.model.code_length
-        codes = all_codes(
-            model, self.data, self.config, learned, self._encoding("queries and database")
-        )
+        both = len(self.data.query) + len(self.data.database)
+        progress = self._encoding("queries and database with the final model", both)
+        codes = all_codes(model, self.data, self.config, learned, progress)
         evaluation = distributed.on_main(lambda: figures(codes, self.data, bits))
         model.preprocess = self.query_transform.config()
         self.encoded = EncodedRun(self.data, self.config, model, *codes)
@@ -261,8 +253,9 @@ class Trainer:
         self.folder.finish(result)
         return result
 
-    def _encoding(self, what: str) -> Any:
-        """Progress of an encoding, which a signal may stop."""
+    def _encoding(self, what: str, images: int) -> Any:
+        """Progress of an encoding of so many images, which a signal may stop."""
+        self.progress.encodes(images)
         self.reporter.begin(f"encoding {what}", None)
 
         def step(done: int) -> None:
@@ -284,7 +277,8 @@ class Trainer:
             "learner": own,
             "selection": chosen,
         }
-        self.folder.save(self.at, {**learner, **selection}, state)
+        with self.progress.piece(CHECKPOINT):
+            self.folder.save(self.at, {**learner, **selection}, state)
 
     def _interrupted(self) -> Interrupted:
         self.learner.check_finite(self.folder.last_good)
