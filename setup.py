@@ -25,9 +25,15 @@ def ahead_of_time() -> dict[str, Any]:
     if wanted not in ("1", "cuda"):
         return {}
     sys.path.insert(0, str(here))
-    from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
+    try:
+        from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
 
-    from semicon_fast.native import toolchain
+        from semicon_fast.native import toolchain
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"SEMICON_FAST_AOT builds with what is installed here, and {error.name} is not: "
+            "pip install torch numpy lazy-loader filelock first"
+        ) from None
     from semicon_fast.native.build import CPU, Library
     from semicon_fast.native.cuda import CUDA
 

@@ -5,7 +5,7 @@ Names are loaded when first used, so ``import semicon_fast`` and ``semicon-fast 
 
 from pathlib import Path
 
-from .lazy import attach
+import lazy_loader
 
 __version__ = "0.1.0"
 
@@ -15,4 +15,4 @@ _here = Path(__file__).resolve().parent
 if not (_here / "kernels").exists() and (_here.parent / "kernels" / "__init__.py").exists():
     __path__.append(str(_here.parent))
 
-__getattr__, __dir__, __all__ = attach(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

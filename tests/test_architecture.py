@@ -9,7 +9,6 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # From the ground up: each part, and the parts before it that it may import.
 MAY_IMPORT = {
-    "lazy": set(),
     "files": set(),
     "arrays": set(),
     "torchrun": set(),
@@ -20,17 +19,17 @@ MAY_IMPORT = {
     "native": {"files"},
     "ops": {"reference", "native", "kernels"},
     "layers": {"ops"},
-    "search": {"lazy", "ops", "reference", "codes", "arrays", "files"},
-    "data": {"lazy", "files", "distributed"},
+    "search": {"ops", "reference", "codes", "arrays", "files"},
+    "data": {"files", "distributed"},
     "metrics": {"search", "ops", "reference", "codes", "arrays"},
-    "models": {"lazy", "layers", "ops", "reference", "codes", "files"},
+    "models": {"layers", "ops", "reference", "codes", "files"},
     "methods": {"models"},
     "training": {
-        "lazy", "methods", "models", "data", "metrics", "search", "codes", "files", "distributed",
+        "methods", "models", "data", "metrics", "search", "codes", "files", "distributed",
     },
     "encoding": {"models", "data", "search", "codes", "files", "distributed"},
-    "viz": {"lazy", "methods", "models", "layers", "data", "metrics", "search", "files"},
-    "report": {"lazy", "training", "viz", "models", "data", "search", "files"},
+    "viz": {"methods", "models", "layers", "data", "metrics", "search", "files"},
+    "report": {"training", "viz", "codes", "models", "data", "search", "files"},
     "serve": {"viz", "models", "data", "search"},
     "cli": {
         "report", "training", "encoding", "serve", "viz", "methods", "models", "data", "metrics",

@@ -32,7 +32,7 @@ def test_every_public_name_is_there(name):
 @pytest.mark.parametrize("name", PACKAGES)
 def test_another_name_is_an_attribute_error(name):
     package = importlib.import_module(name)
-    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="attribute.* nothing"):
         getattr(package, "nothing")  # noqa: B009  as an attribute, without a default
     with pytest.raises(ImportError):
         exec(f"from {name} import nothing")

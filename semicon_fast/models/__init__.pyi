@@ -1,3 +1,6 @@
+from . import backbones as backbones
+from . import storage as storage
+from . import weights as weights
 from .backbone_hash import BackboneHash as BackboneHash
 from .backbones import BACKBONES as BACKBONES
 from .base import HashModel as HashModel

@@ -1,3 +1,4 @@
+from . import pictures as pictures
 from .examples import Examples as Examples
 from .examples import Hit as Hit
 from .examples import of_paths as of_paths

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..codes import pack_codes
 from ..data import ImageSet
 from ..data.decode import decode
-from ..search import HammingIndex, pack_codes
+from ..search import HammingIndex
 from ..training import EncodedRun
 from ..viz import Look, look
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
+from ..codes import pack_codes
 from ..models import HashModel
-from ..search import pack_codes, part_distances
+from ..search import part_distances
 from ..viz import Look, Picture, explanation_figure, look
 
 

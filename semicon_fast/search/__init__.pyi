@@ -1,9 +1,10 @@
-from ..codes import code_bytes as code_bytes
-from ..codes import convert_codes as convert_codes
-from ..codes import pack_codes as pack_codes
-from ..codes import select_bits as select_bits
-from ..codes import unpack_codes as unpack_codes
+from . import gallery as gallery
 from .bit_groups import part_distances as part_distances
+from .codes import code_bytes as code_bytes
+from .codes import convert_codes as convert_codes
+from .codes import pack_codes as pack_codes
+from .codes import select_bits as select_bits
+from .codes import unpack_codes as unpack_codes
 from .index import HammingIndex as HammingIndex
 from .reranking import rerank as rerank
 from .sharded import ShardedHammingIndex as ShardedHammingIndex

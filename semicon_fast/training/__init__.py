@@ -1,5 +1,5 @@
 """Training: configuration, presets, the loop with its checkpoints, evaluation of a run."""
 
-from ..lazy import attach
+import lazy_loader
 
-__getattr__, __dir__, __all__ = attach(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -4,6 +4,6 @@ A figure function takes plain data and gives a `Picture`: a Matplotlib figure wi
 `save_figure` writes one file; `save_picture` writes PNG, SVG or PDF and the table as CSV.
 """
 
-from ..lazy import attach
+import lazy_loader
 
-__getattr__, __dir__, __all__ = attach(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
