@@ -1,11 +1,12 @@
-"""`semicon-fast demo`: the whole path on generated images, in a few minutes, without a download.
+"""`semicon-fast demo`: train, search and evaluate on generated images, in about a minute.
 
-Trains SEMICON on small drawn birds whose classes differ in single parts, learns their codes,
-searches and evaluates, and does the same with shuffled labels as a control.
+Nothing is downloaded. A small SEMICON network is trained on drawn birds whose classes differ in
+single parts; its codes are searched and evaluated, and a page shows the result. At the first use
+the native kernels are built beside the training.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -14,53 +15,99 @@ from .common import console, facts_of, print_json, table
 from .options import AsJson, Output, Resume
 
 if TYPE_CHECKING:
-    from ..report import Examples, Page
-    from ..training import EncodedRun
+    from ..native.background import BackgroundBuild
+    from ..report import Page
+    from ..training import Config, EncodedRun
 
 COLUMNS = ("trained on", "database codes", "mAP", "precision within radius 2")
+CHANCE = "nothing: labels shuffled"
 
 
 def demo(
     output: Output = Path("demo"),
-    preset: Annotated[str, typer.Option(help="What to train.")] = "birdlets-48",
+    preset: Annotated[
+        str, typer.Option(help="Configuration to train; `info` lists them.")
+    ] = "birdlets-small-48",
     control: Annotated[
-        bool, typer.Option(help="Also train on shuffled labels, as a control.")
-    ] = True,
+        bool,
+        typer.Option(help="Also train on shuffled labels: what is learned then is chance."),
+    ] = False,
     resume: Resume = False,
     as_json: AsJson = False,
 ) -> None:
+    from ..training import presets
+
+    chosen = presets.preset(preset)
     from .. import report
-    from ..training import encoded_run, presets
     from ..viz import save_figure
 
     out = console(as_json)
-    chosen = presets.preset(preset)
-    out.print(f"[bold]1[/bold]  training {preset} in {output / 'run'}", highlight=False)
-    result, finished = _train(chosen, output / "run", resume, out)
-    runs = {"SEMICON": result}
+    out.print(f"training {preset} in {output / 'run'}", highlight=False, soft_wrap=True)
+    trained = _train(chosen, output / "run", resume, out)
+    runs = {"SEMICON": trained.result}
     if control:
-        out.print("[bold]2[/bold]  the same with shuffled labels, as a control", highlight=False)
+        out.print("the same with shuffled labels", highlight=False)
         shuffled = chosen.override(["data.options.shuffle_labels=true"])
-        runs["shuffled labels"] = _train(shuffled, output / "control", resume, out)[0]
-    run = finished if finished is not None else encoded_run(output / "run")
+        runs["shuffled labels"] = _train(shuffled, output / "control", resume, out).result
+    run = trained.encoded()
+    rows = [*_rows(runs), _chance(run)]
     examples = report.of_run(run)
     picture = save_figure(report.pictures.grid_picture(run, examples), output / "retrieval.png")
-    page = report.write(_page(run, examples, runs), output / "report.html")
+    page = report.write(_page(run, examples, trained.result, rows), output / "report.html")
+    birds = _save_queries(run, output / "birds")
     if as_json:
         print_json({"runs": runs, "picture": str(picture), "report": str(page)})
         return
-    _report(out, runs)
-    out.print(f"\nqueries and their nearest images: [bold]{picture}[/bold]", highlight=False)
-    out.print(f"all of it on one page: [bold]{page}[/bold]", highlight=False)
+    out.print()
+    out.print(table(trained.result["protocol"], COLUMNS, rows))
+    _say_next(out, output, page, picture, birds)
 
 
-def _train(
-    config: Any, folder: Path, resume: bool, out: Console
-) -> tuple[dict[str, Any], "EncodedRun | None"]:
+class _Trained(NamedTuple):
+    """folder, what result.json holds, and the run with its codes if it was trained just now."""
+
+    folder: Path
+    result: dict[str, Any]
+    finished: "EncodedRun | None"
+
+    def encoded(self) -> "EncodedRun":
+        from ..training import encoded_run
+
+        return self.finished if self.finished is not None else encoded_run(self.folder)
+
+
+def _train(config: "Config", folder: Path, resume: bool, out: Console) -> _Trained:
+    """Trains; native kernels that are still to be built are built beside it."""
+    import torch
+
+    from .. import native
     from ..training import Trainer, reporter
 
-    trainer = Trainer(config, output=folder, resume=resume, reporter=reporter.RichReporter(out))
-    return trainer.fit().to_dict(), trainer.encoded
+    with native.built_in_background() as build:
+        shown = reporter.RichReporter(out)
+        if build is not None:
+            out.print("building the native kernels beside it, once on this machine")
+            shown.beside = lambda: ("building the native kernels", *build.progress())
+            # The compiler gets the other processors.
+            config = config.override([f"run.threads={max(1, torch.get_num_threads() // 2)}"])
+        trainer = Trainer(config, output=folder, resume=resume, reporter=shown)
+        result = trainer.fit().to_dict()
+        if build is not None:
+            _wait(build, out)
+    return _Trained(folder, result, trainer.encoded)
+
+
+def _wait(build: "BackgroundBuild", out: Console) -> None:
+    """Shows how far the build is until it is done."""
+    from rich.progress import Progress
+
+    if build.done:
+        return
+    with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
+        task = bar.add_task("building the native kernels")
+        while not build.wait(0.2):
+            compiled, total = build.progress()
+            bar.update(task, completed=compiled, total=total)
 
 
 def _rows(runs: dict[str, dict[str, Any]]) -> list[tuple[str, str, float, float]]:
@@ -71,28 +118,62 @@ def _rows(runs: dict[str, dict[str, Any]]) -> list[tuple[str, str, float, float]
     ]
 
 
-def _page(run: "EncodedRun", examples: "Examples", runs: dict[str, dict[str, Any]]) -> "Page":
+def _chance(run: "EncodedRun") -> tuple[str, str, float, float]:
+    """What the same codes give when the database's labels are shuffled among its images."""
+    import torch
+
+    from ..metrics import mean_average_precision, precision_within_radius
+    from ..training.evaluation import SYMMETRIC
+
+    labels = run.data.database.labels
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    operands = (run.queries, run.database, run.data.query.labels, labels[order])
+    score = mean_average_precision(*operands, bits=run.bits, ties="expected")
+    return CHANCE, SYMMETRIC, score, precision_within_radius(*operands, bits=run.bits)
+
+
+def _page(run: "EncodedRun", examples: Any, result: dict[str, Any], rows: list[Any]) -> "Page":
     from .. import report
     from ..training import evaluate_encoded
 
-    result = runs["SEMICON"]
-    sentences = ["Trained on generated birds whose classes differ in single parts."]
-    if len(runs) > 1:
-        sentences.append(
-            "The control was trained on shuffled labels: it shows what chance makes of the figures."
-        )
     return report.run_page(
         run,
         evaluate_encoded(run)["evaluation"],
         examples,
         title="semicon-fast demo",
-        sentences=sentences,
-        tables={"Trained and control": (COLUMNS, _rows(runs))},
+        sentences=[
+            "A small SEMICON network, trained on generated birds whose classes differ in single "
+            "parts.",
+            f'"{CHANCE}" evaluates the same codes with the labels of the database shuffled: the '
+            "value that chance gives.",
+        ],
+        tables={"Retrieval": (COLUMNS, rows)},
         facts=facts_of(result),
     )
 
 
-def _report(out: Console, runs: dict[str, dict[str, Any]]) -> None:
-    first = next(iter(runs.values()))
-    out.print()
-    out.print(table(first["protocol"], COLUMNS, _rows(runs)))
+def _save_queries(run: "EncodedRun", folder: Path) -> Path:
+    """The query images as files, a folder a class, for the commands that a person tries next."""
+    from PIL import Image
+
+    query = run.data.query
+    for row in range(len(query)):
+        path = folder / query.classes[int(query.labels[row])] / f"{row:04}.png"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(query.image(row).permute(1, 2, 0).numpy()).save(path)
+    return folder
+
+
+def _say_next(out: Console, output: Path, page: Path, picture: Path, birds: Path) -> None:
+    gallery, run = output / "gallery", output / "run"
+    lines = [
+        f"\nqueries and their nearest images: {picture}",
+        f"all of it on one page: {page}",
+        "\nNext, search these birds in the browser (pip install 'semicon_fast[serve]'):",
+        f"  semicon-fast encode {run} {birds} -o {gallery} && semicon-fast serve {gallery}",
+        "or train on a folder of your own photos, with a sub-folder a class:",
+        "  semicon-fast train --preset folder-small-48 --root PHOTOS -o runs/photos",
+    ]
+    for line in lines:
+        out.print(line, highlight=False, markup=False, soft_wrap=True)

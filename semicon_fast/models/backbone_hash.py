@@ -17,7 +17,7 @@ class BackboneHash(HashModel):
 
     Args:
         code_length: bits k.
-        backbone: "resnet18", "resnet34", "resnet50", "resnet101" or "tiny".
+        backbone: "resnet18", "resnet34", "resnet50", "resnet101", "tiny" or "micro".
         weights: ImageNet weights, see `weights.pretrained`; None: random.
     """
 

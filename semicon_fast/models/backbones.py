@@ -32,6 +32,7 @@ BACKBONES = {
     "resnet50": Spec(Bottleneck, (3, 4, 6, 3)),
     "resnet101": Spec(Bottleneck, (3, 4, 23, 3)),
     "tiny": Spec(BasicBlock, (1, 1, 1, 2), (32, 64, 128, 256), small_images=True),
+    "micro": Spec(BasicBlock, (1, 1, 1, 2), (16, 32, 64, 128), small_images=True),
 }
 
 
@@ -45,7 +46,7 @@ def spec(backbone: str) -> Spec:
 class Trunk(nn.Module):
     """Images (B, 3, S, S) -> stage 3 of a residual network, under torchvision's names.
 
-    The "tiny" one has a 3x3 first convolution of stride 2 and no pooling, so 32 to 96 pixel
+    "tiny" and "micro" have a 3x3 first convolution of stride 2 and no pooling, so 32 to 96 pixel
     images keep 4 to 12 cells a side.
     """
 
@@ -64,7 +65,7 @@ class Trunk(nn.Module):
         initialise_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """images (B, 3, S, S) -> (B, C, S / 16, S / 16), rounded up; "tiny": S / 8."""
+        """images (B, 3, S, S) -> (B, C, S / 16, S / 16), rounded up; "tiny" and "micro": S / 8."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         result: Tensor = self.layer3(self.layer2(self.layer1(x)))
         return result

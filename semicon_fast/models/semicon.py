@@ -29,7 +29,7 @@ class SEMICON(HashModel):
         code_length: bits k, at least 2 parts. Each part gets floor(k / (2 parts)), the global
             branch the rest: 6 + 3 x 2, 12 + 3 x 4, 17 + 3 x 5, 24 + 3 x 8 for 12, 24, 32, 48.
         parts: attention maps m, 1 to 8.
-        backbone: "resnet18", "resnet34", "resnet50", "resnet101" or "tiny".
+        backbone: "resnet18", "resnet34", "resnet50", "resnet101", "tiny" or "micro".
         weights: ImageNet weights of the trunk and both stages 4, see `weights.pretrained`; None
             leaves all random. SEM, ICON and the hash weights are always random. "official" with
             ICON leaves the last block of stage 4 random, as the released code does.

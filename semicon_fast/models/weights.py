@@ -53,7 +53,8 @@ def pretrained(backbone: str, weights: Weights) -> dict[str, Tensor]:
         backbone: name in `BACKBONES`.
         weights: a torchvision weights enum, its name ("IMAGENET1K_V1",
             "ResNet50_Weights.IMAGENET1K_V1"), "DEFAULT", or a path to a state dict. The paper
-            used IMAGENET1K_V1. Names are downloaded by torchvision; "tiny" has only paths.
+            used IMAGENET1K_V1. Names are downloaded by torchvision; "tiny" and "micro"
+            have only paths.
     """
     spec(backbone)
     assert weights is not None
@@ -66,7 +67,7 @@ def pretrained(backbone: str, weights: Weights) -> dict[str, Tensor]:
 
 def _published(backbone: str, name: str) -> dict[str, Tensor]:
     members: Mapping[str, Any] = {}
-    if backbone != "tiny":
+    if not spec(backbone).small_images:
         # Only here, and not at the top: torchvision takes as long to import as torch.
         import torchvision
 
