@@ -1,4 +1,4 @@
-"""The addresses: a page, pictures by number, searches, maps, and their OpenAPI description."""
+"""The FastAPI application: routes for the page, thumbnails, searches and attention maps."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
@@ -26,7 +26,14 @@ STATIC = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg"
 def create_app(
     searcher: Searcher, pictures: Pictures, limits: Limits, names: Collection[str] = ()
 ) -> ASGIApp:
-    """The application. names: hosts that it goes by besides localhost and addresses in numbers."""
+    """Build the ASGI application.
+
+    Args:
+        searcher: the gallery, its index and, optionally, the network.
+        pictures: reads the gallery's image files.
+        limits: bounds on uploads, time and concurrency.
+        names: accepted values of the Host header besides localhost and IP addresses.
+    """
     heavy = Pool("network", limits.workers, limits.places, limits.held_bytes)
     light = Pool("pictures", 2, limits.connections)
     desk = Desk(searcher, pictures, limits, heavy, light)
@@ -41,7 +48,8 @@ def create_app(
         lifespan=lifespan,
         title="semicon_fast gallery",
         version=__version__,
-        description="Neighbours of images by binary codes. A failure is a sentence in `detail`.",
+        description="Nearest neighbours of images by their binary codes. Every error response is "
+        "JSON with a one-sentence `detail`.",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -55,10 +63,10 @@ def create_app(
 
 
 def _add_gallery(app: FastAPI, desk: Desk) -> None:
-    """What needs no network: the gallery, its pictures, searches by number."""
+    """Routes for the gallery, its images, and searches and attention maps by image number."""
     searcher = desk.searcher
 
-    @app.get("/api/gallery", summary="What is in the gallery")
+    @app.get("/api/gallery", summary="Size, code layout and capabilities of the gallery")
     async def gallery(query: Annotated[schemas.NoQuery, Query()]) -> schemas.About:
         return schemas.About(
             count=len(searcher.gallery),
@@ -70,7 +78,7 @@ def _add_gallery(app: FastAPI, desk: Desk) -> None:
             max_pixels=desk.limits.pixels,
         )
 
-    @app.get("/api/images", summary="Images by number")
+    @app.get("/api/images", summary="A range of the gallery's images")
     async def images(query: Annotated[schemas.ListQuery, Query()]) -> schemas.Pictures:
         count = len(searcher.gallery)
         numbers = range(min(query.start, count), min(query.start + query.count, count))
@@ -79,7 +87,7 @@ def _add_gallery(app: FastAPI, desk: Desk) -> None:
 
     @app.get(
         "/api/images/{number}",
-        summary="A picture, as a small JPEG",
+        summary="A JPEG thumbnail of a gallery image",
         response_class=Response,
         responses={200: {"content": {"image/jpeg": {}}}},
     )
@@ -94,7 +102,7 @@ def _add_gallery(app: FastAPI, desk: Desk) -> None:
         small = await desk.light.run(desk.pictures.small, number, query.side)
         return Response(small, media_type="image/jpeg", headers=headers)
 
-    @app.get("/api/images/{number}/neighbours", summary="The nearest to one of the gallery")
+    @app.get("/api/images/{number}/neighbours", summary="Nearest neighbours of a gallery image")
     async def neighbours(
         number: Number, query: Annotated[schemas.SearchQuery, Query()]
     ) -> schemas.Hits:
@@ -102,7 +110,7 @@ def _add_gallery(app: FastAPI, desk: Desk) -> None:
         found = await desk.light.run(searcher.by_number, desk.number(number), query.k, weights)
         return desk.hits(found, weights)
 
-    @app.get("/api/images/{number}/maps", summary="Attention maps over one of the gallery")
+    @app.get("/api/images/{number}/maps", summary="Attention maps of a gallery image")
     async def maps(
         number: Number, query: Annotated[schemas.NoQuery, Query()]
     ) -> schemas.AttentionMaps:
@@ -111,10 +119,12 @@ def _add_gallery(app: FastAPI, desk: Desk) -> None:
 
 
 def _add_uploads(app: FastAPI, desk: Desk) -> None:
-    """What an image is sent to."""
+    """Routes that take an uploaded image."""
     searcher = desk.searcher
 
-    @app.post("/api/search", summary="The nearest to an image", openapi_extra=IMAGE_BODY)
+    @app.post(
+        "/api/search", summary="Nearest neighbours of an uploaded image", openapi_extra=IMAGE_BODY
+    )
     async def search(
         request: Request, query: Annotated[schemas.SearchQuery, Query()]
     ) -> schemas.Hits:
@@ -127,7 +137,7 @@ def _add_uploads(app: FastAPI, desk: Desk) -> None:
 
         return desk.hits(await desk.upload(request, work), weights)
 
-    @app.post("/api/maps", summary="Attention maps over an image", openapi_extra=IMAGE_BODY)
+    @app.post("/api/maps", summary="Attention maps of an uploaded image", openapi_extra=IMAGE_BODY)
     async def maps(
         request: Request, query: Annotated[schemas.NoQuery, Query()]
     ) -> schemas.AttentionMaps:
@@ -148,7 +158,10 @@ def _maps_of_number(desk: Desk, number: int) -> schemas.AttentionMaps:
 
 
 def _add_page(app: FastAPI) -> None:
-    """The page and what it loads, read once: no name from outside becomes a path."""
+    """Routes for the static files.
+
+    They are read into memory once, so a request can never name a path on disk.
+    """
     folder = resources.files(__package__) / "static"
     for file in folder.iterdir():
         media_type = STATIC.get(file.name.rpartition(".")[2])

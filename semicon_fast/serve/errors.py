@@ -1,4 +1,4 @@
-"""Every failure as {"detail": a sentence}, which names no path of this machine."""
+"""Error handlers: every error response is {"detail": one sentence}, without server paths."""
 
 from typing import Any
 
@@ -14,13 +14,16 @@ from .workers import Busy
 
 RETRY_SECONDS = 1
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": schemas.Problem, "description": "Refused."},
-    503: {"model": schemas.Problem, "description": "Busy; try again after `Retry-After` seconds."},
+    "4XX": {"model": schemas.Problem, "description": "The request was rejected."},
+    503: {
+        "model": schemas.Problem,
+        "description": "The server is busy; retry after `Retry-After` seconds.",
+    },
 }
 
 
 def explain(app: FastAPI) -> None:
-    """Adds the handlers."""
+    """Register the error handlers on `app`."""
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(BrokenImageError, _broken)
@@ -37,9 +40,9 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
-        return _say(405, f"this address takes {allowed} only", error.headers)
+        return _say(405, f"this address supports {allowed} only", error.headers)
     if error.detail == "Not Found":
-        return _say(404, "there is nothing at this address; /openapi.json lists what there is")
+        return _say(404, "there is nothing at this address; /openapi.json lists all addresses")
     return _say(error.status_code, error.detail, error.headers)
 
 
@@ -61,10 +64,10 @@ async def _missing(request: Request, error: Exception) -> Response:
 async def _busy(request: Request, error: Exception) -> Response:
     return _say(
         503,
-        "the server is busy with other images; try again in a moment",
+        "the server is busy with other requests; try again in a moment",
         {"Retry-After": str(RETRY_SECONDS)},
     )
 
 
 async def _mistake(request: Request, error: Exception) -> Response:
-    return _say(500, "the server made a mistake; its own log says more")
+    return _say(500, "internal server error; see the server's log")

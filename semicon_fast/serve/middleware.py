@@ -1,4 +1,4 @@
-"""What holds for every request: whose name it uses, how long it takes, what the browser may do."""
+"""Middleware for every request: Host check, header and time limits, security headers."""
 
 import ipaddress
 import json
@@ -23,11 +23,18 @@ _HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.i
 
 
 class Guard:
-    """Wraps an application: checks Host, adds headers, ends what takes too long.
+    """ASGI middleware that checks the Host header, limits headers and time, and adds headers.
 
-    A page of another site can make a browser send requests here, and by changing what its own
-    name resolves to even read the answers; it cannot make the browser send another Host. An
-    address in numbers cannot be changed so, and is always right; names are right if given.
+    The Host check defends against DNS rebinding: a page of another site can make its own host
+    name resolve to this server and then read the responses, but the browser still sends that name
+    as Host. An IP address cannot be rebound and is always accepted; host names are accepted if
+    they are in `names` or "localhost".
+
+    Args:
+        app: the application to wrap.
+        names: accepted host names.
+        seconds: time limit of a request; when it passes before the response starts, the status
+            is 503.
     """
 
     def __init__(self, app: ASGIApp, names: Collection[str], seconds: float) -> None:
@@ -51,10 +58,10 @@ class Guard:
 
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or not self._is_ours(hosts[0].decode("latin-1")):
-            await _say(answer, 403, "the Host of the request is none that this server goes by")
+            await _say(answer, 403, "the Host header is not a name of this server")
             return
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
-            await _say(answer, 431, f"the headers must have at most {MAX_HEADERS} bytes together")
+            await _say(answer, 431, f"the headers must have at most {MAX_HEADERS} bytes in total")
             return
         try:
             with anyio.fail_after(self._seconds):
@@ -62,7 +69,7 @@ class Guard:
         except TimeoutError:
             if started:
                 raise
-            await _say(answer, 503, "the answer took too long; try again later", retry=10)
+            await _say(answer, 503, "the request took too long; try again later", retry=10)
 
     def _is_ours(self, host: str) -> bool:
         name, colon, port = host.rpartition(":")

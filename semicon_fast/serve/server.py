@@ -1,4 +1,4 @@
-"""Listens and serves until Ctrl-C."""
+"""The uvicorn server: listening socket, request-head deadline, shutdown on Ctrl-C."""
 
 import asyncio
 import socket
@@ -16,16 +16,26 @@ MAX_HEAD = 32 * 1024
 
 
 def listen(host: str, port: int) -> tuple[socket.socket, str]:
-    """A listening socket and its address for a browser. port 0: any that is free.
+    """Open a listening socket.
 
-    Raises ValueError where that cannot be had.
+    Args:
+        host: host name or IP address of this machine.
+        port: TCP port; 0 chooses a free one.
+
+    Returns:
+        the socket and the URL to open in a browser.
+
+    Raises:
+        ValueError: the host is not an address of this machine, or the port cannot be used.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
         listening = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise ValueError(f"host {host!r} is no address of this machine: {error.strerror}") from None
+        raise ValueError(
+            f"host {host!r} is not an address of this machine: {error.strerror}"
+        ) from None
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
@@ -40,10 +50,11 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
 
 
 def protocol(seconds: float) -> type[H11Protocol]:
-    """uvicorn's protocol, less clients that take more than `seconds` to send a request's head.
+    """uvicorn's HTTP protocol with a deadline for receiving a request's head (line and headers).
 
-    The time does not start again with each byte. A connection that rests between two requests is
-    closed by uvicorn's own, shorter time.
+    A connection whose head is not complete after `seconds` is closed; receiving further bytes does
+    not extend the deadline. A connection that is idle between two requests is closed earlier, by
+    uvicorn's keep-alive timeout.
     """
 
     class Punctual(H11Protocol):
@@ -69,7 +80,7 @@ def protocol(seconds: float) -> type[H11Protocol]:
         def send_400_response(self, msg: str) -> None:
             at_work = self.cycle is not None and not self.cycle.response_complete
             if at_work:
-                # What follows a head can be wrong too; the application's answer has no place then.
+                # The body can be malformed too; the application's response is dropped then.
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
             if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
@@ -89,7 +100,7 @@ def protocol(seconds: float) -> type[H11Protocol]:
 
 
 def configured(app: ASGIApp, limits: Limits) -> uvicorn.Server:
-    """A server of the application within `limits`; it names itself to nobody."""
+    """A uvicorn server for the application within `limits`, without a Server header."""
     return uvicorn.Server(
         uvicorn.Config(
             app,
@@ -109,7 +120,10 @@ def configured(app: ASGIApp, limits: Limits) -> uvicorn.Server:
 
 
 def run(app: ASGIApp, listening: socket.socket, limits: Limits) -> None:
-    """Serves at `listening` until Ctrl-C; what is at work then ends first. KeyboardInterrupt."""
+    """Serve on the socket `listening` until Ctrl-C.
+
+    Running requests get up to `STOP_SECONDS` to finish; then KeyboardInterrupt is raised.
+    """
     configured(app, limits).run(sockets=[listening])
-    # uvicorn raises the signal again, in vain where the caller had SIGINT ignored.
+    # uvicorn re-raises the signal, which has no effect if the caller ignores SIGINT.
     raise KeyboardInterrupt
