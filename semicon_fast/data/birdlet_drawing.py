@@ -1,6 +1,6 @@
-"""Draws one small bird: a body template, coloured parts, and everything that should not matter.
+"""Draws one bird of the Birdlets dataset: body template, coloured parts and nuisance factors.
 
-Template coordinates: the bird faces right, x to the right and y down, its length about 2.
+Template coordinates: the bird faces right, x points right and y down; its length is about 2.
 """
 
 from __future__ import annotations
@@ -34,15 +34,21 @@ GROUNDS: tuple[tuple[Colour, Colour], ...] = (
     ((206, 190, 160), (150, 138, 110)),
     ((176, 182, 190), (120, 126, 130)),
 )
-OVERSAMPLING = 3  # edges are smoothed by drawing at three times the size
+# Images are drawn at this multiple of their size and reduced, for anti-aliasing.
+OVERSAMPLING = 3
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a picture depends on besides the colours of its parts.
+    """Options that the images of a dataset share.
 
-    nuisance scales pose, light, hue and texture (0: none, 1: default); distractors is the largest
-    number of berries and leaves; removed parts are drawn without their colour.
+    Attributes:
+        size: side of the image in pixels.
+        parts: number of coloured parts, the first ones of `PARTS`.
+        nuisance: scale of the variation of pose, light, hue and texture (0: none, 1: default).
+        distractors: largest number of berries and leaves in the background.
+        part_size: scale of the parts' area.
+        removed: parts that are drawn without their colour.
     """
 
     size: int = 64
@@ -54,10 +60,18 @@ class Look:
 
 
 def draw(look: Look, values: tuple[int, ...], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """(uint8 (3, S, S), bool (P, S, S) visible part pixels); values (P,) colours of the parts.
+    """Draw one bird.
 
-    The random numbers drawn do not depend on the values: the same generator state gives the same
+    The random numbers drawn do not depend on `values`: the same generator state gives the same
     pose, light and background for every class.
+
+    Args:
+        look: options of the dataset.
+        values: colour of each of the P parts, as an index into `colour_names`.
+        rng: source of random numbers.
+
+    Returns:
+        the image, uint8 (3, S, S), and the visible pixels of each part, bool (P, S, S).
     """
     side = look.size * OVERSAMPLING
     picture = _background(side, look, rng)
@@ -79,7 +93,7 @@ def draw(look: Look, values: tuple[int, ...], rng: np.random.Generator) -> tuple
 
 
 def colour_names(part: int, values: int) -> list[str]:
-    """Names of the colours a part can take; parts start at different places of the palette."""
+    """Names of the colours a part can take; each part starts at another place in the palette."""
     names = list(COLOURS)
     return [names[(part + value) % len(names)] for value in range(values)]
 
@@ -138,7 +152,10 @@ _HINGES = {"head": (0.36, -0.36), "tail": (-0.44, 0.10)}
 def _figure(
     look: Look, values: tuple[int, ...], body: Points, bend: Points
 ) -> list[tuple[Points, Colour, int]]:
-    """(polygon, colour, 1 + part or 0) from back to front; bend: angles of head and tail."""
+    """(polygon, colour, part number + 1, or 0 for none) from back to front.
+
+    bend: rotation of head and tail in radians.
+    """
 
     def tone(gain: float) -> Colour:
         return tuple(int(c) for c in np.clip(body * gain, 0, 255))  # type: ignore[return-value]
@@ -156,7 +173,7 @@ def _figure(
     eye = [(_disc(0.47, -0.36, 0.055), (12, 12, 12), 0), (_disc(0.49, -0.38, 0.02), (250,) * 3, 0)]
     legs = [(leg, (88, 66, 52), 0) for leg in _LEGS]
     tail = _turned([(_TAIL, tone(0.72), 0), *part("tail")], "tail", bend[1])
-    crown = (_BODY[:20], tone(1.0), 0)  # the head's outline alone, to be turned with its parts
+    crown = (_BODY[:20], tone(1.0), 0)  # outline of the head, which rotates with its parts
     head = _turned([crown, dull_beak, *part("beak"), *part("head"), *eye], "head", bend[0])
     trunk = [(_BODY, tone(1.0), 0), (_BELLY, tone(1.28), 0), *part("breast")]
     wing = [(_WING, tone(0.8), 0), *((f, tone(0.55), 0) for f in _FEATHERS), *part("wing")]
@@ -172,7 +189,7 @@ def _turned(
 
 
 def _pose(look: Look, rng: np.random.Generator) -> Points:
-    """(3, 2): two rows of a linear map and a shift, picture coordinates from -1 to 1."""
+    """Random affine map to image coordinates in -1..1, (3, 2): a 2 x 2 matrix and a shift."""
     amount = look.nuisance
     angle, shear, stretch, scale = rng.uniform(-1, 1, 4) * amount * (0.35, 0.15, 0.1, 0.1)
     shift = rng.uniform(-1, 1, 2) * amount * 0.08
@@ -183,7 +200,7 @@ def _pose(look: Look, rng: np.random.Generator) -> Points:
 
 
 def _background(side: int, look: Look, rng: np.random.Generator) -> Image.Image:
-    """A gradient between two natural colours with cloudy texture of random coarseness."""
+    """A vertical gradient between two natural colours with low-frequency noise."""
     top, bottom = (np.array(c, dtype=float) for c in GROUNDS[rng.integers(len(GROUNDS))])
     cells = int(rng.integers(4, 13))
     line = np.linspace(0, 1, cells)[:, None, None]
@@ -213,7 +230,7 @@ def _distract(
 
 
 def _lit(pixels: NDArray[np.uint8], look: Look, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Hue turned about the grey axis, light falling from one side, brightness, and grain."""
+    """Random hue rotation about the grey axis, brightness, directional lighting and noise."""
     amount = look.nuisance
     angle, gain, slope, towards = rng.uniform(-1, 1, 4) * amount * (0.2, 0.15, 0.15, np.pi)
     grain = rng.normal(0, 4, pixels.shape) * amount

@@ -1,9 +1,9 @@
-"""Birdlets: a generated fine-grained data set whose classes differ in one small part.
+"""Birdlets: a generated fine-grained dataset whose classes differ in one small part.
 
 Every bird has the same body; each of its P parts (crown, wing bar, tail tip, beak, ...) has one of
-v colours, and a class is the tuple of its part colours, so that neighbouring classes differ in one
-part of 1-3 % of the pixels. Pose, light, hue, background and distractors vary freely. Nothing is
-read or written: picture i depends on the options, the seed and i alone.
+v colours. A class is the tuple of its part colours, so that neighbouring classes differ in one part
+of 1-3 % of the pixels. Pose, light, hue, background and distractors vary independently of the
+class. No files are read or written: image i depends only on the options, the seed and i.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .seeds import generator, seed_of
 
 
 class Birdlets:
-    """Source of pictures; values (N, P) are the part colours of each."""
+    """Image source that draws birds; values: int64 (N, P), the part colours of each image."""
 
     def __init__(self, look: Look, values: Tensor, seed: int) -> None:
         self.look, self.values, self.seed = look, values, seed
@@ -61,15 +61,28 @@ def load(
     part_size: float = 1.0,
     seed: int = 0,
 ) -> HashingData:
-    """Birdlets as hashing data; the database is the training set, root must be None.
+    """Birdlets as hashing data; the training images are the database.
 
-    train_per_class, query_per_class: a number, or (least, most) drawn for each class. parts: 1-6
-    of head, wing, tail, beak, breast, collar; values: colours a part can take, 2-6, None for the
-    fewest that give enough classes. label_noise: share of the training labels replaced by another
-    class. multi_label: labels are the part values, bool (N, parts * values). remove_parts: parts
-    drawn without colour (True: all), a control that merges classes. shuffle_labels: all labels
-    permuted, a control that leaves nothing to learn. nuisance, distractors, part_size: how hard
-    it is, see `Look`; part_size scales the area of the parts.
+    Args:
+        root: must be None, since nothing is read.
+        classes: number of classes.
+        train_per_class: training images per class, or (least, most) to draw a number per class.
+        query_per_class: queries per class, in the same form.
+        size: side of the images in pixels.
+        parts: number of coloured parts, the first 1-6 of head, wing, tail, beak, breast, collar.
+        values: colours that a part can take, 2-6; None: the fewest that give enough classes.
+        label_noise: fraction of the training labels that are replaced by another class.
+        multi_label: labels are the part colours, bool (N, parts * values).
+        remove_parts: parts drawn without their colour (True: all); a control experiment in which
+            classes become indistinguishable.
+        shuffle_labels: permute all labels; a control experiment without anything to learn.
+        nuisance: strength of pose, light, hue and texture variation, see `Look`.
+        distractors: largest number of berries and leaves, see `Look`.
+        part_size: scale of the parts' area.
+        seed: seed of the classes, the split and the images.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
     if root is not None:
         raise ValueError(f"birdlets are generated, root must be None, got {root!r}")
@@ -94,8 +107,8 @@ def load(
 
 
 def class_table(classes: int, parts: int, values: int, seed: int) -> Tensor:
-    """Part values of each class, int64 (classes, parts), sorted; each class but the first drawn
-    differs from another one in a single part."""
+    """Part colours of each class, int64 (classes, parts), sorted; every class differs from some
+    other class in exactly one part."""
     draws = generator("birdlets classes", seed)
     table = [(0,) * parts]
     while len(table) < classes:
@@ -110,7 +123,7 @@ def class_table(classes: int, parts: int, values: int, seed: int) -> Tensor:
 
 
 def _noisy(labels: Tensor, classes: int, share: float, seed: int) -> Tensor:
-    """A share of the labels replaced by another class."""
+    """The labels with a fraction `share` of them replaced by another class."""
     draws = generator("birdlets label noise", seed)
     noisy = torch.rand(len(labels), generator=draws) < share
     other = torch.randint(1, classes, (len(labels),), generator=draws)
@@ -118,7 +131,7 @@ def _noisy(labels: Tensor, classes: int, share: float, seed: int) -> Tensor:
 
 
 def _shuffled(labels: Tensor, train: int, seed: int) -> Tensor:
-    """Training labels permuted among themselves, and query labels among themselves."""
+    """The training labels and the query labels, each permuted among themselves."""
     draws = generator("birdlets shuffled labels", seed)
     parts = (labels[:train], labels[train:])
     return torch.cat([part[torch.randperm(len(part), generator=draws)] for part in parts])
@@ -142,7 +155,7 @@ def _class_name(row: Sequence[int], values: int) -> str:
 def _classes_drawn(
     classes: int, per_class: int | Sequence[int], name: str, least: int, seed: int
 ) -> Tensor:
-    """The class of each picture, sorted; int64 (N,)."""
+    """The class of each image, sorted; int64 (N,)."""
     bounds = (per_class, per_class) if isinstance(per_class, int) else tuple(per_class)
     if len(bounds) != 2 or not least <= bounds[0] <= bounds[1]:
         raise ValueError(f"{name} must be at least {least}, or (least, most), got {per_class}")

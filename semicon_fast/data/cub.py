@@ -13,9 +13,14 @@ OFFICIAL = {"classes": 200, "training images": 5_994, "test images": 5_794}
 
 def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingData:
     """CUB-200-2011 from root (or root/CUB_200_2011): images/, images.txt,
-    image_class_labels.txt, train_test_split.txt. Official training images are the database,
-    official test images the queries; labels are the official class numbers less 1, classes named
-    by their folders.
+    image_class_labels.txt, train_test_split.txt.
+
+    The official training images are the database, the official test images the queries. Labels are
+    the official class numbers minus 1; class names are the names of their folders.
+
+    Raises:
+        ValueError: the files are not in this layout or, with check_counts, the counts are not
+            those of `OFFICIAL`.
     """
     base = existing_root(root, "images.txt", ["CUB_200_2011"])
     paths = read_pairs(base / "images.txt")
@@ -33,5 +38,5 @@ def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingD
 
 def _class_number(key: str, text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"image {key} of CUB-200-2011 has class {text!r}, classes count from 1")
+        raise ValueError(f"image {key} of CUB-200-2011 has class {text!r}; classes start at 1")
     return int(text)

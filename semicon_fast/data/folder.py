@@ -1,4 +1,4 @@
-"""Image folders: one sub-folder a class, with or without a train/test split."""
+"""Image folders: one subfolder per class, with or without a train/test split."""
 
 from __future__ import annotations
 
@@ -28,13 +28,24 @@ def load(
     seed: int = 0,
     name: str | None = None,
 ) -> HashingData:
-    """An image folder as hashing data; the database is the training set.
+    """Hashing data from an image folder; the training images are the database.
 
-    root/train/<class>/* and root/test/<class>/*; a folder validation/ or val/ is "unused", joins
-    the training images ("train"), or gives the queries instead of test/ ("query"). Without
-    root/train, root/<class>/* is one flat folder: of each class round(query_fraction * n) images,
-    at least one and not all, drawn by `seed`, become queries. Classes are the sorted folder names
-    of the training images. Files without an image suffix and hidden ones are passed over.
+    Either root/train/<class>/* and root/test/<class>/*, optionally with a folder validation/, val/
+    or valid/, or, without root/train, one flat folder root/<class>/* that is split at random.
+    Classes are the sorted folder names of the training images. Hidden files and files without an
+    image suffix are ignored.
+
+    Args:
+        root: the dataset's folder.
+        validation: "unused", "train" (add the validation images to the training images) or
+            "query" (use them as queries instead of test/).
+        query_fraction: for a flat folder of n images per class, round(query_fraction * n) images of
+            each class become queries, at least 1 and at most n - 1.
+        seed: seed of that random choice.
+        name: the dataset's name; None takes the name of the root folder.
+
+    Raises:
+        ValueError: a folder is missing or empty, or an argument is out of range.
     """
     if validation not in ("unused", "train", "query"):
         raise ValueError(f'validation must be "unused", "train" or "query", got {validation!r}')
@@ -102,7 +113,7 @@ def _from_flat(base: Path, name: str, query_fraction: float, seed: int) -> Hashi
 
 
 def class_folders(folder: Path) -> list[str]:
-    """The sorted names of the sub-folders, hidden ones left out; ValueError when there is none."""
+    """The sorted names of the subfolders without hidden ones; ValueError if there are none."""
     names = sorted(
         entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."
     )
@@ -112,7 +123,7 @@ def class_folders(folder: Path) -> list[str]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Every image file below the folder, by suffix, sorted by path; hidden names left out."""
+    """All files below the folder with an image suffix, sorted by path, without hidden ones."""
     found = []
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if name[0] != ".")
@@ -127,7 +138,7 @@ def image_files(folder: Path) -> list[Path]:
 def _collect(
     base: Path, part: str, classes: Sequence[str], paths: list[str], labels: list[int]
 ) -> None:
-    """Appends the images of base/part/<class> and their labels."""
+    """Append the images of base/part/<class> to `paths` and their labels to `labels`."""
     for name in class_folders(base / part):
         if name not in classes:
             raise ValueError(

@@ -12,10 +12,15 @@ OFFICIAL = {"classes": 101, "training images": 75_750, "test images": 25_250}
 
 
 def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingData:
-    """Food-101 from root (or root/food-101): images/<class>/<id>.jpg, meta/{classes,train,
-    test}.txt with lines "class/id". Official training images (750 a class, with wrong labels
-    among them) are the database, test images the queries; a label is the line of classes.txt,
-    counted from 0.
+    """Food-101 from root (or root/food-101): images/<class>/<id>.jpg, meta/classes.txt,
+    meta/train.txt and meta/test.txt with lines "class/id".
+
+    The official training images (750 per class, some with wrong labels) are the database, the test
+    images the queries. A label is the line number in classes.txt, counted from 0.
+
+    Raises:
+        ValueError: the files are not in this layout or, with check_counts, the counts are not
+            those of `OFFICIAL`.
     """
     base = existing_root(root, "meta/classes.txt", ["food-101"])
     classes = read_lines(base / "meta" / "classes.txt")

@@ -1,4 +1,4 @@
-"""What the readers of official folder layouts share: roots, lists, counts."""
+"""Shared functions of the dataset readers: root folders, text lists, image counts, splits."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .image_set import Files, ImageSet
 def existing_root(
     root: str | os.PathLike[str], marker: str = "", nested: Sequence[str] = ()
 ) -> Path:
-    """The folder that holds `marker`: root itself or one of its sub-folders `nested`.
+    """The folder that contains the file `marker`: root itself or one of its subfolders `nested`.
 
-    Raises ValueError when the root is no folder or none of them holds the marker.
+    Raises ValueError if root is not a folder or none of these folders contains the marker.
     """
     base = Path(root).expanduser()
     if not base.is_dir():
@@ -27,11 +27,11 @@ def existing_root(
     for folder in (base, *(base / name for name in nested)):
         if (folder / marker).exists():
             return folder
-    raise ValueError(f"{base} has no {marker}, which the official layout of this data set has")
+    raise ValueError(f"{base} has no {marker}, which the official layout of this dataset has")
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not blank, stripped; ValueError names a missing file."""
+    """The non-blank lines of a UTF-8 text file, stripped. ValueError if it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -43,7 +43,10 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_pairs(path: Path) -> dict[str, str]:
-    """A file of lines "key value with spaces" as a dict in file order."""
+    """A file of lines "key value" as a dict in file order; values may contain spaces.
+
+    Raises ValueError for a missing file, a line without a value, or a repeated key.
+    """
     pairs: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), 1):
         key, _, value = line.partition(" ")
@@ -61,27 +64,35 @@ def check_counts(name: str, official: Mapping[str, int], found: Mapping[str, int
         wanted = ", ".join(f"{official[key]:,} {key}" for key in official)
         got = ", ".join(f"{found[key]:,} {key}" for key in official)
         raise ValueError(
-            f"{name} must have {wanted}, found {got}; check_counts=False takes it as it is"
+            f"{name} must have {wanted}, found {got}; check_counts=False skips this check"
         )
 
 
 def flagged_split(
     name: str, base: Path, paths: dict[str, str], labels: dict[str, int], classes: Sequence[str]
 ) -> HashingData:
-    """Hashing data from base/images and dicts by image id, split by base/train_test_split.txt.
+    """Hashing data in the layout of CUB: base/images, split by base/train_test_split.txt.
 
-    Lines of that file are "id 1" for training images and "id 0" for test images; the order is that
-    of `paths` (images.txt). Raises ValueError when the three files do not list the same images.
+    Args:
+        name: the dataset's name.
+        base: folder with images/ and train_test_split.txt, whose lines are "id 1" for training
+            images and "id 0" for test images.
+        paths: path below base/images by image id; its order is the order of the images.
+        labels: class label by image id.
+        classes: class names.
+
+    Raises:
+        ValueError: the three files do not list the same images, or a flag is not 0 or 1.
     """
     flags = read_pairs(base / "train_test_split.txt")
     for listed, file in ((labels, "image_class_labels.txt"), (flags, "train_test_split.txt")):
         if different := sorted(paths.keys() ^ listed.keys()):
             raise ValueError(
                 f"images.txt and {file} in {base} must list the same images, "
-                f"{len(different):,} are in one only, such as {different[0]}"
+                f"{len(different):,} are in only one of them, such as {different[0]}"
             )
     if strange := [flag for flag in flags.values() if flag not in ("0", "1")]:
-        raise ValueError(f"train_test_split.txt in {base} must say 0 or 1, got {strange[0]!r}")
+        raise ValueError(f"train_test_split.txt in {base} must have 0 or 1, got {strange[0]!r}")
     parts: dict[str, list[tuple[str, int]]] = {"1": [], "0": []}
     for key, path in paths.items():
         parts[flags[key]].append((f"images/{path}", labels[key]))
@@ -97,7 +108,10 @@ def listed_split(
     classes: Sequence[str],
     how: str,
 ) -> HashingData:
-    """Hashing data from (path below base, label) pairs; the training images are the database."""
+    """Hashing data from (path below base, label) pairs; the training images are the database.
+
+    how: description of the split for `HashingData.protocol`, without counts.
+    """
     if not train or not query:
         raise ValueError(
             f"{name} needs training images and queries, got {len(train)} and {len(query)}"
@@ -111,7 +125,7 @@ def listed_split(
 
 
 def check_pairs(labels: Tensor, classes: Sequence[str], where: str) -> None:
-    """Raises ValueError unless every class has two training images or more."""
+    """Raises ValueError unless every class has at least two training images (a similar pair)."""
     counts = torch.bincount(labels, minlength=len(classes))
     for name, count in zip(classes, counts.tolist(), strict=True):
         if count < 2:
@@ -122,10 +136,10 @@ def check_pairs(labels: Tensor, classes: Sequence[str], where: str) -> None:
 
 
 def folder_names(listed: Sequence[tuple[str, int]], where: str) -> list[str]:
-    """A name for each label 0..max: the folder of its first image, or the number itself.
+    """A class name for each label 0..max: the folder of its first image, or the number itself.
 
-    Raises ValueError when a label is not below the number of images, so that one mistyped label
-    does not make a billion classes.
+    Raises ValueError if a label is not below the number of images, so that one mistyped label does
+    not create a huge number of classes.
     """
     highest = max((label for _, label in listed), default=-1)
     if highest >= len(listed):

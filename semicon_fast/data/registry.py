@@ -1,4 +1,4 @@
-"""Data sets by name."""
+"""Datasets by name."""
 
 from __future__ import annotations
 
@@ -35,14 +35,24 @@ def load(
     progress: Progress | None = None,
     **options: Any,
 ) -> HashingData:
-    """A data set by name from its official layout below `root` (None for generated ones).
+    """Load a dataset by name from its official layout below `root`.
 
-    on_broken: "error" leaves broken images to raise BrokenImageError where they are decoded, or
-    with verify=True decodes every file now and raises one error that names all broken ones;
-    "skip" decodes every file now and leaves the broken ones out, listed in `skipped`.
-    threads, progress(done, total): of that pass. options: those of the data set's own `load`,
-    check_counts=False among them, which takes official data sets of other than official size.
-    Raises ValueError for everything that is not as the layout says.
+    Args:
+        name: one of `DATASETS`.
+        root: the dataset's folder; None for the generated dataset "birdlets".
+        on_broken: "error": an image that cannot be decoded raises BrokenImageError when it is
+            read. "skip": every file is decoded now, and broken ones are left out and listed in
+            `HashingData.skipped`.
+        verify: with "error", decode every file now and raise one BrokenImageError for all broken
+            files.
+        threads: threads of the pass that decodes every file.
+        progress: called as progress(done, total) during that pass.
+        options: keyword arguments of the dataset's own `load`, such as check_counts=False, which
+            accepts copies of official datasets with other than the official counts.
+
+    Raises:
+        ValueError: an unknown name or option, missing files, or files that do not match the
+            layout.
     """
     if name not in _LOADERS:
         raise ValueError(f"name must be one of {', '.join(DATASETS)}, got {name!r}")
@@ -55,7 +65,7 @@ def load(
             f"options of {name} are {', '.join(known) or 'none'}, got {', '.join(unknown)}"
         )
     if root is None and name != "birdlets":
-        raise ValueError(f"data set {name} needs root, the folder it was unpacked to")
+        raise ValueError(f"dataset {name} needs root, the folder it was unpacked to")
     data = loader(root, **options)
     if on_broken == "skip":
         return data.without_broken(threads=threads, progress=progress)
@@ -66,7 +76,8 @@ def load(
 
 
 def _check_files(data: HashingData) -> None:
-    """Raises ValueError when listed files are missing; one look at each folder, not each file."""
+    """Raises ValueError if listed files are missing. Lists each folder once, so that there is no
+    system call per file."""
     listed: dict[str, set[str]] = {}
     missing: dict[str, None] = {}
     for images in (data.train, data.query, data.database):

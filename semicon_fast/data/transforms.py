@@ -1,4 +1,4 @@
-"""Decoded images to network input: four recipes, random only through the given generator."""
+"""Transforms from decoded images to network input; all randomness comes from a given generator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as F
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# Least area of a random crop, as a share of the image; the released training code uses 0.08.
+# Smallest area of a random crop as a fraction of the image; the released training code uses 0.08.
 CROP_SCALE = {"imagenet": 0.08, "mild": 0.4}
 CROP_RATIO = (3 / 4, 4 / 3)
 CROP_ATTEMPTS = 10
@@ -20,13 +20,28 @@ RECIPES = ("imagenet", "mild", "small", "plain")
 
 
 class Transform:
-    """uint8 images (3, H, W) of any size -> float32 (B, 3, size, size), normalised.
+    """Transform of uint8 images (3, H, W) of any size to normalised float32 (B, 3, size, size).
 
-    Recipes, for training and for queries:
-    "imagenet" random crop of 8-100 % of the area and mirror; shorter side to
-    round(size * 256 / 224), centre crop. "mild" the same from 40 % on. "small" reflecting border
-    of size // 8, random crop, mirror; as it is. "plain" mirror; as it is. The last two first
-    stretch images of another size to size x size.
+    recipe      training                                        query
+    "imagenet"  random resized crop of 8-100 % of the area,     shorter side resized to
+                random horizontal flip                          round(size * 256 / 224), centre crop
+    "mild"      the same with 40-100 % of the area              the same
+    "small"     reflection padding of size // 8, random crop,   unchanged
+                random horizontal flip
+    "plain"     random horizontal flip                          unchanged
+
+    "small" and "plain" first resize images of another size to size x size, ignoring the aspect
+    ratio.
+
+    Args:
+        recipe: one of `RECIPES`.
+        size: side of the output in pixels.
+        train: the training transform rather than the query transform.
+        mean: mean of each channel, in units of 0..1.
+        std: standard deviation of each channel, in units of 0..1.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
     def __init__(
@@ -51,7 +66,7 @@ class Transform:
         return f"Transform({self.recipe!r}, size={self.size}, train={self.train})"
 
     def config(self) -> dict[str, Any]:
-        """JSON-able; `from_config` turns it back into the query transform."""
+        """A JSON-serialisable description, from which `from_config` rebuilds the transform."""
         return {
             "recipe": self.recipe,
             "size": self.size,
@@ -60,11 +75,12 @@ class Transform:
         }
 
     def seen(self, height: int, width: int) -> tuple[float, float, float, float]:
-        """What a query transform keeps of an image: (left, top, width, height) as shares of it."""
+        """The region of an image that the query transform keeps: (left, top, width, height) as
+        fractions of the image."""
         if self.recipe not in CROP_SCALE:
             return 0.0, 0.0, 1.0, 1.0
         shorter = round(self.size * 256 / 224)
-        # As torchvision has it: the longer side rounded down, the crop's corner rounded.
+        # As in torchvision: the longer side is rounded down, the crop's corner to nearest.
         rows, columns = (int(shorter * s / min(height, width)) for s in (height, width))
         left, top = (round((side - self.size) / 2) / side for side in (columns, rows))
         return left, top, self.size / columns, self.size / rows
@@ -77,7 +93,7 @@ class Transform:
         at: int = 0,
         of: int | None = None,
     ) -> Tensor:
-        """`normalised` of `pixels`: float32 (B, 3, size, size)."""
+        """normalised(pixels(...)): float32 (B, 3, size, size)."""
         return self.normalised(self.pixels(images, generator, at=at, of=of))
 
     def pixels(
@@ -88,13 +104,17 @@ class Transform:
         at: int = 0,
         of: int | None = None,
     ) -> Tensor:
-        """What is cut out of the images, uint8 (B, 3, size, size): a quarter of what a network
-        takes, for the way to its device.
+        """Crop, resize and flip: uint8 (B, 3, size, size), a quarter of the bytes of float32 for
+        the copy to a device.
 
-        images: uint8 (B, 3, H, W), or uint8 (3, H, W) of any sizes, each cut before the next is
-        asked for: an iterator that decodes holds one at a time.
-        at, of: the images are those from place `at` on of a batch of `of` images. Random numbers
-        are drawn for all of that batch, so a picture is the same however the batch is cut.
+        Args:
+            images: uint8 (B, 3, H, W), or an iterable of uint8 (3, H, W) of any sizes. Each image
+                is processed before the next one is requested, so that an iterator that decodes
+                holds one image at a time.
+            generator: source of random numbers; required by training transforms.
+            at: position of the first image in its batch.
+            of: size of that batch; None: the number of images. Random numbers are drawn for the
+                whole batch, so that an image does not depend on how the batch is split.
         """
         if not self.train:
             return self._query(_checked(images))
@@ -118,18 +138,19 @@ class Transform:
         return _shifted(batch, down, right, mirrored[: len(batch)])
 
     def normalised(self, pixels: Tensor) -> Tensor:
-        """uint8 (B, 3, S, S) on any device -> float32 there, (p / 255 - mean) / std."""
+        """uint8 (B, 3, S, S) on any device -> (p / 255 - mean) / std as float32 on that device."""
         if pixels.device not in self._constants:
             mean = torch.tensor(self.mean).view(3, 1, 1)
             std = torch.tensor(self.std).view(3, 1, 1)
-            # Kept: a copy to a device would wait for it at every batch.
+            # Cached per device: copying them at every batch would synchronise with the device.
             made = tuple(x.to(pixels.device) for x in (1 / (255 * std), mean / std))
             self._constants[pixels.device] = made
         scale, shift = self._constants[pixels.device]
         return pixels.to(torch.float32).mul_(scale).sub_(shift)
 
     def _draws(self, count: int, generator: Generator) -> tuple[Tensor, ...]:
-        """Places and mirrorings: a row for each of `count` images, whatever the images are."""
+        """Random positions and flips, one row for each of `count` images, independent of the
+        images' sizes."""
         if self.recipe in CROP_SCALE:
             place = torch.rand(count, CROP_ATTEMPTS, 4, generator=generator, dtype=torch.float64)
         else:
@@ -199,10 +220,12 @@ def _stacked(images: list[Tensor], size: int) -> Tensor:
 def _crop_box(
     height: int, width: int, least: float, draws: list[list[float]]
 ) -> tuple[int, int, int, int]:
-    """(top, left, rows, columns) of a random crop; draws: attempts of 4 numbers in [0, 1).
+    """(top, left, rows, columns) of a random crop, as in torchvision's RandomResizedCrop.
 
-    Area uniform in (least, 1), ratio log-uniform in (3/4, 4/3), first attempt that fits; after
-    the last the largest centred box of an allowed ratio, as torchvision's RandomResizedCrop.
+    The area is uniform in (least, 1) and the aspect ratio log-uniform in (3/4, 4/3). The first
+    attempt that fits is taken; if none fits, the largest centred box of an allowed aspect ratio.
+
+    draws: for each attempt 4 numbers in [0, 1): area, aspect ratio, top, left.
     """
     low, high = (math.log(ratio) for ratio in CROP_RATIO)
     for area_draw, ratio_draw, top_draw, left_draw in draws:
@@ -219,7 +242,7 @@ def _crop_box(
 
 
 def _shifted(images: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:
-    """Each image (3, S, S) moved by its own offset over a reflecting border, then mirrored."""
+    """Each image (3, S, S) shifted by its own offset with reflection padding, then flipped."""
     size = images.shape[-1]
     line = torch.arange(size)
     columns = torch.where(mirrored[:, None], line.flip(0), line) + right[:, None]

@@ -21,8 +21,19 @@ def load(
     root: str | os.PathLike[str], *, validation: str = "unused", check_counts: bool = True
 ) -> HashingData:
     """VegFru from root: vegfru_list/vegfru_{train,val,test}.txt with lines "path label", image
-    folders veg200_images/ and fru92_images/. The training images are the database, the test images
-    the queries. validation: "unused" as in the released code, or "train" to join the database.
+    folders veg200_images/ and fru92_images/.
+
+    The training images are the database, the test images the queries.
+
+    Args:
+        root: the dataset's folder.
+        validation: "unused" as in the released code, or "train" to add the validation images to
+            the training images and thus to the database.
+        check_counts: whether to require the official counts.
+
+    Raises:
+        ValueError: the files are not in this layout or, with check_counts, the counts are not
+            those of `OFFICIAL`.
     """
     if validation not in ("unused", "train"):
         raise ValueError(f'validation must be "unused" or "train", got {validation!r}')

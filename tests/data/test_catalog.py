@@ -100,7 +100,7 @@ def test_a_parquet_file_must_say_which_column_holds_images(tmp_path):
         with pytest.raises(ValueError, match="must have one column of image bytes"):
             list(listed([tmp_path / f"{name}.parquet"]))
     (tmp_path / "words.parquet").write_text("no parquet")
-    with pytest.raises(ValueError, match="no whole Parquet file"):
+    with pytest.raises(ValueError, match="not a complete Parquet file"):
         list(listed([tmp_path / "words.parquet"]))
 
 
@@ -110,7 +110,7 @@ def test_what_cannot_be_listed_is_named(tmp_path, folder):
     (tmp_path / "empty").mkdir()
     (tmp_path / "packed.tar.gz").write_bytes(b"")
     for path, sentence in (
-        (shard, "no whole tar file"),
+        (shard, "not a complete tar file"),
         (tmp_path / "empty", "no image below"),
         (tmp_path / "packed.tar.gz", "is compressed"),
         (tmp_path / "gone", "does not exist"),
