@@ -1,4 +1,4 @@
-"""A network as it runs when nothing is learned: BatchNorm inside the convolutions, one layout."""
+"""Optimises a network for inference: folded BatchNorm, channels-last, small batches on the CPU."""
 
 import copy
 from collections.abc import Iterator
@@ -13,19 +13,20 @@ from .backbones import Trunk
 from .base import HashModel
 from .semicon import SEMICON
 
-# Four images of 224 pixels: a third-level cache keeps the maps of their first layers (AMD EPYC
-# Zen 3, 32 MiB: a ResNet-50's trunk in 0.90 of the time of 16 images at once).
+# Four images of 224 x 224 pixels: the activations of their first layers fit in an L3 cache of
+# 32 MiB (AMD EPYC Zen 3: a ResNet-50's trunk takes 0.90 of the time of 16 images at once).
 FEW_PIXELS = 4 * 224 * 224
 
 
 def for_inference(model: HashModel) -> HashModel:
-    """A copy in evaluation mode, channels-last, with BatchNorm folded into the convolutions, and
-    on the CPU with the trunk on a few images at a time.
+    """A copy of the model for inference only.
 
-    W' = W s, b' = b - mean s + bias, s = weight / sqrt(var + eps): the same function by fewer
-    roundings, so a bit can differ from the model's own only where the code lies within their error
-    of 0. Left as they are: a convolution or BatchNorm with a hook, and what is not a plain
-    sequence of the two (SEM's heads, BatchNorm inside ICON, what `Stage4.parts` runs around the
+    It is in evaluation mode and channels-last, BatchNorm is folded into the preceding convolution,
+    and on the CPU the trunk processes a few images at a time. Folding computes W' = W s,
+    b' = b - mean s + bias, s = weight / sqrt(var + eps), which is the same function with fewer
+    roundings: a bit can differ from the original model's only if the real code is within the
+    rounding error of 0. Not folded are layers with a hook and BatchNorms that do not directly
+    follow a convolution (SEM's heads, inside ICON, and those that `Stage4.parts` runs after the
     product with the maps).
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
@@ -43,7 +44,7 @@ def for_inference(model: HashModel) -> HashModel:
 
 
 class _FewAtATime(nn.Module):
-    """The trunk, whose images have nothing to do with each other, in small batches on the CPU."""
+    """Runs the trunk in small batches on the CPU; in evaluation mode images are independent."""
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
@@ -58,7 +59,8 @@ class _FewAtATime(nn.Module):
 
 
 def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
-    """(owner, convolution, BatchNorm) where one feeds the other and nothing else."""
+    """(owner, first, second): names of consecutive layers of `owner`, where only `second` reads
+    the output of `first`."""
     for module in model.modules():
         if isinstance(module, nn.Sequential):
             names = [name for name, _ in module.named_children()]
@@ -69,7 +71,7 @@ def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
 
 
 def _around_maps(model: nn.Module) -> Iterator[nn.Module]:
-    """BatchNorm that does not follow its convolution directly: see `Stage4.parts`, `SEM`."""
+    """BatchNorms that do not directly follow their convolution: see `Stage4.parts`, `SEM`."""
     if isinstance(model, SEMICON):
         first = model.refine_local.layer4[0]
         assert isinstance(first, BasicBlock | Bottleneck) and first.downsample is not None
@@ -81,7 +83,7 @@ def _around_maps(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def _foldable(conv: nn.Module, norm: nn.Module) -> bool:
-    """Just the arithmetic of the two, and statistics that do not change."""
+    """Whether these are a Conv2d and a BatchNorm without hooks and with running statistics."""
     hooked = conv._forward_hooks or conv._forward_pre_hooks or "forward" in conv.__dict__
     fixed = getattr(norm, "running_mean", None) is not None
     return type(conv) is nn.Conv2d and not hooked and is_plain(norm) and fixed

@@ -11,13 +11,14 @@ from .weights import read_tensors
 
 
 def load_released(path: str | os.PathLike[str], code_length: int | None = None) -> SEMICON:
-    """The network of a state dict that the released training code wrote ("model.pth").
+    """Load a state dict that the released training code wrote ("model.pth").
 
-    ResNet-50, variant "official"; parts and code length follow from the hash weights.
+    The network is SEMICON with a ResNet-50, variant "official", in evaluation mode; the number of
+    parts and the code length follow from the shapes of the hash weights.
 
     Args:
-        path: file with 502 entries (for three parts), read without unpickling objects.
-        code_length: what the caller expects; None takes what the file has.
+        path: a file with 502 entries (for three parts), read without unpickling objects.
+        code_length: the expected code length; None accepts any.
 
     Raises:
         FileNotFoundError: no such file.
@@ -27,7 +28,7 @@ def load_released(path: str | os.PathLike[str], code_length: int | None = None) 
     sizes = _hash_rows(state, path)
     found, parts = sum(sizes), len(sizes) - 1
     if code_length is not None and code_length != found:
-        raise ValueError(f"code_length {code_length} was asked for, {path} holds {found}-bit codes")
+        raise ValueError(f"{path} has {found}-bit codes, but code_length is {code_length}")
     if sizes != split_bits(found, parts):
         raise ValueError(
             f"{path} splits {found} bits into {sizes}, this library into {split_bits(found, parts)}"
