@@ -1,4 +1,4 @@
-"""Decoded batches of a catalog, made off the process that runs the network."""
+"""Batches of decoded images of a catalog, produced by worker processes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ from .checkpoint import Work
 
 
 class Decoded(NamedTuple):
-    """pixels uint8 (n, 3, S, S) of the images that decoded; kept int64 (n,), their places in the
-    part; broken: the others, and why; part, and whether this is its last batch."""
+    """A batch of decoded images.
+
+    pixels: uint8 (n, 3, S, S), the images that could be decoded. kept: int64 (n,), their positions
+    in the part. broken: "path (cause)" of the others. part: number of the part. last: whether this
+    is the last batch of the part.
+    """
 
     pixels: Tensor
     kept: np.ndarray
@@ -47,8 +51,11 @@ def decoded(
     workers: int,
     pinned: bool = False,
 ) -> Iterator[Decoded]:
-    """The batches of `parts`, in order. Which images share a batch depends on the catalog and
-    batch_size alone. pinned: in page-locked memory, for a CUDA device."""
+    """The batches of `parts`, in order.
+
+    Which images share a batch depends only on the catalog and batch_size, not on the workers.
+    pinned: return pixels in page-locked memory, for copies to a CUDA device.
+    """
     places = [(p, first) for p in parts for first in range(0, work.images_in(p), batch_size)]
     workers = 0 if len(places) == 1 else min(workers, len(places))
     shape = batch_size, 3, transform.size, transform.size

@@ -1,4 +1,4 @@
-"""Images to a gallery: listed once, encoded in parts, put together when all parts are there."""
+"""Encodes images into a gallery: list the images, encode them in parts, assemble the parts."""
 
 from __future__ import annotations
 
@@ -22,19 +22,24 @@ from .checkpoint import Part, Work
 from .runner import Runner
 
 Progress = Callable[[int, int], None]
-# Between two looks at whether the other processes have finished their parts.
+# Polling interval of process 0 while other processes finish their parts.
 WAIT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Options:
-    """How images are encoded.
+    """Options of an encoding.
 
-    batch_size: images in one pass through the network. workers: processes that decode; None: as
-    many as there are processors for a CUDA device, half of them for the CPU. precision, compile:
-    see `Runner`. on_broken: "error" stops, with everything kept, where files do not decode;
-    "skip" leaves them out. part_images: images between two saves, rounded up to whole batches.
-    index: build the index file too.
+    Attributes:
+        batch_size: images per forward pass.
+        workers: decoding processes of each encoding process; None: for a CUDA device all its
+            processor cores, for the CPU half of them.
+        precision: see `Runner`.
+        compile: see `Runner`.
+        on_broken: "error": images that cannot be decoded are an error, after all others have been
+            encoded and saved; "skip": they are left out.
+        part_images: images per part, that is between two checkpoints, rounded up to whole batches.
+        index: also write the index file.
     """
 
     batch_size: int = 64
@@ -54,7 +59,7 @@ class Options:
             raise ValueError(f"workers must be 0 or more, got {self.workers}")
 
     def workers_for(self, device: str) -> int:
-        """Decoding processes of each encoding process."""
+        """Number of decoding processes of each encoding process."""
         if self.workers is not None:
             return self.workers
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -64,8 +69,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Summary:
-    """count: images in the gallery; encoded: of them now, by this process; broken: what did not
-    decode, and why; seconds."""
+    """Result of an encoding.
+
+    count: images in the gallery. bits: code length. encoded: images that this call of this process
+    encoded. broken: "path (cause)" of the images that were left out. seconds: wall time.
+    """
 
     count: int
     bits: int
@@ -86,23 +94,35 @@ def encode_images(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
-    """Encodes `images` (see `data.catalog.listed`) into a gallery at `output`.
+    """Encode images into a gallery.
 
-    Codes are written part by part into the folder OUTPUT.parts; a process that was killed at any
-    moment is followed by one with resume=True, and the gallery is, byte for byte, that of an
-    encoding that was never stopped (on the same device). Memory does not grow with the images.
-    Under torchrun every process calls this and takes its share of the parts, through one file
-    system; process 0 puts the gallery together.
+    Codes are written part by part into the folder OUTPUT.parts. After a crash or kill at any time,
+    resume=True continues, and the gallery is byte for byte that of an uninterrupted encoding (on
+    the same device). Memory use does not depend on the number of images. Under torchrun every
+    process calls this function and encodes its share of the parts through a shared file system;
+    process 0 assembles the gallery.
 
-    about: what else gallery.json is to say of what made the codes, JSON-able.
-    resume: go on with what is there; without it an encoding that was begun is an error, which
-    overwrite=True, taking the gallery's place too, forgets. progress: called with the images done
-    and all of them, of this process.
+    Args:
+        network: the hashing network, with `preprocess`.
+        images: paths, see `data.catalog.listed`.
+        output: folder of the gallery.
+        about: additional entries of gallery.json about the origin of the codes, JSON-serialisable.
+        device: "cpu", "cuda", "cuda:1" ...
+        options: see `Options`.
+        resume: continue from the checkpoint in OUTPUT.parts, if there is one. Without it a
+            checkpoint is an error, unless overwrite is given.
+        overwrite: discard a checkpoint and replace an existing gallery.
+        progress: called as progress(done, total) with the image counts of this process.
+
+    Returns:
+        a summary; in processes other than 0 without count and broken.
 
     Raises:
-        ValueError: no image, another network or other options at a resume, files that do not
-            decode (all named; their codes' neighbours are kept), outputs that are not finite.
-        FileExistsError: `output` exists. OSError: a file that could not be written.
+        ValueError: no images; another network or other options on resume; images that cannot be
+            decoded (all are named, and the codes of the others are kept); outputs that are not
+            finite.
+        FileExistsError: `output` exists.
+        OSError: a file cannot be written.
     """
     options = options or Options()
     runner = Runner(network, device, precision=options.precision, compile=options.compile)
@@ -128,7 +148,7 @@ def encode_images(
 
 
 def _what(network: HashModel, images: Sequence[Any], options: Options) -> dict[str, Any]:
-    """What the codes depend on, and so must be the same at a resume."""
+    """What the codes depend on; it must be the same on resume."""
     weights = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         weights.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
@@ -152,8 +172,8 @@ def _prepare(
     resume: bool,
     overwrite: bool,
 ) -> list[int] | None:
-    """Afterwards there is a manifest, and the parts to be made are returned; or None, for a gallery
-    that is finished."""
+    """Create or check the checkpoint; returns the parts that are missing, or None if the gallery is
+    finished already."""
     if resume and work.exists:
         work.open()
         work.check(what)
@@ -163,13 +183,13 @@ def _prepare(
     if resume and (work.output / "gallery.json").is_file():
         said = json.loads((work.output / "gallery.json").read_text("utf-8"))
         if said.get("model_sha256") != about.get("model_sha256"):
-            raise ValueError(f"{work.output} is a finished gallery, made by another model")
+            raise ValueError(f"{work.output} is a finished gallery of another model")
         work.remove()
         return None
     if work.exists and not overwrite:
         raise ValueError(
-            f"an encoding to {work.output} was begun: its parts are in {work.folder}; "
-            "go on with --resume, or start again with --overwrite"
+            f"an encoding to {work.output} was begun but not finished: its parts are in "
+            f"{work.folder}; continue with --resume, or start again with --overwrite"
         )
     check_free(work.output, overwrite)
     batches = -(-options.part_images // options.batch_size)
@@ -180,7 +200,7 @@ def _prepare(
 def _encode_parts(
     runner: Runner, work: Work, parts: list[int], options: Options, progress: Progress | None
 ) -> int:
-    """Writes each of `parts` as soon as it is whole; the number of images encoded."""
+    """Encode `parts` and write each one when it is complete; returns the number of images."""
     total = sum(work.images_in(part) for part in parts)
     batches = decoded(
         work,
@@ -209,7 +229,10 @@ def _encode_parts(
 
 
 def _assemble(work: Work, options: Options) -> None:
-    """Parts to gallery. Raises ValueError where files did not decode, unless they are skipped."""
+    """Assemble the gallery from the parts and delete the checkpoint.
+
+    Raises ValueError if images could not be decoded, unless they are skipped.
+    """
     broken: list[str] = []
     count = 0
     for part in work.parts:

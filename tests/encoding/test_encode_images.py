@@ -96,7 +96,7 @@ def test_a_stopped_encoding_goes_on_with_the_parts_it_has(photos, whole, tmp_pat
             network(), [photos], output, options=options(index=True), progress=stop_at(20)
         )
     assert not output.exists() and len(list((tmp_path / "g.parts").glob("part-*"))) == 2
-    with pytest.raises(ValueError, match="was begun.*go on with --resume"):
+    with pytest.raises(ValueError, match="was begun.*continue with --resume"):
         encode_images(network(), [photos], output, options=options())
     made = encode_images(network(), [photos], output, options=options(index=True), resume=True)
     assert made.encoded == COUNT - 16 and content(output) == content(whole)
