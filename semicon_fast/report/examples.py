@@ -1,4 +1,4 @@
-"""Some images of a run, what the network makes of them, and what they find in its database."""
+"""Example queries of a run with the network's activations and their nearest database images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,11 @@ QUERIES, HITS = 6, 10
 
 @dataclass(frozen=True)
 class Hit:
-    """An image that was found. parts: differing bits by part. right: None where nobody knows."""
+    """A retrieved image, uint8 (3, H, W).
+
+    distance: Hamming distance in bits. parts: differing bits in each part. right: whether it is
+    relevant, None if unknown.
+    """
 
     image: Tensor
     name: str
@@ -30,7 +34,11 @@ class Hit:
 
 @dataclass(frozen=True)
 class Examples:
-    """B images uint8 (3, H, W) with names and labels, the look at them, and the hits of each."""
+    """B example queries, uint8 (3, H, W), with their activations and hits.
+
+    names: identifiers. labels: class names, "" if unknown. look: the network's activations.
+    parts: names of the code's parts. hits: for each query its hits, nearest first.
+    """
 
     images: list[Tensor]
     names: list[str]
@@ -41,7 +49,7 @@ class Examples:
 
 
 def of_run(run: EncodedRun, queries: int = QUERIES, hits: int = HITS) -> Examples:
-    """The first queries of different classes, and their nearest images in the database."""
+    """The first queries of different classes with their nearest database images."""
     query = run.data.query
     chosen = _one_a_class(query.labels, queries)
     images = [query.image(i) for i in chosen]
@@ -51,7 +59,7 @@ def of_run(run: EncodedRun, queries: int = QUERIES, hits: int = HITS) -> Example
 
 
 def of_paths(run: EncodedRun, paths: Sequence[Path], hits: int = HITS) -> Examples:
-    """The images of these files. Raises BrokenImageError."""
+    """The images of these files with their nearest database images. Raises BrokenImageError."""
     images = [decode(path) for path in paths]
     seen = look(run.model, images)
     codes = pack_codes(seen.outputs)
@@ -90,7 +98,8 @@ def _found(
 
 
 def _one_a_class(labels: Tensor, count: int) -> list[int]:
-    """The first image of each of the first classes; of several labels an image counts for one."""
+    """Positions of the first image of each class, at most `count`; a multi-label image counts for
+    the first of its labels."""
     first: dict[int, int] = {}
     kinds = labels.to(torch.int64).argmax(1) if labels.ndim == 2 else labels
     for position, label in enumerate(kinds.tolist()):

@@ -1,4 +1,4 @@
-"""Every kind of picture of a run."""
+"""All figures of a run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -21,17 +21,17 @@ from .examples import Examples
 
 CHANNELS = 4
 RADIUS = "precision_within_radius_2"
-# Images whose outputs make the histogram.
+# Largest number of images whose outputs are in the histogram.
 OUTPUTS = 2000
 
 KINDS = {
     "maps": "attention maps over the images",
     "channels": "channels before and after ICON",
-    "grid": "queries and what they find, right and wrong hits framed",
+    "grid": "queries and their nearest images, relevant and other hits framed",
     "curve": "precision over recall",
     "lengths": "precision within radius 2 over code length",
     "outputs": "histogram of the network's outputs",
-    "parts": "mAP by parts used, and of each alone",
+    "parts": "mAP by the number of parts used, and of each part alone",
 }
 
 
@@ -42,11 +42,20 @@ def run_pictures(
     others: Sequence[Result] = (),
     kinds: Sequence[str] = tuple(KINDS),
 ) -> Iterator[tuple[str, Picture]]:
-    """(kind, picture) of each of `kinds` that the run has.
+    """(kind, figure) for each of `kinds` that applies to the run.
 
-    evaluation: `evaluate_encoded(run)["evaluation"]`. others: runs for other lengths of code.
-    A network without attention has no maps, one without ICON no channels, one part no parts.
-    Raises ValueError for an unknown kind.
+    A network without attention has no "maps", one without ICON no "channels", one with a single
+    part no "parts".
+
+    Args:
+        run: the run with its codes.
+        examples: queries with their activations and hits.
+        evaluation: `evaluate_encoded(run)["evaluation"]`.
+        others: results of runs with other code lengths, for "lengths".
+        kinds: keys of `KINDS`.
+
+    Raises:
+        ValueError: an unknown kind.
     """
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise ValueError(f"kind must be among {', '.join(KINDS)}, got {unknown[0]!r}")
@@ -66,14 +75,15 @@ def run_pictures(
 
 
 def maps_picture(examples: Examples) -> Picture | None:
-    """Attention maps of the examples."""
+    """Attention maps of the examples; None without attention."""
     if examples.look.maps is None:
         return None
     return attention_figure(examples.look.seen, examples.look.maps, titles(examples))
 
 
 def channels_picture(examples: Examples) -> Picture | None:
-    """The channels that differ most between the examples after ICON, before and after it."""
+    """Features before and after ICON in the channels whose mean after ICON varies most between the
+    examples; None without ICON."""
     before, after = examples.look.before, examples.look.after
     if before is None or after is None:
         return None
@@ -83,7 +93,7 @@ def channels_picture(examples: Examples) -> Picture | None:
 
 
 def grid_picture(run: EncodedRun, examples: Examples) -> Picture:
-    """The examples and what they find."""
+    """The examples with their hits."""
     known = all(hit.right is not None for row in examples.hits for hit in row)
     return retrieval_grid(
         examples.images,
@@ -97,14 +107,14 @@ def grid_picture(run: EncodedRun, examples: Examples) -> Picture:
 
 
 def curve_picture(evaluation: Mapping[str, Any]) -> Picture:
-    """Precision over recall, a line a way of making the database's codes."""
+    """Precision over recall, one line per way of computing the database codes."""
     return precision_recall_figure(
         {way: (f["curve"]["recall"], f["curve"]["precision"]) for way, f in evaluation.items()}
     )
 
 
 def parts_picture(evaluation: Mapping[str, Any]) -> Picture | None:
-    """mAP by parts, where there are any."""
+    """mAP by parts; None if the code has a single part."""
     found = {way: figures["parts"] for way, figures in evaluation.items() if "parts" in figures}
     if not found:
         return None
@@ -115,7 +125,7 @@ def parts_picture(evaluation: Mapping[str, Any]) -> Picture | None:
 def lengths_picture(
     run: EncodedRun, evaluation: Mapping[str, Any], others: Sequence[Result]
 ) -> Picture:
-    """Precision within radius 2 over the length of the codes, over this run and others."""
+    """Precision within radius 2 over the code length, for this run and others."""
     lines: dict[str, dict[int, float]] = {}
     runs = [(run.config, evaluation), *((other.config, other.evaluation) for other in others)]
     for config, figures in runs:
@@ -126,7 +136,7 @@ def lengths_picture(
 
 
 def outputs_picture(run: EncodedRun) -> Picture:
-    """Outputs of the first queries, by part."""
+    """Histogram of the outputs for the first queries, by part."""
     outputs = query_outputs(run)
     return output_histogram(
         {name: outputs[:, group].numpy() for name, group in run.model.bit_groups.items()}
@@ -134,7 +144,7 @@ def outputs_picture(run: EncodedRun) -> Picture:
 
 
 def query_outputs(run: EncodedRun, most: int = OUTPUTS) -> torch.Tensor:
-    """Real outputs (B, k) of the first queries, before the sign."""
+    """Real-valued outputs float32 (B, k) for the first `most` queries, before the sign."""
     from ..viz.activations import transform_of
 
     images = run.data.query.subset(range(min(most, len(run.data.query))))
@@ -148,6 +158,6 @@ def query_outputs(run: EncodedRun, most: int = OUTPUTS) -> torch.Tensor:
 
 
 def titles(examples: Examples) -> list[str]:
-    """Label where one is known, else name."""
+    """The label of each example, or its name if the label is unknown."""
     pairs = zip(examples.labels, examples.names, strict=True)
     return [label or name for label, name in pairs]

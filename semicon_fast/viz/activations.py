@@ -1,4 +1,4 @@
-"""What a network makes of a few images: outputs, attention maps, channels around ICON."""
+"""Activations of a network for a few images: outputs, attention maps, features around ICON."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,10 +12,14 @@ from ..models import HashModel
 
 
 class Look(NamedTuple):
-    """seen: B images uint8 (3, S, S), what the network was given. outputs: float32 (B, k) before
-    the sign. maps: float32 (B, m, h, w), None without attention. before, after: float32
-    (B, C, h, w), what goes into the first ICON of the global branch and what comes out, None
-    without ICON."""
+    """Activations of a network for B images, on the CPU.
+
+    seen: uint8 (3, S, S) each, the transformed images that the network was given.
+    outputs: float32 (B, k), real-valued codes before the sign.
+    maps: float32 (B, m, h, w), attention maps; None without attention.
+    before, after: float32 (B, C, h, w), input and output of the first ICON of the global branch;
+    None without ICON.
+    """
 
     seen: list[Tensor]
     outputs: Tensor
@@ -25,16 +29,22 @@ class Look(NamedTuple):
 
 
 def transform_of(model: HashModel) -> Transform:
-    """The query transform that the model was trained with. Raises ValueError if unknown."""
+    """The query transform that the model was trained with. Raises ValueError if it is unknown."""
     if model.preprocess is None:
         raise ValueError("the model does not say how its images were prepared; train it again")
     return from_config(model.preprocess)
 
 
 def look(model: HashModel, images: Sequence[Tensor], transform: Transform | None = None) -> Look:
-    """images: B of uint8 (3, H, W), any sizes. transform: None for the one the model names.
+    """Run the model on images in evaluation mode and record its activations.
 
-    The model is left in the mode it was in.
+    Args:
+        model: any hashing network; its training mode is restored afterwards.
+        images: B images, uint8 (3, H, W) of any sizes.
+        transform: the query transform; None: `transform_of(model)`.
+
+    Raises:
+        ValueError: transform is None and the model's is unknown.
     """
     transform = transform or transform_of(model)
     batch = transform(list(images))
@@ -60,7 +70,7 @@ def look(model: HashModel, images: Sequence[Tensor], transform: Transform | None
 
 
 def seen_pixels(image: Tensor, transform: Transform) -> Tensor:
-    """A normalised image (3, S, S) as pixels again, uint8."""
+    """Invert the normalisation of an image (3, S, S): uint8 pixels (3, S, S)."""
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (transform.mean, transform.std))
     return ((image * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
 

@@ -1,4 +1,4 @@
-"""Queries and what they find, right and wrong hits framed."""
+"""Retrieval grid: queries and their nearest images, with frames for relevant and other hits."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,16 +20,26 @@ def retrieval_grid(
     hit_names: Sequence[Sequence[str]] | None = None,
     title: str = "",
 ) -> Picture:
-    """A row a query: the query, then its hits with their Hamming distances.
+    """One row per query: the query, then its hits with their Hamming distances.
 
-    queries: Q images, hits: Q lists of images, both uint8 (3, H, W) of any size. relevant: for each
-    hit whether it is a right one; None where nobody knows (no frames then). As in the DSH
-    supplement, Figs. 7 to 18, with right hits framed solid and wrong ones dashed. The table has a
-    row a hit; query_names and hit_names are in it.
+    As in the DSH supplement, Figs. 7 to 18, with solid frames for relevant and dashed ones for
+    other hits.
+
+    Args:
+        queries: Q images, uint8 (3, H, W) of any sizes.
+        hits: for each query its hits, uint8 (3, H, W) of any sizes.
+        distances: Hamming distance of each hit.
+        relevant: whether each hit is relevant; None if unknown, which draws no frames.
+        query_names: names of the queries; None: "query" in the figure, their numbers in the table.
+        hit_names: names of the hits, for the table.
+        title: title of the figure.
+
+    Returns:
+        the figure; its table has one row per hit.
     """
     if not len(queries) == len(hits) == len(distances):
         raise ValueError(
-            f"retrieval_grid: queries, hits and distances must be equally many, got "
+            f"retrieval_grid: queries, hits and distances must have the same length, got "
             f"{len(queries)}, {len(hits)} and {len(distances)}"
         )
     columns = 1 + max((len(row) for row in hits), default=0)

@@ -1,4 +1,4 @@
-"""Attention maps and channels laid over images, and two images explained side by side."""
+"""Figures of attention maps and feature channels over images, and of a pair's distance by part."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,16 +11,25 @@ from torch import Tensor
 
 from .figure import COLOURS, Picture, Table, pixels, short
 
-# Brightness grows with the value and survives a grey print; no hue is needed to read it.
+# A perceptually uniform colour map: its lightness is monotonic, so that it works in greyscale.
 _HEAT = "inferno"
+# Opacity of the heat map at its maximum.
 _MOST = 0.7
 
 
 def overlay(image: Tensor, values: Tensor) -> Tensor:
-    """A map of cells over the grey image, each cell's place warm where the map is large.
+    """A map as a heat map over the greyscale image.
 
-    image: uint8 (3, H, W). values: (h, w), not negative; scaled by its own largest, so that maps
-    of one picture can be compared in place, not in height. Returns uint8 (3, H, W).
+    Args:
+        image: uint8 (3, H, W).
+        values: floating point (h, w), >= 0. Each map is scaled by its own maximum, so that the
+            location of different maps can be compared, but not their values.
+
+    Returns:
+        uint8 (3, H, W).
+
+    Raises:
+        ValueError: an argument of another shape or dtype.
     """
     pixels(image)
     if values.ndim != 2 or not values.is_floating_point():
@@ -44,7 +53,7 @@ def _show(axis: Any, image: Tensor, title: str = "") -> None:
 
 
 def _cells(table: Table, key: Sequence[Any], values: Tensor) -> None:
-    """A row a cell of one map."""
+    """Append the cells of one map to the table, one row per cell."""
     for row, line in enumerate(values.tolist()):
         table.rows += [(*key, row, column, value) for column, value in enumerate(line)]
 
@@ -52,10 +61,15 @@ def _cells(table: Table, key: Sequence[Any], values: Tensor) -> None:
 def attention_figure(
     images: Sequence[Tensor], maps: Tensor, names: Sequence[str] | None = None
 ) -> Picture:
-    """A row an image: it, and its attention maps M1 to Mm over it (SEMICON supplement, Fig. 2).
+    """One row per image: the image and its attention maps M1 to Mm (SEMICON supplement, Fig. 2).
 
-    images: B of uint8 (3, H, W), as the network sees them. maps: (B, m, h, w). Each map is scaled
-    by its own largest value. The table has every cell.
+    Args:
+        images: B images uint8 (3, H, W) as given to the network (`Look.seen`).
+        maps: attention maps (B, m, h, w); each is scaled by its own maximum.
+        names: names of the images; None: their numbers.
+
+    Returns:
+        the figure; its table has one row per cell of each map.
     """
     if maps.ndim != 4 or len(maps) != len(images):
         raise ValueError(
@@ -81,12 +95,19 @@ def channel_figure(
 ) -> Picture:
     """Channels before (left) and after (right) ICON over the image (SEMICON supplement, Fig. 7).
 
-    images: B of uint8 (3, H, W). before, after: features (B, C, h, w) of one ICON. channels: which
-    of the C to draw. What is negative is drawn as 0; the table has it.
+    Args:
+        images: B images uint8 (3, H, W).
+        before: input of one ICON (B, C, h, w).
+        after: its output, of the same shape.
+        channels: the channels to draw.
+        names: names of the images; None: their numbers.
+
+    Returns:
+        the figure, in which negative values are drawn as 0; its table has the original values.
     """
     if before.shape != after.shape or len(before) != len(images):
         raise ValueError(
-            "channel_figure: before and after must be equally large, one for each image, got "
+            "channel_figure: before and after must have the same shape and one row per image, got "
             f"{tuple(before.shape)} and {tuple(after.shape)} for {len(images)} images"
         )
     table = Table(("image", "when", "channel", "row", "column", "value"))
@@ -110,10 +131,13 @@ def explanation_figure(
     parts: Mapping[str, tuple[int, int]],
     names: tuple[str, str] = ("query", "hit"),
 ) -> Picture:
-    """Two images, their maps, and their distance by part: what their codes do not share.
+    """Two images with their attention maps, and the Hamming distance of their codes by part.
 
-    images: uint8 (3, H, W) each. maps: (m, h, w) each, None where the network has none. parts:
-    name -> (differing bits, bits of the part), in the order of the codes.
+    Args:
+        images: uint8 (3, H, W) each.
+        maps: (m, h, w) each, None if the network has no attention.
+        parts: part name -> (differing bits, bits of the part), in the order of the codes.
+        names: names of the images.
     """
     total = tuple(sum(value[i] for value in parts.values()) for i in (0, 1))
     table = Table(("bits of", "differing", "bits"), [(n, *v) for n, v in parts.items()])

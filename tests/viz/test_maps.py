@@ -118,7 +118,7 @@ def test_an_explanation_sums_to_the_distance(model):
         (lambda f: viz.attention_figure(f.seen, f.maps[:1]), r"maps must be \(2, m, h, w\)"),
         (
             lambda f: viz.channel_figure(f.seen, f.before, f.after[:1], [0]),
-            "before and after must be equally large",
+            "before and after must have the same shape",
         ),
     ],
 )
