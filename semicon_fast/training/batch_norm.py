@@ -1,4 +1,4 @@
-"""BatchNorm over the images that all processes have of a batch."""
+"""Synchronised BatchNorm: statistics over the parts of a batch in all processes."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from .. import distributed
 
 
 class DeviceBatchNorm(nn.SyncBatchNorm):
-    """torch's own, which is for CUDA alone.
+    """torch's SyncBatchNorm, which supports only CUDA.
 
-    shared: False for a batch that one process has alone, and takes its own statistics of.
+    shared: False for a batch that is in one process only, which then uses plain BatchNorm.
     """
 
     shared = True
@@ -22,7 +22,8 @@ class DeviceBatchNorm(nn.SyncBatchNorm):
 
 
 class HostBatchNorm(nn.BatchNorm2d):
-    """The same for the CPU: the definition, in float64, with one exchange each way."""
+    """Synchronised BatchNorm for the CPU, by its definition in float64, with one all-reduce in the
+    forward and one in the backward pass."""
 
     shared = True
 
@@ -59,7 +60,7 @@ class HostBatchNorm(nn.BatchNorm2d):
 
 
 def share_statistics(model: nn.Module) -> None:
-    """Takes the statistics of every BatchNorm2d over all processes; its tensors stay."""
+    """Replace every BatchNorm2d by a synchronised one with the same parameters and buffers."""
     for name, module in list(model.named_modules()):
         if type(module) is not nn.BatchNorm2d:
             continue
@@ -74,14 +75,14 @@ def share_statistics(model: nn.Module) -> None:
 
 
 def set_shared(model: nn.Module, shared: bool) -> None:
-    """Whether the next batch is spread over the processes."""
+    """Set whether the next batch is distributed over the processes."""
     for module in model.modules():
         if isinstance(module, (HostBatchNorm, DeviceBatchNorm)):
             module.shared = shared
 
 
 class _Total(torch.autograd.Function):
-    """The sum over all processes; its gradient is the sum of the gradients on all of them."""
+    """All-reduce (sum) over the processes; the gradient is the sum of all processes' gradients."""
 
     @staticmethod
     def forward(context: Any, values: Tensor) -> Tensor:

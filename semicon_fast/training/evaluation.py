@@ -1,7 +1,8 @@
-"""Codes and figures of a model: of a held-out split, of the query set, of a finished run.
+"""Encodes images with a model and computes retrieval metrics, during training and afterwards.
 
-Two ways to make the database's codes, never mixed up: "asymmetric" takes the codes that were
-learned with the labels of the database images, "symmetric" encodes those images.
+There are two ways to obtain the database's codes, which are always reported apart: "asymmetric"
+uses the codes that were learned with the labels of the database images, "symmetric" encodes these
+images with the network.
 """
 
 from collections.abc import Callable
@@ -30,13 +31,13 @@ Progress = Callable[[int], None]
 
 
 def load_data(config: DataConfig) -> HashingData:
-    """The images a configuration names, in memory if it says so."""
+    """Load the dataset of a configuration; with `cache` its images are decoded into memory."""
     data = datasets.load(config.name, config.root, on_broken=config.on_broken, **config.options)
     return data.cached(config.cache_size) if config.cache else data
 
 
 def transform_of(config: DataConfig, train: bool) -> Transform:
-    """The transform of training images, or of queries."""
+    """The transform for training images (train=True) or for queries and database."""
     given = {k: v for k, v in (("mean", config.mean), ("std", config.std)) if v is not None}
     return datasets.build(config.transform, config.image_size, train and config.augment, **given)
 
@@ -52,9 +53,9 @@ def encode_set(
 ) -> Tensor:
     """Packed codes of all images in order, uint8 (N, bytes) on the CPU.
 
-    Several processes encode a part each and all of them get all codes; the batches are those of
-    one process, so an image's neighbours are too. progress(batches done) is called equally often
-    in each of them.
+    With several processes each encodes a share of the batches and all receive all codes. The
+    batches are the same as with one process. progress(batches done) is called the same number of
+    times in every process.
     """
     mine = distributed.share(batch_count(len(images), batch_size))
     batches = evaluation_batches(images, transform, batch_size, workers, mine, raw=True)
@@ -70,9 +71,9 @@ def encode_set(
 
 
 def database_codes(learned: Tensor, data: HashingData) -> Tensor | None:
-    """Learned codes (len(train), ...) in the order of the database.
+    """Reorder learned codes (len(train), ...) to the order of the database.
 
-    None where some database image is not a training image, so that its code was not learned.
+    None if some database image is not a training image, so that it has no learned code.
     """
     inside = data.train_rows >= 0
     position = torch.full((len(data.database),), -1)
@@ -81,7 +82,8 @@ def database_codes(learned: Tensor, data: HashingData) -> Tensor | None:
 
 
 class Codes(NamedTuple):
-    """Packed uint8 codes of a data set; learned None where a method learns none for all of it."""
+    """Packed uint8 codes of a dataset: encoded queries, encoded database, and learned codes of the
+    database (None if the method did not learn codes for all database images)."""
 
     queries: Tensor
     database: Tensor
@@ -95,7 +97,10 @@ def all_codes(
     learned: Tensor | None,
     progress: Progress | None = None,
 ) -> Codes:
-    """learned: packed codes of the training images, None in symmetric methods."""
+    """Encode queries and database.
+
+    learned: packed codes of the training images; None for symmetric methods.
+    """
     options: dict[str, Any] = {
         "batch_size": config.selection.batch_size,
         "workers": config.run.workers,
@@ -108,10 +113,11 @@ def all_codes(
 
 
 def figures(codes: Codes, data: HashingData, bits: int, **options: Any) -> dict[str, Any]:
-    """Way of making the database's codes -> `metrics.evaluate`; options are passed on to it.
+    """The result of `metrics.evaluate` for each way of computing the database's codes.
 
-    Ties are averaged out and the other rules stand beside: short codes tie massively, and data sets
-    that come sorted by class make the order of the database matter.
+    mAP is the expectation over the order of ties, and the other tie rules are reported too: short
+    codes have very many ties, so that without averaging the order of the database would matter,
+    especially for datasets sorted by class. Options are passed on to `metrics.evaluate`.
     """
     ways = {SYMMETRIC: codes.database}
     if codes.learned is not None:
@@ -132,7 +138,7 @@ def figures(codes: Codes, data: HashingData, bits: int, **options: Any) -> dict[
 
 
 def save_codes(path: Path, packed: Tensor, labels: Tensor, bits: int) -> None:
-    """Learned codes of the training images with their labels: a .safetensors file."""
+    """Save packed learned codes of the training images and their labels as a .safetensors file."""
     content = serialise(
         {"codes": packed.contiguous(), "labels": labels.contiguous()}, {"bits": str(bits)}
     )
@@ -141,19 +147,19 @@ def save_codes(path: Path, packed: Tensor, labels: Tensor, bits: int) -> None:
 
 
 def keep(folder: Path, model: HashModel, learned: Tensor | None, labels: Tensor) -> None:
-    """Writes what a run ends with: the network, and packed learned codes where there are any."""
+    """Write model.safetensors and, for methods that learn codes, codes.safetensors."""
     models.save(model, folder / "model.safetensors")
     if learned is not None:
         save_codes(folder / "codes.safetensors", learned, labels, model.code_length)
 
 
 def pack_learned(codes: Tensor | None) -> Tensor | None:
-    """float (N, k) of -1, +1 on any device -> packed on the CPU."""
+    """Pack codes of -1 and +1, float (N, k) on any device: uint8 (N, bytes) on the CPU."""
     return None if codes is None else pack_codes(codes).cpu()
 
 
 class EncodedRun(NamedTuple):
-    """A finished run with its codes. queries, database, learned: packed uint8."""
+    """A finished run with its packed uint8 codes; see `Codes` for queries, database, learned."""
 
     data: HashingData
     config: Config
@@ -170,11 +176,18 @@ class EncodedRun(NamedTuple):
 def encoded_run(
     run: Path | str, *, root: str | None = None, data: HashingData | None = None
 ) -> EncodedRun:
-    """Loads what `Trainer` left in the folder `run` and encodes its query set and database.
+    """Load a finished run of `Trainer` and encode its queries and database.
 
-    On CUDA where there is one; processes that torchrun started encode a part each and get all.
-    root: where the data set lies now; data: the data set itself. Raises ValueError when the
-    folder holds no finished run.
+    Uses CUDA if available. Under torchrun each process encodes a share and receives all codes.
+
+    Args:
+        run: the run's output folder.
+        root: folder of the dataset, if it has moved.
+        data: the dataset, if it is already loaded.
+
+    Raises:
+        ValueError: the folder has no finished run, or its learned codes are damaged or belong to
+            other training images.
     """
     folder = Path(run)
     for name in ("config.json", "model.safetensors"):
@@ -201,7 +214,7 @@ def evaluate_run(
     denominator: str = "retrieved",
     data: HashingData | None = None,
 ) -> dict[str, Any]:
-    """`evaluate_encoded` of the run in this folder."""
+    """`encoded_run`, then `evaluate_encoded`."""
     found = encoded_run(run, root=root, data=data)
     return distributed.on_main(lambda: evaluate_encoded(found, topk=topk, denominator=denominator))
 
@@ -209,7 +222,18 @@ def evaluate_run(
 def evaluate_encoded(
     found: EncodedRun, *, topk: int | None = None, denominator: str = "retrieved"
 ) -> dict[str, Any]:
-    """{"protocol", "evaluation": {way: figures, with "curve" and, of parts, "parts"}}."""
+    """Retrieval metrics of a run.
+
+    Args:
+        found: the run with its codes.
+        topk: see `metrics.evaluate`.
+        denominator: see `metrics.evaluate`.
+
+    Returns:
+        {"protocol": description of the data, "evaluation": {way: metrics}} for each way of
+        computing the database's codes. The metrics include "curve" and, if the code has several
+        parts, "parts".
+    """
     codes = Codes(found.queries, found.database, found.learned)
     result = figures(codes, found.data, found.bits, topk=topk, denominator=denominator, curve=True)
     if len(found.model.bit_groups) > 1:

@@ -1,4 +1,4 @@
-"""Network, method and optimiser: what one batch does to them."""
+"""Network, method and optimiser of a run, and the training step."""
 
 import math
 from collections.abc import Callable, Generator, Iterator
@@ -40,7 +40,7 @@ AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Learner:
-    """One network under training. `epoch` is a generator of the loss terms of its batches."""
+    """Trains a network. `epoch` is a generator that makes one training step per item."""
 
     def __init__(self, config: Config, data: HashingData, transform: Transform) -> None:
         self.config, self.images, self.transform = config, data.train, transform
@@ -49,11 +49,11 @@ class Learner:
         if config.run.channels_last:
             self.model.to(memory_format=torch.channels_last)
         if config.run.compile:
-            # In place: the same object with the same state, also where others wrap it.
+            # In place, so that references to the module and wrappers stay valid.
             mode = "reduce-overhead" if self.device.type == "cuda" else "default"
             self.model.compile(mode=mode)
         self.model.train()
-        # Autocast and compiled code choose their own.
+        # Autocast and compiled code choose their own kernels.
         plain = config.run.precision == "fp32" and not config.run.compile
         self._convolutions = weight_gradients_by_products(self.device) if plain else nullcontext()
         self.generators = {"method": generator("method", config.run.seed)}
@@ -71,18 +71,18 @@ class Learner:
         self._stream: tuple[Position, Generator[Batch, None, None]] | None = None
 
     def spread(self) -> None:
-        """From here on with the other processes, if there are any."""
+        """Wrap the network for data-parallel training, if there are several processes."""
         self.network = parallel.spread(self.model, self.config.run.batch_norm, self.device)
 
     def start_iteration(self, iteration: int, rows: Tensor) -> None:
         self.method.start_iteration(iteration, rows.to(self.device))
 
     def batches(self, images: int) -> int:
-        """Batches of an epoch over so many images."""
+        """Number of batches in an epoch over so many images."""
         return batch_count(images, self.config.schedule.batch_size, self._drop_last(images))
 
     def epoch(self, at: Position, rows: Tensor) -> Iterator[dict[str, Tensor]]:
-        """Learns from one batch after another, from `at` on; yields the terms of each."""
+        """Train on the batches of one epoch, starting at `at`; yields the loss terms of each."""
         schedule = self.config.schedule
         number = at.iteration * schedule.epochs + at.epoch
         count = self.batches(len(rows))
@@ -95,8 +95,8 @@ class Learner:
             yield self._step(batch)
 
     def _next(self, at: Position, rows: Tensor) -> Batch:
-        """The batch at `at`. One stream makes those of all epochs left in the iteration, so that
-        its worker processes do not stop between them."""
+        """The batch at `at`. One data loader serves all remaining epochs of the iteration, so that
+        its workers are not restarted between epochs."""
         schedule, run = self.config.schedule, self.config.run
         if self._stream is None or self._stream[0] != at:
             made = training_batches(
@@ -126,15 +126,16 @@ class Learner:
         return batch
 
     def close(self) -> None:
-        """Ends the processes that make batches, if any are left."""
+        """Stop the data loader's worker processes, if there are any."""
         if self._stream is not None:
             self._stream[1].close()
             self._stream = None
 
     def end_epoch(self, last_good: str) -> tuple[dict[str, float], float]:
-        """Means of the terms over the epoch, and the learning rate of its last batch.
+        """Means of the loss terms over the epoch, and the learning rate of its last batch.
 
-        Raises ValueError if a loss was not finite; last_good says which checkpoint is left.
+        Raises ValueError if a loss was not finite; last_good names the last good checkpoint in the
+        message.
         """
         self.check_finite(last_good)
         parallel.settle(self.model, self.method)
@@ -156,7 +157,7 @@ class Learner:
             )
 
     def end_iteration(self) -> None:
-        """The update of the codes: every process makes it, that of process 0 counts."""
+        """Update the codes in every process, then broadcast the result of process 0."""
         self.method.end_iteration()
         distributed.broadcast(list(self.method.state_dict().values()))
 
@@ -176,7 +177,7 @@ class Learner:
             self.model.train()
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
-        """(tensors, JSON-able rest) of everything that learning depends on, of all processes."""
+        """The complete training state as (tensors, JSON-serialisable rest); collective."""
         parallel.settle(self.model, self.method)
         sums = parallel.summed(self._sums)
         moments, rest = optimizer_state(self.optimizer)
@@ -195,7 +196,7 @@ class Learner:
         }
 
     def restore(self, tensors: Tensors, rest: dict[str, Any]) -> None:
-        """Inverse of `state`; start_iteration was called for the iteration it was taken in."""
+        """Inverse of `state`, after start_iteration for the iteration in which it was saved."""
         self.model.load_state_dict(under("model", tensors))
         self.method.load_state_dict(under("method", tensors))
         load_optimizer_state(self.optimizer, under("optimizer", tensors), rest["optimizer"])
@@ -203,14 +204,14 @@ class Learner:
         if rest["scaler"]:
             self.scaler.load_state_dict(rest["scaler"])
         sums = under("sums", tensors)
-        # The sums of all processes so far go on in one of them.
+        # Process 0 continues with the sums of all processes.
         rest = rest if distributed.is_main() else {**rest, "terms": []}
         self._sums = {name: sums[name].to(self.device) for name in rest["terms"]}
         self._count = rest["count"]
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
         layout = torch.channels_last if self.config.run.channels_last else torch.contiguous_format
-        # Numbers on the device: a quarter of the bytes on the way there.
+        # Normalise on the device: uint8 needs a quarter of the transfer of float32.
         images = self.transform.normalised(batch.images.to(self.device, non_blocking=True))
         if len(images) == 0:
             images = images.new_zeros(1, *images.shape[1:])
@@ -232,7 +233,8 @@ class Learner:
         return {name: term.detach() for name, term in share.terms.items()}
 
     def _remember(self, share: parallel.Share) -> None:
-        """Sums and the first bad batch stay on the device: asking for them would stop it."""
+        """Accumulate the terms and the first batch with a non-finite loss, on the device, since
+        reading them at every step would synchronise with it."""
         for name, term in share.terms.items():
             value = term.detach().double() * share.weight
             self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -241,7 +243,7 @@ class Learner:
         self._bad = torch.where(bad, self._place.batch, self._bad)
 
     def _drop_last(self, images: int) -> bool:
-        # A last batch of one image has no pairs, and no statistics for batch normalisation.
+        # A last batch of one image has no pairs, and BatchNorm needs more than one image.
         size = self.config.schedule.batch_size
         return size > 1 and images > size and images % size == 1
 

@@ -1,26 +1,27 @@
-"""Learning rate and momentum as functions of the step, so that a restart needs no state."""
+"""Learning-rate schedules: pure functions of the step, so that resuming needs no state."""
 
 import math
 from typing import NamedTuple
 
 from .config import ScheduleConfig
 
-# As torch.optim.lr_scheduler.OneCycleLR: lr / 25 at the start, lr / 250,000 at the end, momentum
-# (or Adam's first beta) from 0.95 down to 0.85 and up again.
+# The defaults of torch.optim.lr_scheduler.OneCycleLR: lr / 25 at the start, lr / 250,000 at the
+# end; momentum (or Adam's first beta) from 0.95 down to 0.85 and up again.
 ONE_CYCLE_START = 25.0
 ONE_CYCLE_END = 1e4
 ONE_CYCLE_MOMENTUM = (0.95, 0.85)
 
 
 class Pace(NamedTuple):
-    """lr as a multiple of the configured one; momentum None where it is not scheduled."""
+    """lr as a multiple of the configured one; momentum is None if it is not scheduled."""
 
     lr: float
     momentum: float | None
 
 
 def pace(schedule: ScheduleConfig, iteration: int, step: int, steps: int) -> Pace:
-    """At outer iteration `iteration` and step `step` of `steps`, both counted from 0."""
+    """Learning rate and momentum at outer iteration `iteration` and step `step` of `steps` (both
+    counted from 0)."""
     if schedule.lr == "constant":
         return Pace(1.0, None)
     if schedule.lr == "step":

@@ -1,4 +1,4 @@
-"""Which model of a run is kept: the best on held-out images, the best on the queries, the last."""
+"""Model selection: keeps the best model on held-out images or on the queries, or the last one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,9 +20,13 @@ Encoding = Callable[[str], Progress]
 class Selection:
     """Evaluates during training and keeps the best network with its learned codes.
 
-    kept: int64, the training images that the network may learn from. Held-out images of methods
-    that learn codes get codes too, since their labels are known, but are not in the database that
-    the held-out queries are searched in.
+    Methods that learn codes also learn codes of the held-out images, since they use their labels,
+    but these images are not in the database that the held-out queries are searched in.
+
+    Attributes:
+        kept: int64, positions of the training images that the network is trained on.
+        held: int64, positions of the held-out training images.
+        best: iteration and mAP of the best model so far, None before the first evaluation.
     """
 
     def __init__(
@@ -47,23 +51,26 @@ class Selection:
 
     @property
     def sentence(self) -> str:
-        """What the kept model was chosen on, in words that belong beside a figure."""
+        """How the kept model was chosen, in words to be reported with its metrics."""
         if self.mode == "holdout":
             return (
                 f"best on {len(self.held)} images held out of the training set, searched among the "
                 f"{len(self.kept)} others"
             )
         if self.mode == "test":
-            return "best on the test set, as in the papers: figures on that same set are optimistic"
+            return "best on the test set, as in the papers: metrics on that same set are optimistic"
         return "the last"
 
     def due(self, iteration: int) -> bool:
-        """Whether iteration (from 0) ends with an evaluation."""
+        """Whether the iteration (from 0) ends with an evaluation."""
         last = iteration + 1 == self.config.schedule.iterations
         return self.mode != "last" and (last or (iteration + 1) % self.config.selection.every == 0)
 
     def evaluate(self, iteration: int, learned: Tensor | None) -> dict[str, Any]:
-        """A line for the log. learned: packed codes of the training images, or None."""
+        """Evaluate, update the best model, and return the event for the log.
+
+        learned: packed codes of the training images; None for symmetric methods.
+        """
         if self.mode == "holdout":
             queries = self.data.train.subset(self.held)
             database = self.data.train.subset(self.kept)
@@ -101,19 +108,19 @@ class Selection:
         }
 
     def choose(self, learned: Tensor | None) -> Tensor | None:
-        """Puts the kept weights into the model; returns the learned codes that belong to them."""
+        """Load the best weights into the model and return the learned codes that belong to them."""
         if self.best is None:
             return learned
         self.model.load_state_dict(self._network)
         return self._codes
 
     def summary(self) -> dict[str, Any]:
-        """For the result: mode, sentence, and the kept iteration with its mAP."""
+        """Content of the result: mode, sentence, and the kept iteration with its mAP."""
         kept = self.best or {"iteration": self.config.schedule.iterations, "mAP": None}
         return {"mode": self.mode, "kept": self.sentence, **kept}
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
-        """(tensors, JSON-able rest) for a checkpoint."""
+        """(tensors, JSON-serialisable rest) for a checkpoint."""
         tensors = prefixed("best", self._network)
         if self._codes is not None:
             tensors["best codes"] = self._codes
