@@ -22,52 +22,54 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def explain(app: FastAPI) -> None:
+def add_error_handlers(app: FastAPI) -> None:
     """Register the error handlers on `app`."""
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(BrokenImageError, _broken)
-    app.add_exception_handler(MissingImageError, _missing)
-    app.add_exception_handler(Busy, _busy)
-    app.add_exception_handler(Exception, _mistake)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(BrokenImageError, _broken_image)
+    app.add_exception_handler(MissingImageError, _missing_image)
+    app.add_exception_handler(Busy, _pool_busy)
+    app.add_exception_handler(Exception, _internal_error)
 
 
-def _say(status: int, detail: str, headers: Any = None) -> JSONResponse:
+def _error_response(status: int, detail: str, headers: Any = None) -> JSONResponse:
     return JSONResponse({"detail": detail}, status, headers)
 
 
-async def _http(request: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
-        return _say(405, f"this address supports {allowed} only", error.headers)
+        return _error_response(405, f"this address supports {allowed} only", error.headers)
     if error.detail == "Not Found":
-        return _say(404, "there is nothing at this address; /openapi.json lists all addresses")
-    return _say(error.status_code, error.detail, error.headers)
+        return _error_response(
+            404, "there is nothing at this address; /openapi.json lists all addresses"
+        )
+    return _error_response(error.status_code, error.detail, error.headers)
 
 
-async def _invalid(request: Request, error: Exception) -> Response:
+async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     name, said = str(first["loc"][-1])[:60], first["msg"][:1].lower() + first["msg"][1:]
-    return _say(422, f"{name}: {said}, got {str(first.get('input'))[:60]!r}")
+    return _error_response(422, f"{name}: {said}, got {str(first.get('input'))[:60]!r}")
 
 
-async def _broken(request: Request, error: Exception) -> Response:
-    return _say(422, str(error))
+async def _broken_image(request: Request, error: Exception) -> Response:
+    return _error_response(422, str(error))
 
 
-async def _missing(request: Request, error: Exception) -> Response:
-    return _say(404, str(error))
+async def _missing_image(request: Request, error: Exception) -> Response:
+    return _error_response(404, str(error))
 
 
-async def _busy(request: Request, error: Exception) -> Response:
-    return _say(
+async def _pool_busy(request: Request, error: Exception) -> Response:
+    return _error_response(
         503,
         "the server is busy with other requests; try again in a moment",
         {"Retry-After": str(RETRY_SECONDS)},
     )
 
 
-async def _mistake(request: Request, error: Exception) -> Response:
-    return _say(500, "internal server error; see the server's log")
+async def _internal_error(request: Request, error: Exception) -> Response:
+    return _error_response(500, "internal server error; see the server's log")

@@ -11,13 +11,13 @@ from starlette.requests import ClientDisconnect
 from . import schemas
 from .limits import Limits
 from .pictures import Pictures
-from .searcher import Found, Maps, Searcher
+from .searcher import Maps, Searcher, SearchHit
 from .workers import Pool
 
 T = TypeVar("T")
 # OpenAPI description of uploads. The raw image is the request body, so its size is known from the
 # Content-Length before anything is parsed, and nothing is written to disk.
-IMAGE_BODY = {
+UPLOAD_BODY = {
     "requestBody": {
         "required": True,
         "description": "The bytes of an image file: JPEG, PNG, WebP, BMP, GIF or TIFF.",
@@ -29,7 +29,7 @@ IMAGE_BODY = {
 }
 
 
-class Desk(NamedTuple):
+class HandlerContext(NamedTuple):
     """What all request handlers share.
 
     heavy: thread pool for uploads and everything that runs the network.
@@ -42,28 +42,28 @@ class Desk(NamedTuple):
     heavy: Pool
     light: Pool
 
-    def number(self, number: int) -> int:
+    def valid_number(self, number: int) -> int:
         """`number`, if it is an image of the gallery; otherwise HTTPException 404."""
         count = len(self.searcher.gallery)
         if number >= count:
             raise HTTPException(404, f"there is no image {number}: the gallery has {count} images")
         return number
 
-    def weights(self, query: schemas.SearchQuery) -> dict[str, int] | None:
+    def part_weights(self, query: schemas.SearchQuery) -> dict[str, int] | None:
         """`Searcher.weights` of a query; HTTPException 422 if they are invalid."""
         try:
             return self.searcher.weights(query.part, query.weights)
         except ValueError as error:
             raise HTTPException(422, str(error)) from None
 
-    def needs_network(self, maps: bool = False) -> None:
+    def require_network(self, maps: bool = False) -> None:
         """HTTPException 409 without a network or, with `maps`, without attention maps."""
         if self.searcher.network is None:
             raise HTTPException(409, "this server has no model; search by an image of the gallery")
         if maps and not self.searcher.has_maps:
             raise HTTPException(409, "this gallery's network has no attention maps")
 
-    def picture(self, number: int) -> dict[str, Any]:
+    def picture_fields(self, number: int) -> dict[str, Any]:
         """The fields of `schemas.Picture` for one image."""
         return {
             "number": number,
@@ -72,19 +72,22 @@ class Desk(NamedTuple):
             "image": f"/api/images/{number}",
         }
 
-    def hits(self, found: list[Found], weights: dict[str, int] | None) -> schemas.Hits:
+    def hits_response(self, found: list[SearchHit], weights: dict[str, int] | None) -> schemas.Hits:
         """Search results in the response schema."""
         parts = list(self.searcher.parts)
         hits = [
             schemas.Hit(
-                **self.picture(f.number), distance=f.distance, by_part=f.by_part, score=f.score
+                **self.picture_fields(f.number),
+                distance=f.distance,
+                by_part=f.by_part,
+                score=f.score,
             )
             for f in found
         ]
         counted = [1 if weights is None else weights.get(name, 0) for name in parts]
         return schemas.Hits(parts=parts, weights=counted, hits=hits)
 
-    def maps(self, found: Maps) -> schemas.AttentionMaps:
+    def maps_response(self, found: Maps) -> schemas.AttentionMaps:
         """Attention maps in the response schema, each divided by its own peak."""
         peaks = np.array(found.peaks).reshape(-1, 1, 1)
         shares = np.divide(
@@ -99,7 +102,7 @@ class Desk(NamedTuple):
             box=found.box,
         )
 
-    async def upload(self, request: Request, work: Callable[..., T], *arguments: Any) -> T:
+    async def process_upload(self, request: Request, work: Callable[..., T], *arguments: Any) -> T:
         """Receive the request body and run `work(body, *arguments)` in the heavy thread pool.
 
         Raises:
@@ -107,7 +110,7 @@ class Desk(NamedTuple):
                 413 too large, 415 not an image, 422 empty.
             Busy: the pool has no room.
         """
-        size = _length(request, self.limits.upload_bytes)
+        size = _checked_length(request, self.limits.upload_bytes)
         with self.heavy.place(size) as place:
             try:
                 with anyio.fail_after(self.limits.upload_seconds):
@@ -123,7 +126,7 @@ class Desk(NamedTuple):
             return await place.run(work, bytes(content), *arguments)
 
 
-def _length(request: Request, most: int) -> int:
+def _checked_length(request: Request, most: int) -> int:
     """The body's size in bytes from the headers, before any of it is read.
 
     Raises HTTPException for an unsuitable Content-Type or Content-Length.

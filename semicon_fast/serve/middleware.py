@@ -7,7 +7,7 @@ from collections.abc import Collection
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-HEADERS = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -19,10 +19,12 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 MAX_HEADERS = 16 * 1024
-_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+_ENCODED_HEADERS = [
+    (name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()
+]
 
 
-class Guard:
+class RequestGuard:
     """ASGI middleware that checks the Host header, limits headers and time, and adds headers.
 
     The Host check defends against DNS rebinding: a page of another site can make its own host
@@ -51,17 +53,19 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                own = {name for name, _ in _HEADERS}
+                own = {name for name, _ in _ENCODED_HEADERS}
                 kept = [(n, v) for n, v in message.get("headers", ()) if n.lower() not in own]
-                message = {**message, "headers": [*kept, *_HEADERS]}
+                message = {**message, "headers": [*kept, *_ENCODED_HEADERS]}
             await send(message)
 
         hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) != 1 or not self._is_ours(hosts[0].decode("latin-1")):
-            await _say(answer, 403, "the Host header is not a name of this server")
+        if len(hosts) != 1 or not self._is_allowed_host(hosts[0].decode("latin-1")):
+            await _error_response(answer, 403, "the Host header is not a name of this server")
             return
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
-            await _say(answer, 431, f"the headers must have at most {MAX_HEADERS} bytes in total")
+            await _error_response(
+                answer, 431, f"the headers must have at most {MAX_HEADERS} bytes in total"
+            )
             return
         try:
             with anyio.fail_after(self._seconds):
@@ -69,9 +73,11 @@ class Guard:
         except TimeoutError:
             if started:
                 raise
-            await _say(answer, 503, "the request took too long; try again later", retry=10)
+            await _error_response(
+                answer, 503, "the request took too long; try again later", retry=10
+            )
 
-    def _is_ours(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str) -> bool:
         name, colon, port = host.rpartition(":")
         if not colon or not port.isdigit():
             name = host
@@ -84,7 +90,7 @@ class Guard:
             return name.lower().rstrip(".") in self._names
 
 
-async def _say(send: Send, status: int, detail: str, retry: int | None = None) -> None:
+async def _error_response(send: Send, status: int, detail: str, retry: int | None = None) -> None:
     body = json.dumps({"detail": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if retry is not None:

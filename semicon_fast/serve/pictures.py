@@ -41,7 +41,7 @@ class Pictures:
         try:
             about = self._path(number).stat()
         except (OSError, ValueError) as error:
-            raise MissingImageError(_moved(number)) from error
+            raise MissingImageError(_moved_message(number)) from error
         _check_file(about, number)
         key = f"{self._gallery.images[number]} {about.st_mtime_ns} {about.st_size} {side}"
         return f"{zlib.crc32(key.encode()):08x}"
@@ -67,7 +67,7 @@ class Pictures:
         real = Path(os.path.realpath(path))
         inside = real == path if listed.is_absolute() else real.is_relative_to(self._folder)
         if not inside:
-            raise MissingImageError(_moved(number))
+            raise MissingImageError(_moved_message(number))
         return real
 
     def _read(self, number: int) -> bytes:
@@ -81,7 +81,7 @@ class Pictures:
                 _check_file(os.fstat(file.fileno()), number)
                 return file.read(MAX_BYTES)
         except (OSError, ValueError) as error:
-            raise MissingImageError(_moved(number)) from error
+            raise MissingImageError(_moved_message(number)) from error
 
 
 def _check_file(about: os.stat_result, number: int) -> None:
@@ -89,5 +89,5 @@ def _check_file(about: os.stat_result, number: int) -> None:
         raise MissingImageError(f"image {number} is not a regular file or is too large")
 
 
-def _moved(number: int) -> str:
+def _moved_message(number: int) -> str:
     return f"image {number} is no longer at the path where it was encoded"

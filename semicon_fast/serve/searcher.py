@@ -15,7 +15,7 @@ from ..viz.activations import transform_of
 MAX_WEIGHT = 9
 
 
-class Found(NamedTuple):
+class SearchHit(NamedTuple):
     """One search result.
 
     number: the image's number in the gallery. distance: Hamming distance in bits.
@@ -115,21 +115,21 @@ class Searcher:
         return self.network.encode(batch).cpu().numpy()
 
     def search(
-        self, code: np.ndarray, k: int, weights: dict[str, int] | None, besides: int | None = None
-    ) -> list[Found]:
-        """The k nearest images, ascending by (score, number), leaving out image `besides`."""
-        count = min(k + (besides is not None), len(self.gallery))
+        self, code: np.ndarray, k: int, weights: dict[str, int] | None, exclude: int | None = None
+    ) -> list[SearchHit]:
+        """The k nearest images, ascending by (score, number), leaving out image `exclude`."""
+        count = min(k + (exclude is not None), len(self.gallery))
         if not count:
             return []
         scores, ids, by_part = self.index.search(code, count, weights=weights, by_part=True)
         found = [
-            Found(int(i), int(split.sum()), split.tolist(), int(score))
+            SearchHit(int(i), int(split.sum()), split.tolist(), int(score))
             for score, i, split in zip(scores[0], ids[0], by_part[0], strict=True)
-            if int(i) != besides
+            if int(i) != exclude
         ]
         return found[:k]
 
-    def by_number(self, number: int, k: int, weights: dict[str, int] | None) -> list[Found]:
+    def by_number(self, number: int, k: int, weights: dict[str, int] | None) -> list[SearchHit]:
         """The k nearest neighbours of a gallery image, not counting the image itself."""
         return self.search(self.index.reconstruct(np.array([number])), k, weights, number)
 

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .limits import Limits
 
 STOP_SECONDS = 5
-MAX_HEAD = 32 * 1024
+MAX_HEAD_BYTES = 32 * 1024
 
 
 def listen(host: str, port: int) -> tuple[socket.socket, str]:
@@ -49,7 +49,7 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
     return listening, f"http://{shown}:{listening.getsockname()[1]}/"
 
 
-def protocol(seconds: float) -> type[H11Protocol]:
+def http_protocol(seconds: float) -> type[H11Protocol]:
     """uvicorn's HTTP protocol with a deadline for receiving a request's head (line and headers).
 
     A connection whose head is not complete after `seconds` is closed; receiving further bytes does
@@ -57,20 +57,20 @@ def protocol(seconds: float) -> type[H11Protocol]:
     uvicorn's keep-alive timeout.
     """
 
-    class Punctual(H11Protocol):
+    class DeadlineProtocol(H11Protocol):
         _deadline: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._watch()
+            self._update_deadline()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            self._watch()
+            self._update_deadline()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            self._watch()
+            self._update_deadline()
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
@@ -88,7 +88,7 @@ def protocol(seconds: float) -> type[H11Protocol]:
             else:
                 self.transport.close()
 
-        def _watch(self) -> None:
+        def _update_deadline(self) -> None:
             at_work = self.cycle is not None and not self.cycle.response_complete
             if at_work and self._deadline is not None:
                 self._deadline.cancel()
@@ -96,15 +96,15 @@ def protocol(seconds: float) -> type[H11Protocol]:
             elif not at_work and self._deadline is None:
                 self._deadline = self.loop.call_later(seconds, self.transport.close)
 
-    return Punctual
+    return DeadlineProtocol
 
 
-def configured(app: ASGIApp, limits: Limits) -> uvicorn.Server:
+def configure_server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
     """A uvicorn server for the application within `limits`, without a Server header."""
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            http=protocol(limits.header_seconds),
+            http=http_protocol(limits.header_seconds),
             ws="none",
             loop="asyncio",
             lifespan="on",
@@ -114,7 +114,7 @@ def configured(app: ASGIApp, limits: Limits) -> uvicorn.Server:
             proxy_headers=False,
             limit_concurrency=limits.connections,
             timeout_graceful_shutdown=STOP_SECONDS,
-            h11_max_incomplete_event_size=MAX_HEAD,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )
     )
 
@@ -124,6 +124,6 @@ def run(app: ASGIApp, listening: socket.socket, limits: Limits) -> None:
 
     Running requests get up to `STOP_SECONDS` to finish; then KeyboardInterrupt is raised.
     """
-    configured(app, limits).run(sockets=[listening])
+    configure_server(app, limits).run(sockets=[listening])
     # uvicorn re-raises the signal, which has no effect if the caller ignores SIGINT.
     raise KeyboardInterrupt

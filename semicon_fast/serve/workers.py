@@ -18,12 +18,12 @@ class Place:
 
     def __init__(self, executor: ThreadPoolExecutor) -> None:
         self._executor = executor
-        self.work: Future[Any] | None = None
+        self.future: Future[Any] | None = None
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run `function(*arguments)` in a thread. Cancelling the wait does not stop the thread."""
-        self.work = self._executor.submit(function, *arguments)
-        return await asyncio.shield(asyncio.wrap_future(self.work))
+        self.future = self._executor.submit(function, *arguments)
+        return await asyncio.shield(asyncio.wrap_future(self.future))
 
 
 class Pool:
@@ -33,12 +33,12 @@ class Pool:
         name: prefix of the threads' names.
         workers: number of threads.
         places: requests that may run or wait at the same time.
-        held: bytes that these requests may hold in total.
+        held_bytes: bytes that these requests may hold in total.
     """
 
-    def __init__(self, name: str, workers: int, places: int, held: int = 0) -> None:
+    def __init__(self, name: str, workers: int, places: int, held_bytes: int = 0) -> None:
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix=name)
-        self._places, self._bytes = places, held
+        self._places, self._bytes = places, held_bytes
 
     @contextmanager
     def place(self, size: int = 0) -> Iterator[Place]:
@@ -53,11 +53,11 @@ class Pool:
         try:
             yield place
         finally:
-            if place.work is None or place.work.done():
+            if place.future is None or place.future.done():
                 self._take(-1, -size)
             else:
                 loop = asyncio.get_running_loop()
-                place.work.add_done_callback(
+                place.future.add_done_callback(
                     lambda _: loop.call_soon_threadsafe(self._take, -1, -size)
                 )
 
