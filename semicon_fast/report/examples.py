@@ -11,7 +11,7 @@ from ..data import ImageSet
 from ..data.decode import decode
 from ..search import HammingIndex, pack_codes
 from ..training import EncodedRun
-from ..viz import Look, look
+from ..viz import Activations, record_activations
 
 QUERIES, HITS = 6, 10
 
@@ -43,7 +43,7 @@ class Examples:
     images: list[Tensor]
     names: list[str]
     labels: list[str]
-    look: Look
+    look: Activations
     parts: list[str]
     hits: list[list[Hit]] = field(default_factory=list)
 
@@ -51,26 +51,26 @@ class Examples:
 def of_run(run: EncodedRun, queries: int = QUERIES, hits: int = HITS) -> Examples:
     """The first queries of different classes with their nearest database images."""
     query = run.data.query
-    chosen = _one_a_class(query.labels, queries)
+    chosen = _one_per_class(query.labels, queries)
     images = [query.image(i) for i in chosen]
     names = [query.identifier(i) for i in chosen]
-    seen = look(run.model, images)
-    return _found(run, images, names, seen, run.queries[chosen], query.labels[chosen], hits)
+    seen = record_activations(run.model, images)
+    return _with_hits(run, images, names, seen, run.queries[chosen], query.labels[chosen], hits)
 
 
 def of_paths(run: EncodedRun, paths: Sequence[Path], hits: int = HITS) -> Examples:
     """The images of these files with their nearest database images. Raises BrokenImageError."""
     images = [decode(path) for path in paths]
-    seen = look(run.model, images)
+    seen = record_activations(run.model, images)
     codes = pack_codes(seen.outputs)
-    return _found(run, images, [path.name for path in paths], seen, codes, None, hits)
+    return _with_hits(run, images, [path.name for path in paths], seen, codes, None, hits)
 
 
-def _found(
+def _with_hits(
     run: EncodedRun,
     images: list[Tensor],
     names: list[str],
-    seen: Look,
+    seen: Activations,
     codes: Tensor,
     labels: Tensor | None,
     count: int,
@@ -84,20 +84,22 @@ def _found(
             Hit(
                 database.image(i),
                 database.identifier(i),
-                _label(database, database.labels[i]),
+                _label_text(database, database.labels[i]),
                 int(near[row, column]),
                 parts[row, column].tolist(),
-                None if labels is None else _share(labels[row], database.labels[i]),
+                None if labels is None else _are_similar(labels[row], database.labels[i]),
             )
             for column, i in enumerate(ids[row].tolist())
         ]
         for row in range(len(images))
     ]
-    words = ["" if labels is None else _label(run.data.query, labels[i]) for i in range(len(names))]
-    return Examples(images, names, words, seen, list(run.model.bit_groups), hits)
+    label_texts = [""] * len(names)
+    if labels is not None:
+        label_texts = [_label_text(run.data.query, label) for label in labels]
+    return Examples(images, names, label_texts, seen, list(run.model.bit_groups), hits)
 
 
-def _one_a_class(labels: Tensor, count: int) -> list[int]:
+def _one_per_class(labels: Tensor, count: int) -> list[int]:
     """Positions of the first image of each class, at most `count`; a multi-label image counts for
     the first of its labels."""
     first: dict[int, int] = {}
@@ -107,11 +109,11 @@ def _one_a_class(labels: Tensor, count: int) -> list[int]:
     return sorted(first.values())[:count]
 
 
-def _label(images: ImageSet, label: Tensor) -> str:
+def _label_text(images: ImageSet, label: Tensor) -> str:
     if images.multi_label:
         return ", ".join(images.classes[i] for i in label.nonzero().flatten().tolist())
     return images.classes[int(label)]
 
 
-def _share(a: Tensor, b: Tensor) -> bool:
+def _are_similar(a: Tensor, b: Tensor) -> bool:
     return bool((a & b).any()) if a.dtype is torch.bool else bool(a == b)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..models import HashModel
 from ..search import pack_codes, part_distances
-from ..viz import Look, Picture, explanation_figure, look
+from ..viz import Activations, Picture, explanation_figure, record_activations
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Explanation:
     bits: int
     parts: dict[str, tuple[int, int]]
     codes: tuple[str, str]
-    look: Look
+    look: Activations
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-serialisable content without images and activations."""
@@ -55,7 +55,7 @@ def explain(model: HashModel, images: Sequence[Tensor], names: Sequence[str]) ->
         images: query and hit, uint8 (3, H, W) of any sizes.
         names: their names.
     """
-    found = look(model, images)
+    found = record_activations(model, images)
     codes = pack_codes(found.outputs)
     groups = model.bit_groups
     counts = part_distances(codes[:1], codes[1:], model.code_length, groups)[0].tolist()

@@ -20,8 +20,8 @@ from ..viz.figure import pixels, write_figure
 from .examples import Examples
 from .pictures import curve_picture, outputs_picture, parts_picture
 
-HERE = Path(__file__).resolve().parent
-THUMB = 112
+TEMPLATE_FOLDER = Path(__file__).resolve().parent
+THUMBNAIL_SIDE = 112
 
 
 @dataclass
@@ -51,10 +51,10 @@ class Page:
         environment = Environment(
             autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        environment.filters |= {"cell": _cell, "numeric": _numeric}
-        style = (HERE / "page.css").read_text("utf-8")
+        environment.filters |= {"cell": _format_cell, "numeric": _is_number}
+        style = (TEMPLATE_FOLDER / "page.css").read_text("utf-8")
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-        template = environment.from_string((HERE / "page.html").read_text("utf-8"))
+        template = environment.from_string((TEMPLATE_FOLDER / "page.html").read_text("utf-8"))
         return template.render(
             page=self,
             style=style,
@@ -62,10 +62,10 @@ class Page:
             policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
             "base-uri 'none'; form-action 'none'",
             figures=[
-                (caption, _drawing(figure), _wide(figure)) for caption, figure in self.figures
+                (caption, _svg_uri(figure), _is_wide(figure)) for caption, figure in self.figures
             ],
             parts=[] if self.examples is None else self.examples.parts,
-            examples=[] if self.examples is None else _shown(self.examples),
+            examples=[] if self.examples is None else _template_examples(self.examples),
         )
 
 
@@ -120,7 +120,7 @@ def figure_tables(evaluation: Mapping[str, Any]) -> dict[str, tuple[list[str], l
     return {"Metrics": (["metric", *ways], rows)}
 
 
-def data_uri(image: Tensor, side: int = THUMB) -> str:
+def data_uri(image: Tensor, side: int = THUMBNAIL_SIDE) -> str:
     """A data: URI with an image uint8 (3, H, W) as a JPEG of at most side x side pixels."""
     picture = Image.fromarray(pixels(image))
     picture.thumbnail((side, side))
@@ -129,18 +129,18 @@ def data_uri(image: Tensor, side: int = THUMB) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _drawing(figure: Picture) -> str:
+def _svg_uri(figure: Picture) -> str:
     buffer = io.BytesIO()
     write_figure(figure, buffer, "svg")
     return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _wide(figure: Picture) -> bool:
+def _is_wide(figure: Picture) -> bool:
     width, height = figure.get_size_inches()
     return bool(width > 1.8 * height)
 
 
-def _shown(examples: Examples) -> list[dict[str, Any]]:
+def _template_examples(examples: Examples) -> list[dict[str, Any]]:
     shown = []
     for row, hits in enumerate(examples.hits):
         seen, maps = examples.look.seen[row], examples.look.maps
@@ -166,9 +166,9 @@ def _shown(examples: Examples) -> list[dict[str, Any]]:
     return shown
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _numeric(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float))

@@ -19,10 +19,10 @@ from ..viz import (
 )
 from .examples import Examples
 
-CHANNELS = 4
-RADIUS = "precision_within_radius_2"
+CHANNEL_COUNT = 4
+RADIUS_METRIC = "precision_within_radius_2"
 # Largest number of images whose outputs are in the histogram.
-OUTPUTS = 2000
+HISTOGRAM_IMAGES = 2000
 
 KINDS = {
     "maps": "attention maps over the images",
@@ -88,7 +88,7 @@ def channels_picture(examples: Examples) -> Picture | None:
     if before is None or after is None:
         return None
     spread = after.mean((2, 3)).std(0, unbiased=False)
-    channels = spread.topk(min(CHANNELS, len(spread))).indices.sort().values.tolist()
+    channels = spread.topk(min(CHANNEL_COUNT, len(spread))).indices.sort().values.tolist()
     return channel_figure(examples.look.seen, before, after, channels, titles(examples))
 
 
@@ -115,7 +115,7 @@ def curve_picture(evaluation: Mapping[str, Any]) -> Picture:
 
 def parts_picture(evaluation: Mapping[str, Any]) -> Picture | None:
     """mAP by parts; None if the code has a single part."""
-    found = {way: figures["parts"] for way, figures in evaluation.items() if "parts" in figures}
+    found = {way: metrics["parts"] for way, metrics in evaluation.items() if "parts" in metrics}
     if not found:
         return None
     kinds = ("cumulative", "alone")
@@ -128,10 +128,10 @@ def lengths_picture(
     """Precision within radius 2 over the code length, for this run and others."""
     lines: dict[str, dict[int, float]] = {}
     runs = [(run.config, evaluation), *((other.config, other.evaluation) for other in others)]
-    for config, figures in runs:
-        for way, values in figures.items():
+    for config, by_way in runs:
+        for way, metrics in by_way.items():
             name = f"{config.method.name}, {way}"
-            lines.setdefault(name, {})[config.model.code_length] = values[RADIUS]
+            lines.setdefault(name, {})[config.model.code_length] = metrics[RADIUS_METRIC]
     return code_length_figure(lines)
 
 
@@ -143,7 +143,7 @@ def outputs_picture(run: EncodedRun) -> Picture:
     )
 
 
-def query_outputs(run: EncodedRun, most: int = OUTPUTS) -> torch.Tensor:
+def query_outputs(run: EncodedRun, most: int = HISTOGRAM_IMAGES) -> torch.Tensor:
     """Real-valued outputs float32 (B, k) for the first `most` queries, before the sign."""
     from ..viz.activations import transform_of
 

@@ -5,7 +5,7 @@ the plotted values. `save_figure` writes one file; `save_picture` writes PNG, SV
 the table as CSV.
 """
 
-from .activations import Look, look, seen_pixels
+from .activations import Activations, Look, look, record_activations, seen_pixels
 from .curves import (
     code_length_figure,
     output_histogram,
@@ -18,6 +18,7 @@ from .maps import attention_figure, channel_figure, explanation_figure, overlay
 
 __all__ = [
     "FORMATS",
+    "Activations",
     "Look",
     "Picture",
     "Table",
@@ -30,6 +31,7 @@ __all__ = [
     "overlay",
     "parts_figure",
     "precision_recall_figure",
+    "record_activations",
     "retrieval_grid",
     "save_figure",
     "save_picture",

@@ -11,7 +11,7 @@ from ..layers import ICON
 from ..models import HashModel
 
 
-class Look(NamedTuple):
+class Activations(NamedTuple):
     """Activations of a network for B images, on the CPU.
 
     seen: uint8 (3, S, S) each, the transformed images that the network was given.
@@ -35,7 +35,9 @@ def transform_of(model: HashModel) -> Transform:
     return from_config(model.preprocess)
 
 
-def look(model: HashModel, images: Sequence[Tensor], transform: Transform | None = None) -> Look:
+def record_activations(
+    model: HashModel, images: Sequence[Tensor], transform: Transform | None = None
+) -> Activations:
     """Run the model on images in evaluation mode and record its activations.
 
     Args:
@@ -66,7 +68,7 @@ def look(model: HashModel, images: Sequence[Tensor], transform: Transform | None
             hook.remove()
     before, after = kept[0] if kept else (None, None)
     seen = [seen_pixels(image, transform) for image in batch]
-    return Look(seen, *(_plain(x) for x in (found.codes, found.maps, before, after)))  # type: ignore[arg-type]
+    return Activations(seen, *(_to_cpu(x) for x in (found.codes, found.maps, before, after)))  # type: ignore[arg-type]
 
 
 def seen_pixels(image: Tensor, transform: Transform) -> Tensor:
@@ -75,5 +77,10 @@ def seen_pixels(image: Tensor, transform: Transform) -> Tensor:
     return ((image * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
 
 
-def _plain(values: Tensor | None) -> Tensor | None:
+# The names of earlier versions.
+Look = Activations
+look = record_activations
+
+
+def _to_cpu(values: Tensor | None) -> Tensor | None:
     return None if values is None else values.float().cpu().clone()

@@ -8,7 +8,7 @@ import numpy as np
 from .figure import COLOURS, Picture, Table, line_style
 
 
-def _figure(xlabel: str, ylabel: str, table: Table) -> tuple[Picture, Any]:
+def _line_plot(xlabel: str, ylabel: str, table: Table) -> tuple[Picture, Any]:
     figure = Picture(4.8, 3.6, table)
     axis = figure.subplots()
     axis.set(xlabel=xlabel, ylabel=ylabel)
@@ -17,11 +17,11 @@ def _figure(xlabel: str, ylabel: str, table: Table) -> tuple[Picture, Any]:
 
 
 # Legends are placed above the axes, where they cannot cover a curve.
-_ABOVE: dict[str, Any] = {"frameon": False, "fontsize": 8, "loc": "lower left"}
+_LEGEND_STYLE: dict[str, Any] = {"frameon": False, "fontsize": 8, "loc": "lower left"}
 
 
 def _legend(axis: Any) -> None:
-    axis.legend(**_ABOVE, bbox_to_anchor=(0, 1))
+    axis.legend(**_LEGEND_STYLE, bbox_to_anchor=(0, 1))
 
 
 def precision_recall_figure(
@@ -33,7 +33,7 @@ def precision_recall_figure(
     0, 1, 2, ...
     """
     table = Table(("curve", "radius", "recall", "precision"))
-    figure, axis = _figure("recall", "precision", table)
+    figure, axis = _line_plot("recall", "precision", table)
     for number, (name, (recall, precision)) in enumerate(curves.items()):
         style = line_style(number) | {"markersize": 2.5}
         axis.plot(recall, precision, label=name, **style)
@@ -52,7 +52,7 @@ def code_length_figure(
     lines: legend entry -> {bits: value in [0, 1]}. ylabel: name of the metric.
     """
     table = Table(("line", "bits", ylabel))
-    figure, axis = _figure("bits", ylabel, table)
+    figure, axis = _line_plot("bits", ylabel, table)
     for number, (name, values) in enumerate(lines.items()):
         bits = sorted(values)
         axis.plot(bits, [values[b] for b in bits], label=name, **line_style(number))
@@ -92,7 +92,7 @@ def parts_figure(
     axes[0].set_ylabel("mAP")
     figure.tight_layout()
     handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, **_ABOVE, bbox_to_anchor=(0.06, 0.98))
+    figure.legend(handles, names, **_LEGEND_STYLE, bbox_to_anchor=(0.06, 0.98))
     return figure
 
 

@@ -22,8 +22,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 STYLES = ("solid", "dashed", "dotted", "dashdot")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # Settings for saving: text stays text, and files are reproducible (no dates or random ids).
-_RC: Any = {"svg.fonttype": "none", "svg.hashsalt": "semicon_fast", "pdf.fonttype": 42}
-_DATES: Any = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+_SAVE_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "semicon_fast", "pdf.fonttype": 42}
+_NO_DATES: Any = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 @dataclass
@@ -38,11 +38,11 @@ class Table:
         with atomic_write(path, "w") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(self.columns)
-            writer.writerows([_plain(value) for value in row] for row in self.rows)
+            writer.writerows([_formatted(value) for value in row] for row in self.rows)
         return Path(path)
 
 
-def _plain(value: Any) -> Any:
+def _formatted(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
@@ -56,8 +56,8 @@ class Picture(Figure):
 
 def write_figure(figure: Figure, file: IO[bytes], kind: str) -> None:
     """Write the figure to an open file in the format `kind`, one of `FORMATS`."""
-    with mpl.rc_context(_RC):
-        figure.savefig(file, format=kind, dpi=150, bbox_inches="tight", metadata=_DATES[kind])
+    with mpl.rc_context(_SAVE_SETTINGS):
+        figure.savefig(file, format=kind, dpi=150, bbox_inches="tight", metadata=_NO_DATES[kind])
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
@@ -93,7 +93,7 @@ def pixels(image: Tensor) -> np.ndarray:
     return image.permute(1, 2, 0).numpy()
 
 
-def short(name: str, longest: int = 17) -> str:
+def shortened(name: str, longest: int = 17) -> str:
     """A name shortened to about `longest` characters by leaving out its middle."""
     half = longest // 2
     return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
-from .figure import COLOURS, Picture, Table, pixels, short
+from .figure import COLOURS, Picture, Table, pixels, shortened
 
-RIGHT, WRONG, QUERY = COLOURS[0], COLOURS[1], COLOURS[-1]
+RELEVANT_COLOUR, OTHER_COLOUR, QUERY_COLOUR = COLOURS[0], COLOURS[1], COLOURS[-1]
 
 
 def retrieval_grid(
@@ -49,14 +49,14 @@ def retrieval_grid(
     for axis in axes.flat:
         axis.set_axis_off()
     for row, query in enumerate(queries):
-        name = short(query_names[row]) if query_names else "query"
-        _cell(axes[row, 0], query, name, QUERY, "solid")
+        name = shortened(query_names[row]) if query_names else "query"
+        _draw_image(axes[row, 0], query, name, QUERY_COLOUR, "solid")
         for column, image in enumerate(hits[row]):
             right = None if relevant is None else relevant[row][column]
-            colour = {None: None, True: RIGHT, False: WRONG}[right]
+            colour = {None: None, True: RELEVANT_COLOUR, False: OTHER_COLOUR}[right]
             style = "dashed" if right is False else "solid"
             mark = {None: "", True: " ✓", False: " ✗"}[right]
-            _cell(
+            _draw_image(
                 axes[row, column + 1], image, f"d = {distances[row][column]}{mark}", colour, style
             )
     if title:
@@ -82,7 +82,7 @@ def _table(
     return table
 
 
-def _cell(axis: Any, image: Tensor, text: str, colour: str | None, style: str) -> None:
+def _draw_image(axis: Any, image: Tensor, text: str, colour: str | None, style: str) -> None:
     axis.set_axis_on()
     axis.set_xticks([])
     axis.set_yticks([])
