@@ -12,7 +12,7 @@ from torch import Tensor
 from ..data.decode import Readable
 from ..data.transforms import Transform
 from ..data.workers import made_by_workers
-from .checkpoint import Work
+from .checkpoint import EncodingCheckpoint
 
 
 class Decoded(NamedTuple):
@@ -30,11 +30,11 @@ class Decoded(NamedTuple):
     last: bool
 
 
-def _made(
-    work: Work, transform: Transform, batch_size: int, at: tuple[int, int]
+def _decode_batch(
+    checkpoint: EncodingCheckpoint, transform: Transform, batch_size: int, at: tuple[int, int]
 ) -> tuple[Tensor, tuple[np.ndarray, list[str], int, bool]]:
     part, first = at
-    entries = work.entries(part)
+    entries = checkpoint.entries(part)
     stop = min(first + batch_size, len(entries))
     images = Readable(entry.image for entry in entries[first:stop])
     pixels = transform.pixels(images)
@@ -42,8 +42,8 @@ def _made(
     return pixels, (kept, images.broken, part, stop == len(entries))
 
 
-def decoded(
-    work: Work,
+def decoded_batches(
+    checkpoint: EncodingCheckpoint,
     parts: Sequence[int],
     transform: Transform,
     batch_size: int,
@@ -56,9 +56,11 @@ def decoded(
     Which images share a batch depends only on the catalog and batch_size, not on the workers.
     pinned: return pixels in page-locked memory, for copies to a CUDA device.
     """
-    places = [(p, first) for p in parts for first in range(0, work.images_in(p), batch_size)]
+    places = [
+        (p, first) for p in parts for first in range(0, checkpoint.image_count(p), batch_size)
+    ]
     workers = 0 if len(places) == 1 else min(workers, len(places))
     shape = batch_size, 3, transform.size, transform.size
-    make = partial(_made, work, transform, batch_size)
+    make = partial(_decode_batch, checkpoint, transform, batch_size)
     for pixels, rest in made_by_workers(make, places, shape, workers, pinned=pinned):
         yield Decoded(pixels, *rest)

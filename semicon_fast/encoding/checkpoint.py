@@ -43,10 +43,10 @@ class Part(NamedTuple):
     broken: list[str]
 
 
-class Work:
+class EncodingCheckpoint:
     """The checkpoint folder next to `output`.
 
-    One process calls `create` or `check`; every process calls `open` and then writes its parts.
+    One process calls `create` or `check_inputs`; every process calls `open` and writes its parts.
 
     Attributes:
         output: the folder of the gallery.
@@ -64,12 +64,12 @@ class Work:
         """Whether there is a checkpoint with a complete catalog."""
         return (self.folder / "manifest.json").is_file()
 
-    def create(self, entries: Iterable[Entry], what: dict[str, Any], part_images: int) -> None:
+    def create(self, entries: Iterable[Entry], inputs: dict[str, Any], part_images: int) -> None:
         """Replace the folder by a new checkpoint without finished parts.
 
         Args:
             entries: the images.
-            what: entries of the manifest, JSON-serialisable; `check` compares them on resume.
+            inputs: entries of the manifest, JSON-serialisable, for `check_inputs` on resume.
             part_images: images per part.
         """
         self.remove()
@@ -81,7 +81,7 @@ class Work:
                     starts.append(position)
                 line = json.dumps(entry, ensure_ascii=True).encode() + b"\n"
                 position += file.write(line)
-        manifest = {"format": FORMAT, **what, "count": count, "part_images": part_images}
+        manifest = {"format": FORMAT, **inputs, "count": count, "part_images": part_images}
         with atomic_write(self.folder / "manifest.json", "w") as file:
             json.dump({**manifest, "starts": starts}, file)
         self.open()
@@ -98,14 +98,14 @@ class Work:
         except (OSError, ValueError, KeyError) as error:
             raise ValueError(f"{path} cannot be read: {error}") from error
 
-    def check(self, what: dict[str, Any]) -> None:
-        """Raises ValueError if the manifest differs from `what`, which was given to `create`."""
-        for name, value in what.items():
+    def check_inputs(self, inputs: dict[str, Any]) -> None:
+        """Raises ValueError if the manifest differs from `inputs`, which was given to `create`."""
+        for name, value in inputs.items():
             then = self.manifest.get(name)
             if then != json.loads(json.dumps(value)):
                 raise ValueError(
-                    f"{self.folder} was made with another {name}: {_short(then)} then, "
-                    f"{_short(value)} now; encode to another folder, or start again without "
+                    f"{self.folder} was made with another {name}: {_shortened(then)} then, "
+                    f"{_shortened(value)} now; encode to another folder, or start again without "
                     "--resume and with --overwrite"
                 )
 
@@ -114,7 +114,7 @@ class Work:
         """The numbers of all parts."""
         return range(len(self.manifest["starts"]))
 
-    def images_in(self, part: int) -> int:
+    def image_count(self, part: int) -> int:
         """The number of images in a part, including those that cannot be decoded."""
         size = self.manifest["part_images"]
         return min(size, self.manifest["count"] - part * size)
@@ -122,28 +122,28 @@ class Work:
     def entries(self, part: int) -> tuple[Entry, ...]:
         """The catalog's entries of a part."""
         start = self.manifest["starts"][part]
-        return _entries(self.folder / "catalog.jsonl", start, self.images_in(part))
+        return _entries(self.folder / "catalog.jsonl", start, self.image_count(part))
 
-    def missing(self) -> list[int]:
+    def missing_parts(self) -> list[int]:
         """The parts that are not finished."""
         names = set(os.listdir(self.folder))
-        return [part for part in self.parts if _name(part) not in names]
+        return [part for part in self.parts if _part_file(part) not in names]
 
-    def forget_broken(self) -> None:
+    def discard_broken_parts(self) -> None:
         """Delete the finished parts with images that could not be decoded, to encode them again."""
-        for part in sorted(set(self.parts) - set(self.missing())):
-            if self.read(part).broken:
-                (self.folder / _name(part)).unlink()
+        for part in sorted(set(self.parts) - set(self.missing_parts())):
+            if self.read_part(part).broken:
+                (self.folder / _part_file(part)).unlink()
 
-    def write(self, part: int, content: Part) -> None:
+    def write_part(self, part: int, content: Part) -> None:
         """Write a finished part."""
         tensors = {"codes": np.ascontiguousarray(content.codes), "kept": content.kept}
-        with atomic_write(self.folder / _name(part)) as file:
+        with atomic_write(self.folder / _part_file(part)) as file:
             file.write(serialise(tensors, {"broken": json.dumps(content.broken)}))
 
-    def read(self, part: int) -> Part:
+    def read_part(self, part: int) -> Part:
         """Read a finished part. Raises ValueError if the file is damaged."""
-        path = self.folder / _name(part)
+        path = self.folder / _part_file(part)
         try:
             with safe_open(path, "numpy") as file:
                 broken = json.loads((file.metadata() or {})["broken"])
@@ -151,14 +151,14 @@ class Work:
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise ValueError(f"{path} is damaged ({error}); remove it and resume") from error
         shape = len(found.kept), code_bytes(self.manifest["bits"])
-        if found.codes.shape != shape or len(found.kept) + len(broken) != self.images_in(part):
+        if found.codes.shape != shape or len(found.kept) + len(broken) != self.image_count(part):
             raise ValueError(f"{path} has codes of shape {found.codes.shape}, expected {shape}")
         return found
 
-    def pieces(self) -> Iterator[tuple[np.ndarray, Sequence[str], Sequence[str]]]:
+    def gallery_pieces(self) -> Iterator[tuple[np.ndarray, Sequence[str], Sequence[str]]]:
         """(codes, image names, labels) of every part, in order, as `write_gallery` takes them."""
         for part in self.parts:
-            found, entries = self.read(part), self.entries(part)
+            found, entries = self.read_part(part), self.entries(part)
             kept = [entries[i] for i in found.kept.tolist()]
             yield found.codes, [entry.name for entry in kept], [entry.label for entry in kept]
 
@@ -177,10 +177,10 @@ def _entries(catalog: Path, start: int, count: int) -> tuple[Entry, ...]:
     return tuple(Entry(name, label, path, tuple(place)) for name, label, path, place in lines)
 
 
-def _name(part: int) -> str:
+def _part_file(part: int) -> str:
     return f"part-{part:06}.safetensors"
 
 
-def _short(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 120 else f"{text[:117]}..."

@@ -17,8 +17,8 @@ from .. import distributed
 from ..data.catalog import listed
 from ..models import HashModel
 from ..search.gallery import check_free, write_gallery
-from .batches import decoded
-from .checkpoint import Part, Work
+from .batches import decoded_batches
+from .checkpoint import EncodingCheckpoint, Part
 from .runner import Runner
 
 Progress = Callable[[int, int], None]
@@ -126,28 +126,28 @@ def encode_images(
     """
     options = options or Options()
     runner = Runner(network, device, precision=options.precision, compile=options.compile)
-    work, started = Work(Path(output)), time.monotonic()
-    what = _what(network, images, options)
+    checkpoint, started = EncodingCheckpoint(Path(output)), time.monotonic()
+    inputs = _inputs(network, images, options)
     missing = distributed.on_main(
-        lambda: _prepare(work, images, what, about or {}, options, resume, overwrite)
+        lambda: _prepare(checkpoint, images, inputs, about or {}, options, resume, overwrite)
     )
     encoded = 0
     if missing is not None:
-        work.open()
+        checkpoint.open()
         mine = missing[distributed.rank() :: distributed.world_size()]
-        encoded = _encode_parts(runner, work, mine, options, progress)
+        encoded = _encode_parts(runner, checkpoint, mine, options, progress)
     if not distributed.is_main():
         return Summary(0, network.code_length, encoded, [], time.monotonic() - started)
     if missing is not None:
-        while work.missing():
+        while checkpoint.missing_parts():
             time.sleep(WAIT_SECONDS)
-        _assemble(work, options)
-    said = json.loads((work.output / "gallery.json").read_text("utf-8"))
+        _assemble(checkpoint, options)
+    said = json.loads((checkpoint.output / "gallery.json").read_text("utf-8"))
     broken, seconds = said.get("broken", []), time.monotonic() - started
     return Summary(said["count"], said["bits"], encoded, broken, seconds)
 
 
-def _what(network: HashModel, images: Sequence[Any], options: Options) -> dict[str, Any]:
+def _inputs(network: HashModel, images: Sequence[Any], options: Options) -> dict[str, Any]:
     """What the codes depend on; it must be the same on resume."""
     weights = hashlib.sha256()
     for name, tensor in network.state_dict().items():
@@ -164,9 +164,9 @@ def _what(network: HashModel, images: Sequence[Any], options: Options) -> dict[s
 
 
 def _prepare(
-    work: Work,
+    checkpoint: EncodingCheckpoint,
     images: Sequence[Any],
-    what: dict[str, Any],
+    inputs: dict[str, Any],
     about: dict[str, Any],
     options: Options,
     resume: bool,
@@ -174,36 +174,40 @@ def _prepare(
 ) -> list[int] | None:
     """Create or check the checkpoint; returns the parts that are missing, or None if the gallery is
     finished already."""
-    if resume and work.exists:
-        work.open()
-        work.check(what)
+    if resume and checkpoint.exists:
+        checkpoint.open()
+        checkpoint.check_inputs(inputs)
         if options.on_broken == "error":
-            work.forget_broken()
-        return work.missing()
-    if resume and (work.output / "gallery.json").is_file():
-        said = json.loads((work.output / "gallery.json").read_text("utf-8"))
+            checkpoint.discard_broken_parts()
+        return checkpoint.missing_parts()
+    if resume and (checkpoint.output / "gallery.json").is_file():
+        said = json.loads((checkpoint.output / "gallery.json").read_text("utf-8"))
         if said.get("model_sha256") != about.get("model_sha256"):
-            raise ValueError(f"{work.output} is a finished gallery of another model")
-        work.remove()
+            raise ValueError(f"{checkpoint.output} is a finished gallery of another model")
+        checkpoint.remove()
         return None
-    if work.exists and not overwrite:
+    if checkpoint.exists and not overwrite:
         raise ValueError(
-            f"an encoding to {work.output} was begun but not finished: its parts are in "
-            f"{work.folder}; continue with --resume, or start again with --overwrite"
+            f"an encoding to {checkpoint.output} was begun but not finished: its parts are in "
+            f"{checkpoint.folder}; continue with --resume, or start again with --overwrite"
         )
-    check_free(work.output, overwrite)
+    check_free(checkpoint.output, overwrite)
     batches = -(-options.part_images // options.batch_size)
-    work.create(listed(images), {**what, "about": about}, batches * options.batch_size)
-    return work.missing()
+    checkpoint.create(listed(images), {**inputs, "about": about}, batches * options.batch_size)
+    return checkpoint.missing_parts()
 
 
 def _encode_parts(
-    runner: Runner, work: Work, parts: list[int], options: Options, progress: Progress | None
+    runner: Runner,
+    checkpoint: EncodingCheckpoint,
+    parts: list[int],
+    options: Options,
+    progress: Progress | None,
 ) -> int:
     """Encode `parts` and write each one when it is complete; returns the number of images."""
-    total = sum(work.images_in(part) for part in parts)
-    batches = decoded(
-        work,
+    total = sum(checkpoint.image_count(part) for part in parts)
+    batches = decoded_batches(
+        checkpoint,
         parts,
         runner.transform,
         options.batch_size,
@@ -221,34 +225,42 @@ def _encode_parts(
         done += len(batch.kept) + len(batch.broken)
         encoded += len(batch.kept)
         if batch.last:
-            work.write(batch.part, Part(np.concatenate(codes), np.concatenate(kept), broken))
+            checkpoint.write_part(
+                batch.part, Part(np.concatenate(codes), np.concatenate(kept), broken)
+            )
             codes, kept, broken = [], [], []
         if progress is not None:
             progress(done, total)
     return encoded
 
 
-def _assemble(work: Work, options: Options) -> None:
+def _assemble(checkpoint: EncodingCheckpoint, options: Options) -> None:
     """Assemble the gallery from the parts and delete the checkpoint.
 
     Raises ValueError if images could not be decoded, unless they are skipped.
     """
     broken: list[str] = []
     count = 0
-    for part in work.parts:
-        found = work.read(part)
+    for part in checkpoint.parts:
+        found = checkpoint.read_part(part)
         broken += found.broken
         count += len(found.kept)
     if broken and options.on_broken == "error":
         raise ValueError(
-            f"{len(broken)} of {work.manifest['count']} images do not decode: {'; '.join(broken)}. "
+            f"{len(broken)} of {checkpoint.manifest['count']} images do not decode: "
+            f"{'; '.join(broken)}. "
             "The others are encoded; add --resume --on-broken skip to leave these out"
         )
     if count == 0:
-        work.remove()
+        checkpoint.remove()
         raise ValueError("no image could be read")
-    info = {**work.manifest["about"], "broken": broken}
+    info = {**checkpoint.manifest["about"], "broken": broken}
     write_gallery(
-        work.output, work.pieces(), work.manifest["bits"], count, info, index=options.index
+        checkpoint.output,
+        checkpoint.gallery_pieces(),
+        checkpoint.manifest["bits"],
+        count,
+        info,
+        index=options.index,
     )
-    work.remove()
+    checkpoint.remove()
