@@ -6,7 +6,7 @@ import os
 
 from .hashing_data import HashingData
 from .readers import check_counts as check
-from .readers import existing_root, listed_split, read_lines, read_pairs
+from .readers import find_root, listed_split, read_lines, read_pairs
 
 OFFICIAL = {"classes": 100, "training images": 6_667, "test images": 3_333}
 
@@ -22,7 +22,7 @@ def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingD
         ValueError: the files are not in this layout or, with check_counts, the counts are not
             those of `OFFICIAL`.
     """
-    base = existing_root(root, "data/variants.txt", ["fgvc-aircraft-2013b"]) / "data"
+    base = find_root(root, "data/variants.txt", ["fgvc-aircraft-2013b"]) / "data"
     variants = read_lines(base / "variants.txt")
     label = {name: number for number, name in enumerate(variants)}
     parts = []
@@ -35,5 +35,5 @@ def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingD
     if check_counts:
         counts = (len(variants), len(parts[0]), len(parts[1]))
         check("FGVC-Aircraft", OFFICIAL, dict(zip(OFFICIAL, counts, strict=True)))
-    how = "FGVC-Aircraft, trainval as database, test as queries"
-    return listed_split("aircraft", base, parts[0], parts[1], variants, how)
+    description = "FGVC-Aircraft, trainval as database, test as queries"
+    return listed_split("aircraft", base, parts[0], parts[1], variants, description)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .birdlet_drawing import COLOURS, PARTS, Look, colour_names, draw
+from .birdlet_drawing import COLOURS, PARTS, Appearance, colour_names, draw
 from .hashing_data import HashingData, split
 from .image_set import ImageSet
 from .seeds import generator, seed_of
@@ -23,24 +23,24 @@ from .seeds import generator, seed_of
 class Birdlets:
     """Image source that draws birds; values: int64 (N, P), the part colours of each image."""
 
-    def __init__(self, look: Look, values: Tensor, seed: int) -> None:
-        self.look, self.values, self.seed = look, values, seed
+    def __init__(self, appearance: Appearance, values: Tensor, seed: int) -> None:
+        self.appearance, self.values, self.seed = appearance, values, seed
 
     def __len__(self) -> int:
         return len(self.values)
 
     def image(self, row: int) -> Tensor:
-        return self._drawn(row)[0]
+        return self._draw(row)[0]
 
     def masks(self, row: int) -> Tensor:
-        return self._drawn(row)[1]
+        return self._draw(row)[1]
 
     def identifier(self, row: int) -> str:
         return f"birdlet {row:06d}"
 
-    def _drawn(self, row: int) -> tuple[Tensor, Tensor]:
+    def _draw(self, row: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng(seed_of("birdlet", self.seed, row))
-        return draw(self.look, tuple(self.values[row].tolist()), rng)
+        return draw(self.appearance, tuple(self.values[row].tolist()), rng)
 
 
 def load(
@@ -76,8 +76,8 @@ def load(
         remove_parts: parts drawn without their colour (True: all); a control experiment in which
             classes become indistinguishable.
         shuffle_labels: permute all labels; a control experiment without anything to learn.
-        nuisance: strength of pose, light, hue and texture variation, see `Look`.
-        distractors: largest number of berries and leaves, see `Look`.
+        nuisance: strength of pose, light, hue and texture variation, see `Appearance`.
+        distractors: largest number of berries and leaves, see `Appearance`.
         part_size: scale of the parts' area.
         seed: seed of the classes, the split and the images.
 
@@ -88,22 +88,22 @@ def load(
         raise ValueError(f"birdlets are generated, root must be None, got {root!r}")
     values = _fewest_values(classes, parts) if values is None else values
     _check_numbers(classes, parts, values, label_noise)
-    look = _look(size, parts, nuisance, distractors, part_size, remove_parts)
+    appearance = _checked_appearance(size, parts, nuisance, distractors, part_size, remove_parts)
     table = class_table(classes, parts, values, seed)
-    train = _classes_drawn(classes, train_per_class, "train_per_class", 2, seed)
-    query = _classes_drawn(classes, query_per_class, "query_per_class", 1, seed)
+    train = _classes_of_images(classes, train_per_class, "train_per_class", 2, seed)
+    query = _classes_of_images(classes, query_per_class, "query_per_class", 1, seed)
     member = torch.cat([train, query])
-    source = Birdlets(look, table[member], seed)
+    source = Birdlets(appearance, table[member], seed)
     names = [_class_name(row, values) for row in table.tolist()]
-    labelled = torch.cat([_noisy(train, classes, label_noise, seed), query])
+    labelled = torch.cat([_with_label_noise(train, classes, label_noise, seed), query])
     if shuffle_labels:
-        labelled = _shuffled(labelled, len(train), seed)
+        labelled = _with_shuffled_labels(labelled, len(train), seed)
     pool = ImageSet("birdlets", source, labelled, names)
     if multi_label:
         pool = _part_labels(source, table[labelled], values)
     rows = range(len(member))
-    how = f"birdlets, {parts} parts of {values} colours, seed {seed}"
-    return split("birdlets", pool, rows[: len(train)], rows[len(train) :], how=how)
+    description = f"birdlets, {parts} parts of {values} colours, seed {seed}"
+    return split("birdlets", pool, rows[: len(train)], rows[len(train) :], description=description)
 
 
 def class_table(classes: int, parts: int, values: int, seed: int) -> Tensor:
@@ -122,7 +122,7 @@ def class_table(classes: int, parts: int, values: int, seed: int) -> Tensor:
     return torch.tensor(sorted(table))
 
 
-def _noisy(labels: Tensor, classes: int, share: float, seed: int) -> Tensor:
+def _with_label_noise(labels: Tensor, classes: int, share: float, seed: int) -> Tensor:
     """The labels with a fraction `share` of them replaced by another class."""
     draws = generator("birdlets label noise", seed)
     noisy = torch.rand(len(labels), generator=draws) < share
@@ -130,7 +130,7 @@ def _noisy(labels: Tensor, classes: int, share: float, seed: int) -> Tensor:
     return torch.where(noisy, (labels + other) % classes, labels)
 
 
-def _shuffled(labels: Tensor, train: int, seed: int) -> Tensor:
+def _with_shuffled_labels(labels: Tensor, train: int, seed: int) -> Tensor:
     """The training labels and the query labels, each permuted among themselves."""
     draws = generator("birdlets shuffled labels", seed)
     parts = (labels[:train], labels[train:])
@@ -152,7 +152,7 @@ def _class_name(row: Sequence[int], values: int) -> str:
     )
 
 
-def _classes_drawn(
+def _classes_of_images(
     classes: int, per_class: int | Sequence[int], name: str, least: int, seed: int
 ) -> Tensor:
     """The class of each image, sorted; int64 (N,)."""
@@ -181,14 +181,14 @@ def _check_numbers(classes: int, parts: int, values: int, label_noise: float) ->
         raise ValueError(f"label_noise must lie in 0..1, got {label_noise}")
 
 
-def _look(
+def _checked_appearance(
     size: int,
     parts: int,
     nuisance: float,
     distractors: int,
     part_size: float,
     remove_parts: bool | Sequence[str],
-) -> Look:
+) -> Appearance:
     if size < 16:
         raise ValueError(f"size must be at least 16 pixels, got {size}")
     if nuisance < 0 or distractors < 0 or part_size <= 0:
@@ -203,4 +203,4 @@ def _look(
         removed = tuple(remove_parts)
         if unknown := [name for name in removed if name not in present]:
             raise ValueError(f"remove_parts must be among {present}, got {unknown}")
-    return Look(size, parts, nuisance, distractors, part_size, removed)
+    return Appearance(size, parts, nuisance, distractors, part_size, removed)

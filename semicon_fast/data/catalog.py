@@ -17,8 +17,8 @@ from .decode import BrokenFile, BrokenImageError, decode, decode_bytes
 from .folder import SUFFIXES
 from .readers import read_lines
 
-SHARDS = {".tar", ".parquet"}
-PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+SHARD_SUFFIXES = {".tar", ".parquet"}
+COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 # Extension of a sample's label file in WebDataset: the file's name after the first dot.
 LABEL_EXTENSION = "cls"
 MAX_LABEL_BYTES = 4096
@@ -62,7 +62,7 @@ class Entry(NamedTuple):
             raise BrokenImageError.of([BrokenFile(self.name, str(error))]) from error
 
 
-def listed(paths: Sequence[str | os.PathLike[str]]) -> Iterator[Entry]:
+def list_images(paths: Sequence[str | os.PathLike[str]]) -> Iterator[Entry]:
     """The images of each path, in order, as a stream that is never in memory as a whole.
 
     A path can be
@@ -81,23 +81,23 @@ def listed(paths: Sequence[str | os.PathLike[str]]) -> Iterator[Entry]:
             damaged.
     """
     for given in map(Path, paths):
-        found = _below(given) if given.is_dir() else _in_file(given)
+        found = _in_folder(given) if given.is_dir() else _in_file(given)
         empty = True
         for entry in found:
             empty = False
             yield entry
         if empty:
-            looked = ", ".join(sorted(SUFFIXES | SHARDS))
+            looked = ", ".join(sorted(SUFFIXES | SHARD_SUFFIXES))
             raise ValueError(f"no image below {given} (looked for {looked})")
 
 
-def _below(folder: Path) -> Iterator[Entry]:
+def _in_folder(folder: Path) -> Iterator[Entry]:
     empty = True
     for path in _walk(folder, SUFFIXES):
         empty = False
-        yield _file(path)
+        yield _file_entry(path)
     if empty:
-        for path in _walk(folder, SHARDS):
+        for path in _walk(folder, SHARD_SUFFIXES):
             yield from _in_file(path)
 
 
@@ -117,30 +117,30 @@ def _in_file(path: Path) -> Iterator[Entry]:
     name = path.name.lower()
     if not path.is_file():
         raise ValueError(f"{path} does not exist")
-    if name.endswith(PACKED):
+    if name.endswith(COMPRESSED_SUFFIXES):
         raise ValueError(
             f"{path} is compressed, which prevents random access to its images; decompress it first"
         )
-    kinds = {".tar": _tar, ".parquet": _parquet, ".txt": _list}
-    yield from kinds.get(os.path.splitext(name)[1], _one)(path)
+    kinds = {".tar": _tar, ".parquet": _parquet, ".txt": _text_list}
+    yield from kinds.get(os.path.splitext(name)[1], _single_image)(path)
 
 
-def _one(path: Path) -> Iterator[Entry]:
-    yield _file(path)
+def _single_image(path: Path) -> Iterator[Entry]:
+    yield _file_entry(path)
 
 
-def _file(path: Path, label: str | None = None) -> Entry:
+def _file_entry(path: Path, label: str | None = None) -> Entry:
     real = os.path.realpath(path)
     return Entry(real, path.parent.name if label is None else label, real)
 
 
-def _list(path: Path) -> Iterator[Entry]:
+def _text_list(path: Path) -> Iterator[Entry]:
     from .lists import LINE
 
     for line in read_lines(path):
         found = LINE.fullmatch(line)
         name, label = (found["path"], found["labels"].strip()) if found else (line, None)
-        yield _file(path.parent / name, label)
+        yield _file_entry(path.parent / name, label)
 
 
 def _tar(path: Path) -> Iterator[Entry]:
@@ -148,17 +148,17 @@ def _tar(path: Path) -> Iterator[Entry]:
     real = os.path.realpath(path)
     try:
         with tarfile.open(real, "r:") as tar:
-            for sample in _samples(tar):
-                yield from _of_sample(real, tar, sample)
+            for sample in _webdataset_samples(tar):
+                yield from _sample_entries(real, tar, sample)
     except (tarfile.TarError, OSError) as error:
         raise ValueError(f"{path} is not a complete tar file: {error}") from error
 
 
-def _samples(tar: tarfile.TarFile) -> Iterator[list[tarfile.TarInfo]]:
+def _webdataset_samples(tar: tarfile.TarFile) -> Iterator[list[tarfile.TarInfo]]:
     """WebDataset samples: consecutive files with the same path up to the first dot of the name."""
     sample: list[tarfile.TarInfo] = []
     for member in _members(tar):
-        if sample and _key(member.name) != _key(sample[0].name):
+        if sample and _sample_key(member.name) != _sample_key(sample[0].name):
             yield sample
             sample = []
         sample.append(member)
@@ -174,12 +174,12 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
             yield member
 
 
-def _key(name: str) -> str:
+def _sample_key(name: str) -> str:
     folder, base = posixpath.split(name)
     return posixpath.join(folder, base.partition(".")[0])
 
 
-def _of_sample(
+def _sample_entries(
     file: str, tar: tarfile.TarFile, sample: Iterable[tarfile.TarInfo]
 ) -> Iterator[Entry]:
     label, images = None, []
@@ -200,23 +200,25 @@ def _of_sample(
 
 def _parquet(path: Path) -> Iterator[Entry]:
     real = os.path.realpath(path)
-    opened = _opened(real)
+    opened = _open_parquet(real)
     _image_column(real, opened.schema_arrow)
     names = opened.schema_arrow.names
     label = next((name for name in ("label", "labels", "class") if name in names), None)
-    words = _class_names(opened, label)
+    class_names = _class_names(opened, label)
     number = 0
     for group in range(opened.num_row_groups):
         rows = opened.metadata.row_group(group).num_rows
         labels = opened.read_row_group(group, [label])[label].to_pylist() if label else [""] * rows
         for row in range(rows):
             value = labels[row]
-            text = words[value] if isinstance(value, int) and value < len(words) else value
+            text = (
+                class_names[value] if isinstance(value, int) and value < len(class_names) else value
+            )
             yield Entry(f"{real}#{number}", "" if text is None else str(text), real, (group, row))
             number += 1
 
 
-def _opened(file: str) -> Any:
+def _open_parquet(file: str) -> Any:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -242,15 +244,15 @@ def _class_names(opened: Any, label: str | None) -> list[str]:
 @lru_cache(maxsize=1)
 def _row_group(file: str, group: int) -> Any:
     """The column of image bytes of a row group; the last one is cached."""
-    opened = _opened(file)
+    opened = _open_parquet(file)
     column = _image_column(file, opened.schema_arrow)
     found = opened.read_row_group(group, [column])
     for name in column.split("."):
-        found = found[name] if hasattr(found, "column_names") else _child(found, name)
+        found = found[name] if hasattr(found, "column_names") else _struct_field(found, name)
     return found
 
 
-def _child(column: Any, name: str) -> Any:
+def _struct_field(column: Any, name: str) -> Any:
     import pyarrow.compute
 
     return pyarrow.compute.struct_field(column, name)

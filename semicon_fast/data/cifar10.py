@@ -15,7 +15,7 @@ from .hashing_data import HashingData
 from .hashing_data import split as split_pool
 from .image_set import Files, ImageSet, Memory
 from .readers import check_counts as check
-from .readers import existing_root
+from .readers import find_root
 from .seeds import generator
 
 CLASSES = (
@@ -61,7 +61,7 @@ def load(
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
-    base = existing_root(root)
+    base = find_root(root)
     nested = base / "cifar-10-batches-bin"
     if (nested / TEST_FILE).exists() or (base / TEST_FILE).exists():
         pool, official = _read_binary(nested if (nested / TEST_FILE).exists() else base)
@@ -81,12 +81,17 @@ def load(
         found = {"training images": official, "test images": len(pool) - official}
         check("CIFAR-10", OFFICIAL, found)
     rows = split(pool.labels, official, protocol, seed)
-    how = f"CIFAR-10, protocol {protocol}"
+    description = f"CIFAR-10, protocol {protocol}"
     if protocol in ("cifar10", "cifar10-1"):
-        how += f" drawn by seed {seed}"
+        description += f" drawn by seed {seed}"
     together = rows.train is rows.database
     return split_pool(
-        "cifar10", pool, rows.train, rows.query, None if together else rows.database, how=how
+        "cifar10",
+        pool,
+        rows.train,
+        rows.query,
+        None if together else rows.database,
+        description=description,
     )
 
 

@@ -6,7 +6,7 @@ import os
 
 from .hashing_data import HashingData
 from .readers import check_counts as check
-from .readers import existing_root, flagged_split, folder_names, read_pairs
+from .readers import class_names_from_folders, find_root, flagged_split, read_pairs
 
 OFFICIAL = {"classes": 200, "training images": 5_994, "test images": 5_794}
 
@@ -22,14 +22,14 @@ def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingD
         ValueError: the files are not in this layout or, with check_counts, the counts are not
             those of `OFFICIAL`.
     """
-    base = existing_root(root, "images.txt", ["CUB_200_2011"])
+    base = find_root(root, "images.txt", ["CUB_200_2011"])
     paths = read_pairs(base / "images.txt")
     labels = {
         key: _class_number(key, text) - 1
         for key, text in read_pairs(base / "image_class_labels.txt").items()
     }
     listed = [(path, labels[key]) for key, path in paths.items() if key in labels]
-    data = flagged_split("cub", base, paths, labels, folder_names(listed, f"{base}"))
+    data = flagged_split("cub", base, paths, labels, class_names_from_folders(listed, f"{base}"))
     if check_counts:
         counts = (len(data.train.classes), len(data.train), len(data.query))
         check("CUB-200-2011", OFFICIAL, dict(zip(OFFICIAL, counts, strict=True)))

@@ -56,7 +56,7 @@ def decode(path: str | os.PathLike[str]) -> Tensor:
         BrokenImageError: with the path and the cause.
     """
     try:
-        return _decoded(path, None, MAX_PIXELS)
+        return _decode(path, None, MAX_PIXELS)
     except MemoryError:
         raise
     except Exception as error:  # decoders raise many types of exception for damaged files
@@ -75,7 +75,7 @@ def decode_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Tensor:
             `max_pixels` pixels, a JPEG with more than `MAX_SCANS` scans, or damaged data.
     """
     with _broken_bytes(data, max_pixels):
-        return _decoded(io.BytesIO(data), FORMATS, max_pixels)
+        return _decode(io.BytesIO(data), FORMATS, max_pixels)
 
 
 def thumbnail(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -84,7 +84,7 @@ def thumbnail(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> bytes:
     Raises BrokenImageError as `decode_bytes` does.
     """
     with _broken_bytes(data, max_pixels):
-        with _opened(io.BytesIO(data), FORMATS, max_pixels) as image:
+        with _open_checked(io.BytesIO(data), FORMATS, max_pixels) as image:
             image.draft("RGB", (side, side))
             small = _to_rgb(_upright(image))
         small.thumbnail((side, side))
@@ -132,10 +132,10 @@ def _broken_bytes(data: bytes, max_pixels: int) -> Iterator[None]:
         raise BrokenImageError(f"the image cannot be decoded: {cause}", broken) from error
 
 
-def _decoded(
+def _decode(
     source: str | os.PathLike[str] | IO[bytes], formats: tuple[str, ...] | None, max_pixels: int
 ) -> Tensor:
-    with _opened(source, formats, max_pixels) as image:
+    with _open_checked(source, formats, max_pixels) as image:
         pixels = np.array(_to_rgb(_upright(image)))
     # A channels-last view: decoders write and resizing reads interleaved channels, and copying to
     # planes takes as long as decoding a JPEG.
@@ -143,7 +143,7 @@ def _decoded(
 
 
 @contextmanager
-def _opened(
+def _open_checked(
     source: str | os.PathLike[str] | IO[bytes], formats: tuple[str, ...] | None, max_pixels: int
 ) -> Iterator[Image.Image]:
     """The image with its header read and checked, its pixels not yet decoded."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .hashing_data import HashingData, split
 from .image_set import Files, ImageSet
-from .readers import check_pairs, existing_root
+from .readers import check_training_pairs, find_root
 from .seeds import generator
 
 SUFFIXES = {
@@ -49,7 +49,7 @@ def load(
     """
     if validation not in ("unused", "train", "query"):
         raise ValueError(f'validation must be "unused", "train" or "query", got {validation!r}')
-    base = existing_root(root)
+    base = find_root(root)
     label = name or base.name
     if (base / "train").is_dir():
         return _from_split(base, label, validation)
@@ -81,16 +81,16 @@ def _from_split(base: Path, name: str, validation: str) -> HashingData:
     paths: list[str] = []
     labels: list[int] = []
     for part in train_parts:
-        _collect(base, part, classes, paths, labels)
-    check_pairs(_targets(labels), classes, f"{base}")
+        _collect_images(base, part, classes, paths, labels)
+    check_training_pairs(_label_tensor(labels), classes, f"{base}")
     train_count = len(paths)
-    _collect(base, query_part, classes, paths, labels)
+    _collect_images(base, query_part, classes, paths, labels)
     if len(paths) == train_count:
         raise ValueError(f"{base / query_part} has no images")
-    pool = ImageSet(name, Files(base, paths), _targets(labels), classes)
+    pool = ImageSet(name, Files(base, paths), _label_tensor(labels), classes)
     rows = range(len(paths))
-    how = f"{name}, {' and '.join(train_parts)} as database, {query_part} as queries"
-    return split(name, pool, rows[:train_count], rows[train_count:], how=how)
+    description = f"{name}, {' and '.join(train_parts)} as database, {query_part} as queries"
+    return split(name, pool, rows[:train_count], rows[train_count:], description=description)
 
 
 def _from_flat(base: Path, name: str, query_fraction: float, seed: int) -> HashingData:
@@ -99,17 +99,19 @@ def _from_flat(base: Path, name: str, query_fraction: float, seed: int) -> Hashi
     classes = class_folders(base)
     paths: list[str] = []
     labels: list[int] = []
-    _collect(base, "", classes, paths, labels)
-    check_pairs(_targets(labels), classes, f"{base}")
-    pool = ImageSet(name, Files(base, paths), _targets(labels), classes)
+    _collect_images(base, "", classes, paths, labels)
+    check_training_pairs(_label_tensor(labels), classes, f"{base}")
+    pool = ImageSet(name, Files(base, paths), _label_tensor(labels), classes)
     queries = torch.zeros(len(paths), dtype=torch.bool)
     for label in range(len(classes)):
         rows = (pool.labels == label).nonzero()[:, 0]
         count = min(max(1, round(query_fraction * len(rows))), len(rows) - 1)
         order = torch.randperm(len(rows), generator=generator("folder", seed, label))
         queries[rows[order[:count]]] = True
-    how = f"{name}, {query_fraction:.0%} of each class as queries drawn by seed {seed}"
-    return split(name, pool, (~queries).nonzero()[:, 0], queries.nonzero()[:, 0], how=how)
+    description = f"{name}, {query_fraction:.0%} of each class as queries drawn by seed {seed}"
+    return split(
+        name, pool, (~queries).nonzero()[:, 0], queries.nonzero()[:, 0], description=description
+    )
 
 
 def class_folders(folder: Path) -> list[str]:
@@ -135,7 +137,7 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _collect(
+def _collect_images(
     base: Path, part: str, classes: Sequence[str], paths: list[str], labels: list[int]
 ) -> None:
     """Append the images of base/part/<class> to `paths` and their labels to `labels`."""
@@ -149,5 +151,5 @@ def _collect(
         labels += [classes.index(name)] * len(files)
 
 
-def _targets(labels: Sequence[int]) -> Tensor:
+def _label_tensor(labels: Sequence[int]) -> Tensor:
     return torch.tensor(labels, dtype=torch.int64)

@@ -6,7 +6,7 @@ import os
 
 from .hashing_data import HashingData
 from .readers import check_counts as check
-from .readers import existing_root, listed_split, read_lines
+from .readers import find_root, listed_split, read_lines
 
 OFFICIAL = {"classes": 101, "training images": 75_750, "test images": 25_250}
 
@@ -22,7 +22,7 @@ def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingD
         ValueError: the files are not in this layout or, with check_counts, the counts are not
             those of `OFFICIAL`.
     """
-    base = existing_root(root, "meta/classes.txt", ["food-101"])
+    base = find_root(root, "meta/classes.txt", ["food-101"])
     classes = read_lines(base / "meta" / "classes.txt")
     label = {name: number for number, name in enumerate(classes)}
     parts = []
@@ -37,5 +37,5 @@ def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingD
     if check_counts:
         counts = (len(classes), len(parts[0]), len(parts[1]))
         check("Food-101", OFFICIAL, dict(zip(OFFICIAL, counts, strict=True)))
-    how = "Food-101, official training images as database, test images as queries"
-    return listed_split("food101", base, parts[0], parts[1], classes, how)
+    description = "Food-101, official training images as database, test images as queries"
+    return listed_split("food101", base, parts[0], parts[1], classes, description)

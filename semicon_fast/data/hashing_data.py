@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .decode import BrokenFile, BrokenImageError
-from .image_set import Files, ImageSet, Progress, in_threads
+from .image_set import Files, ImageSet, Progress, map_in_threads
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class HashingData:
         if self.train is self.database:
             train = database
         elif len(self.train_rows) and bool((self.train_rows >= 0).all()):
-            train = replace_labels(database.subset(self.train_rows), self.train.labels)
+            train = with_labels(database.subset(self.train_rows), self.train.labels)
         else:
             train = self.train.cached(size, threads=threads, progress=progress)
         return replace(self, train=train, query=query, database=database)
@@ -64,7 +64,9 @@ class HashingData:
         broken = find_broken([self.train, self.query, self.database], threads, progress)
         if not broken:
             return self
-        good = [_good_rows(images, broken) for images in (self.train, self.query, self.database)]
+        good = [
+            _unbroken_rows(images, broken) for images in (self.train, self.query, self.database)
+        ]
         if not all(len(rows) for rows in good):
             raise BrokenImageError.of(list(broken.values()))
         # New row of each old database row; the additional last element maps train_rows = -1 to -1.
@@ -75,19 +77,19 @@ class HashingData:
         count = "1 broken image" if len(broken) == 1 else f"{len(broken)} broken images"
         query = self.query.subset(good[1])
         # The description without the counts, which have changed.
-        how = f"{self.protocol.rpartition(': ')[0] or self.name}, {count} left out"
+        description = f"{self.protocol.rpartition(': ')[0] or self.name}, {count} left out"
         return replace(
             self,
             train=train,
             query=query,
             database=database,
-            protocol=describe(how, train, query, database),
+            protocol=describe(description, train, query, database),
             train_rows=shift[self.train_rows[good[0]]],
             skipped=self.skipped + tuple(broken.values()),
         )
 
 
-def replace_labels(images: ImageSet, labels: Tensor) -> ImageSet:
+def with_labels(images: ImageSet, labels: Tensor) -> ImageSet:
     """The same images with other labels."""
     return ImageSet(images.name, images.source, labels, images.classes, images.rows)
 
@@ -99,7 +101,7 @@ def split(
     query: Tensor | Sequence[int],
     database: Tensor | Sequence[int] | None = None,
     *,
-    how: str,
+    description: str,
 ) -> HashingData:
     """HashingData from positions in one set of images.
 
@@ -109,7 +111,7 @@ def split(
         train: positions of the training images in `pool`.
         query: positions of the queries.
         database: positions of the database; None: the training images.
-        how: short description of the split, to which `describe` adds the counts.
+        description: short description of the split, to which `describe` adds the counts.
     """
     query_set = pool.subset(query)
     if database is None:
@@ -125,17 +127,17 @@ def split(
         train=train_set,
         query=query_set,
         database=database_set,
-        protocol=describe(how, train_set, query_set, database_set),
+        protocol=describe(description, train_set, query_set, database_set),
         train_rows=train_rows,
     )
 
 
-def describe(how: str, train: ImageSet, query: ImageSet, database: ImageSet) -> str:
-    """One sentence with the description `how` of the split and its counts."""
+def describe(description: str, train: ImageSet, query: ImageSet, database: ImageSet) -> str:
+    """One sentence with the description `description` of the split and its counts."""
     learned = "the training images" if train is database else f"{len(train):,} training images"
     kind = "labels" if train.multi_label else "classes"
     return (
-        f"{how}: {len(query):,} queries against {len(database):,} database images, "
+        f"{description}: {len(query):,} queries against {len(database):,} database images, "
         f"{learned}; {len(train.classes):,} {kind}."
     )
 
@@ -159,11 +161,11 @@ def find_broken(
             return error.broken[0]
         return None
 
-    found = in_threads(check, len(keys), threads, progress)
+    found = map_in_threads(check, len(keys), threads, progress)
     return {key: file for key, file in zip(keys, found, strict=True) if file is not None}
 
 
-def _good_rows(images: ImageSet, broken: dict[tuple[int, int], BrokenFile]) -> Tensor:
+def _unbroken_rows(images: ImageSet, broken: dict[tuple[int, int], BrokenFile]) -> Tensor:
     source = id(images.source)
     rows = images.rows.tolist()
     return torch.tensor(

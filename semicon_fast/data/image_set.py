@@ -189,7 +189,7 @@ class ImageSet:
                 image = F.resize_image(image, [size], antialias=True)
             return image
 
-        images = in_threads(load, len(self), threads, progress)
+        images = map_in_threads(load, len(self), threads, progress)
         pixels: Tensor | list[Tensor] = images
         if (
             images
@@ -206,7 +206,7 @@ class ImageSet:
         return int(self.rows[i])
 
 
-def in_threads(
+def map_in_threads(
     work: Callable[[int], T], count: int, threads: int, progress: Progress | None = None
 ) -> list[T]:
     """[work(0), ..., work(count - 1)], computed by a thread pool.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .hashing_data import HashingData, split
 from .image_set import Files, ImageSet
-from .readers import existing_root, folder_names, read_lines
+from .readers import class_names_from_folders, find_root, read_lines
 
 # Paths may contain spaces: the labels are the numbers at the end of the line.
 LINE = re.compile(r"(?P<path>.*?\S)(?P<labels>(?:[ \t]+-?\d+)+)")
@@ -50,11 +50,11 @@ def load(
         ValueError: a missing or malformed list, inconsistent labels, or an overlap that is not
             allowed.
     """
-    base = existing_root(root)
+    base = find_root(root)
     files = {"train": base / train, "query": base / query}
     if database is not None:
         files["database"] = base / database
-    lists = {part: _read(file) for part, file in files.items()}
+    lists = {part: _read_list(file) for part, file in files.items()}
     paths = list(dict.fromkeys(path for listed in lists.values() for path, _ in listed))
     position = {path: row for row, path in enumerate(paths)}
     rows = {part: [position[path] for path, _ in listed] for part, listed in lists.items()}
@@ -68,11 +68,13 @@ def load(
     labels, names = _labels(lists, files, first_label, classes)
     title = name or base.name
     pool = ImageSet(title, Files(base / images, paths), labels, names)
-    how = f"{title}, lists {', '.join(file.name for file in files.values())}"
-    return split(title, pool, rows["train"], rows["query"], rows.get("database"), how=how)
+    description = f"{title}, lists {', '.join(file.name for file in files.values())}"
+    return split(
+        title, pool, rows["train"], rows["query"], rows.get("database"), description=description
+    )
 
 
-def _read(file: Path) -> list[tuple[str, tuple[int, ...]]]:
+def _read_list(file: Path) -> list[tuple[str, tuple[int, ...]]]:
     """(path, labels) of each line; every line must have as many labels as the first."""
     listed: list[tuple[str, tuple[int, ...]]] = []
     for number, line in enumerate(read_lines(file), 1):
@@ -112,11 +114,11 @@ def _labels(
                     f"{files[part]} gives {path} different labels than an earlier line"
                 )
     if widths["train"] > 1:
-        return _several(given, classes, widths["train"])
-    return _single(given, first_label, classes)
+        return _multi_label(given, classes, widths["train"])
+    return _single_label(given, first_label, classes)
 
 
-def _several(
+def _multi_label(
     given: dict[str, tuple[int, ...]], classes: Sequence[str] | None, width: int
 ) -> tuple[Tensor, list[str]]:
     labels = torch.tensor(list(given.values()), dtype=torch.int64)
@@ -129,7 +131,7 @@ def _several(
     return labels.bool(), names
 
 
-def _single(
+def _single_label(
     given: dict[str, tuple[int, ...]], first_label: int, classes: Sequence[str] | None
 ) -> tuple[Tensor, list[str]]:
     listed = [(path, numbers[0] - first_label) for path, numbers in given.items()]
@@ -143,7 +145,7 @@ def _single(
             f"no image has label 0, the lowest is {lowest}; "
             f"lists that count from {lowest} need first_label={lowest}"
         )
-    names = folder_names(listed, "the lists") if classes is None else list(classes)
+    names = class_names_from_folders(listed, "the lists") if classes is None else list(classes)
     if highest >= len(names):
         raise ValueError(
             f"labels must lie in {first_label}..{len(names) - 1 + first_label} "

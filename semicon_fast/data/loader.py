@@ -13,7 +13,7 @@ from ..distributed import share_of
 from .image_set import ImageSet
 from .seeds import generator
 from .transforms import Transform
-from .workers import made_by_workers
+from .workers import map_in_workers
 
 
 class Batch(NamedTuple):
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     whole: Tensor
 
 
-class _Batches:
+class _BatchMaker:
     """Batch (epoch, b) of the images at `rows`; seed None: in order, without augmentation."""
 
     def __init__(
@@ -46,29 +46,29 @@ class _Batches:
         self.batch_size, self.seed, self.part = batch_size, seed, part
         self._order = -1, rows
 
-    def made(self, place: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
-        """This process's pixels of batch `place` = (epoch, number), uint8, and `place`."""
-        epoch, number = place
-        whole, mine = self._rows(place)
+    def make_pixels(self, key: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
+        """This process's pixels of batch `key` = (epoch, number), uint8, and `key`."""
+        epoch, number = key
+        whole, mine = self._rows(key)
         draws = None
         if self.seed is not None:
             draws = generator("augmentation", self.seed, epoch, number)
         images = self.image_set.images(whole[mine.start : mine.stop])
-        return self.transform.pixels(images, draws, at=mine.start, of=len(whole)), place
+        return self.transform.pixels(images, draws, at=mine.start, of=len(whole)), key
 
-    def batch(self, images: Tensor, place: tuple[int, int]) -> Batch:
-        whole, mine = self._rows(place)
+    def batch(self, images: Tensor, key: tuple[int, int]) -> Batch:
+        whole, mine = self._rows(key)
         rows = whole[mine.start : mine.stop]
         return Batch(images, self.image_set.labels[rows], rows, whole)
 
-    def _rows(self, place: tuple[int, int]) -> tuple[Tensor, range]:
+    def _rows(self, key: tuple[int, int]) -> tuple[Tensor, range]:
         """The rows of a whole batch, and the range of positions in it that is this process's."""
-        epoch, number = place
+        epoch, number = key
         first = number * self.batch_size
-        whole = self._ordered(epoch)[first : first + self.batch_size]
+        whole = self._epoch_order(epoch)[first : first + self.batch_size]
         return whole, part_of_batch(len(whole), *self.part)
 
-    def _ordered(self, epoch: int) -> Tensor:
+    def _epoch_order(self, epoch: int) -> Tensor:
         """`rows` in the shuffled order of an epoch."""
         if self.seed is None:
             return self.rows
@@ -120,7 +120,7 @@ def training_batches(
         BrokenImageError: a file cannot be decoded.
     """
     rows = torch.as_tensor(rows, dtype=torch.int64)
-    _check(batch_size, workers)
+    _check_sizes(batch_size, workers)
     if not 0 <= part[0] < part[1]:
         raise ValueError(f"part must be (process, processes), process from 0, got {part}")
     if rows.ndim != 1 or len(rows) and not 0 <= rows.min() <= rows.max() < len(image_set):
@@ -131,10 +131,10 @@ def training_batches(
     count = batch_count(len(rows), batch_size, drop_last)
     if not 0 <= start <= count:
         raise ValueError(f"start must lie in 0..{count}, the number of batches, got {start}")
-    batches = _Batches(image_set, transform, rows, batch_size, seed, part)
-    places = [(epoch, number) for number in range(start, count)]
-    places += [(epoch + i, number) for i in range(1, epochs) for number in range(count)]
-    return _numbered(batches, places, workers, raw, pinned)
+    batches = _BatchMaker(image_set, transform, rows, batch_size, seed, part)
+    keys = [(epoch, number) for number in range(start, count)]
+    keys += [(epoch + i, number) for i in range(1, epochs) for number in range(count)]
+    return _make_batches(batches, keys, workers, raw, pinned)
 
 
 def evaluation_batches(
@@ -150,14 +150,14 @@ def evaluation_batches(
 
     numbers: yield only the batches with these numbers. raw: yield uint8 images.
     """
-    _check(batch_size, workers)
+    _check_sizes(batch_size, workers)
     if transform.train:
         raise ValueError("transform must be a query transform (train=False), got a training one")
     rows = torch.arange(len(image_set))
-    batches = _Batches(image_set, transform, rows, batch_size, None)
+    batches = _BatchMaker(image_set, transform, rows, batch_size, None)
     every = range(batch_count(len(rows), batch_size))
-    places = [(0, n) for n in (every if numbers is None else numbers)]
-    return _numbered(batches, places, workers, raw)
+    keys = [(0, n) for n in (every if numbers is None else numbers)]
+    return _make_batches(batches, keys, workers, raw)
 
 
 def batch_count(images: int, batch_size: int, drop_last: bool = False) -> int:
@@ -176,20 +176,20 @@ def part_of_batch(images: int, process: int, processes: int) -> range:
     return share_of(images, process, processes)
 
 
-def _numbered(
-    batches: _Batches,
-    places: list[tuple[int, int]],
+def _make_batches(
+    batches: _BatchMaker,
+    keys: list[tuple[int, int]],
     workers: int,
     raw: bool = False,
     pinned: bool = False,
 ) -> Generator[Batch, None, None]:
     transform = batches.transform
     shape = batches.batch_size, 3, transform.size, transform.size
-    for pixels, place in made_by_workers(batches.made, places, shape, workers, pinned=pinned):
-        yield batches.batch(pixels if raw else transform.normalised(pixels), place)
+    for pixels, key in map_in_workers(batches.make_pixels, keys, shape, workers, pinned=pinned):
+        yield batches.batch(pixels if raw else transform.normalised(pixels), key)
 
 
-def _check(batch_size: int, workers: int) -> None:
+def _check_sizes(batch_size: int, workers: int) -> None:
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if workers < 0:

@@ -6,7 +6,7 @@ import os
 
 from .hashing_data import HashingData
 from .readers import check_counts as check
-from .readers import existing_root, flagged_split, read_pairs
+from .readers import find_root, flagged_split, read_pairs
 
 OFFICIAL = {"classes": 555, "training images": 23_929, "test images": 24_633}
 
@@ -23,7 +23,7 @@ def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingD
         ValueError: the files are not in this layout or, with check_counts, the counts are not
             those of `OFFICIAL`.
     """
-    base = existing_root(root, "images.txt", ["nabirds"])
+    base = find_root(root, "images.txt", ["nabirds"])
     ids = read_pairs(base / "image_class_labels.txt")
     for key, text in ids.items():
         if not text.isdecimal():

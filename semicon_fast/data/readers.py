@@ -13,9 +13,7 @@ from .hashing_data import HashingData, split
 from .image_set import Files, ImageSet
 
 
-def existing_root(
-    root: str | os.PathLike[str], marker: str = "", nested: Sequence[str] = ()
-) -> Path:
+def find_root(root: str | os.PathLike[str], marker: str = "", nested: Sequence[str] = ()) -> Path:
     """The folder that contains the file `marker`: root itself or one of its subfolders `nested`.
 
     Raises ValueError if root is not a folder or none of these folders contains the marker.
@@ -96,8 +94,8 @@ def flagged_split(
     parts: dict[str, list[tuple[str, int]]] = {"1": [], "0": []}
     for key, path in paths.items():
         parts[flags[key]].append((f"images/{path}", labels[key]))
-    how = f"{name}, official training images as database, test images as queries"
-    return listed_split(name, base, parts["1"], parts["0"], classes, how)
+    description = f"{name}, official training images as database, test images as queries"
+    return listed_split(name, base, parts["1"], parts["0"], classes, description)
 
 
 def listed_split(
@@ -106,11 +104,11 @@ def listed_split(
     train: Sequence[tuple[str, int]],
     query: Sequence[tuple[str, int]],
     classes: Sequence[str],
-    how: str,
+    description: str,
 ) -> HashingData:
     """Hashing data from (path below base, label) pairs; the training images are the database.
 
-    how: description of the split for `HashingData.protocol`, without counts.
+    description: the split in a few words, for `HashingData.protocol`, without counts.
     """
     if not train or not query:
         raise ValueError(
@@ -119,12 +117,12 @@ def listed_split(
     listed = [*train, *query]
     paths, labels = [path for path, _ in listed], [label for _, label in listed]
     pool = ImageSet(name, Files(base, paths), torch.tensor(labels), classes)
-    check_pairs(pool.labels[: len(train)], classes, f"{name} in {base}")
+    check_training_pairs(pool.labels[: len(train)], classes, f"{name} in {base}")
     rows = range(len(listed))
-    return split(name, pool, rows[: len(train)], rows[len(train) :], how=how)
+    return split(name, pool, rows[: len(train)], rows[len(train) :], description=description)
 
 
-def check_pairs(labels: Tensor, classes: Sequence[str], where: str) -> None:
+def check_training_pairs(labels: Tensor, classes: Sequence[str], where: str) -> None:
     """Raises ValueError unless every class has at least two training images (a similar pair)."""
     counts = torch.bincount(labels, minlength=len(classes))
     for name, count in zip(classes, counts.tolist(), strict=True):
@@ -135,7 +133,7 @@ def check_pairs(labels: Tensor, classes: Sequence[str], where: str) -> None:
             )
 
 
-def folder_names(listed: Sequence[tuple[str, int]], where: str) -> list[str]:
+def class_names_from_folders(listed: Sequence[tuple[str, int]], where: str) -> list[str]:
     """A class name for each label 0..max: the folder of its first image, or the number itself.
 
     Raises ValueError if a label is not below the number of images, so that one mistyped label does

@@ -117,25 +117,25 @@ class Transform:
                 whole batch, so that an image does not depend on how the batch is split.
         """
         if not self.train:
-            return self._query(_checked(images))
+            return self._query(_checked_images(images))
         if generator is None:
             raise ValueError("a training transform draws its random numbers from `generator`")
         if of is None:
             images = images if isinstance(images, Tensor) else list(images)
             of = len(images)
-        place, mirrored = (numbers[at:] for numbers in self._draws(of, generator))
-        checked = _checked(images)
+        place, flipped = (numbers[at:] for numbers in self._draw_randomness(of, generator))
+        checked = _checked_images(images)
         if self.recipe in CROP_SCALE:
-            return _stacked(
+            return _stack(
                 [
-                    self._random_crop(image, place[i].tolist(), bool(mirrored[i]))
+                    self._random_crop(image, place[i].tolist(), bool(flipped[i]))
                     for i, image in enumerate(checked)
                 ],
                 self.size,
             )
         batch = self._query(checked)
         down, right = place[: len(batch)].T
-        return _shifted(batch, down, right, mirrored[: len(batch)])
+        return _shift_and_flip(batch, down, right, flipped[: len(batch)])
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """uint8 (B, 3, S, S) on any device -> (p / 255 - mean) / std as float32 on that device."""
@@ -148,7 +148,7 @@ class Transform:
         scale, shift = self._constants[pixels.device]
         return pixels.to(torch.float32).mul_(scale).sub_(shift)
 
-    def _draws(self, count: int, generator: Generator) -> tuple[Tensor, ...]:
+    def _draw_randomness(self, count: int, generator: Generator) -> tuple[Tensor, ...]:
         """Random positions and flips, one row for each of `count` images, independent of the
         images' sizes."""
         if self.recipe in CROP_SCALE:
@@ -160,23 +160,23 @@ class Transform:
         return place, torch.rand(count, generator=generator) < 0.5
 
     def _query(self, images: Tensor | Iterator[Tensor]) -> Tensor:
-        cut = self._centred if self.recipe in CROP_SCALE else self._stretched
+        cut = self._centre_crop if self.recipe in CROP_SCALE else self._resize_exactly
         if isinstance(images, Tensor):
             return cut(images)
-        return _stacked([cut(image) for image in images], self.size)
+        return _stack([cut(image) for image in images], self.size)
 
-    def _random_crop(self, image: Tensor, draws: list[list[float]], mirrored: bool) -> Tensor:
+    def _random_crop(self, image: Tensor, draws: list[list[float]], flipped: bool) -> Tensor:
         height, width = image.shape[-2:]
         top, left, rows, columns = _crop_box(height, width, CROP_SCALE[self.recipe], draws)
         crop = image[:, top : top + rows, left : left + columns]
         crop = F.resize(crop, [self.size, self.size], antialias=True)
-        return crop.flip(2) if mirrored else crop
+        return crop.flip(2) if flipped else crop
 
-    def _centred(self, images: Tensor) -> Tensor:
+    def _centre_crop(self, images: Tensor) -> Tensor:
         shorter = round(self.size * 256 / 224)
         return F.center_crop(F.resize(images, [shorter], antialias=True), [self.size, self.size])
 
-    def _stretched(self, images: Tensor) -> Tensor:
+    def _resize_exactly(self, images: Tensor) -> Tensor:
         if tuple(images.shape[-2:]) == (self.size, self.size):
             return images
         return F.resize(images, [self.size, self.size], antialias=True)
@@ -198,13 +198,13 @@ def from_config(config: dict[str, Any], train: bool = False) -> Transform:
     return Transform(config["recipe"], config["size"], train, config["mean"], config["std"])
 
 
-def _checked(images: Tensor | Iterable[Tensor]) -> Tensor | Iterator[Tensor]:
+def _checked_images(images: Tensor | Iterable[Tensor]) -> Tensor | Iterator[Tensor]:
     if isinstance(images, Tensor):
-        return _uint8(images, 4)
-    return (_uint8(image, 3) for image in images)
+        return _check_uint8(images, 4)
+    return (_check_uint8(image, 3) for image in images)
 
 
-def _uint8(image: Tensor, dimensions: int) -> Tensor:
+def _check_uint8(image: Tensor, dimensions: int) -> Tensor:
     if image.dtype != torch.uint8 or image.ndim != dimensions or image.shape[-3] != 3:
         raise ValueError(
             "images must be uint8 (B, 3, H, W) or a list of uint8 (3, H, W), "
@@ -213,7 +213,7 @@ def _uint8(image: Tensor, dimensions: int) -> Tensor:
     return image
 
 
-def _stacked(images: list[Tensor], size: int) -> Tensor:
+def _stack(images: list[Tensor], size: int) -> Tensor:
     return torch.stack(images) if images else torch.zeros(0, 3, size, size, dtype=torch.uint8)
 
 
@@ -241,17 +241,17 @@ def _crop_box(
     return (height - rows) // 2, (width - columns) // 2, rows, columns
 
 
-def _shifted(images: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:
+def _shift_and_flip(images: Tensor, down: Tensor, right: Tensor, flipped: Tensor) -> Tensor:
     """Each image (3, S, S) shifted by its own offset with reflection padding, then flipped."""
     size = images.shape[-1]
     line = torch.arange(size)
-    columns = torch.where(mirrored[:, None], line.flip(0), line) + right[:, None]
-    rows = _reflected(line + down[:, None], size)[:, None, :, None]
-    columns = _reflected(columns, size)[:, None, None, :]
+    columns = torch.where(flipped[:, None], line.flip(0), line) + right[:, None]
+    rows = _reflect(line + down[:, None], size)[:, None, :, None]
+    columns = _reflect(columns, size)[:, None, None, :]
     image = torch.arange(len(images))[:, None, None, None]
     return images[image, torch.arange(3)[:, None, None], rows, columns]
 
 
-def _reflected(positions: Tensor, size: int) -> Tensor:
+def _reflect(positions: Tensor, size: int) -> Tensor:
     positions = positions.abs()
     return torch.where(positions >= size, 2 * (size - 1) - positions, positions)

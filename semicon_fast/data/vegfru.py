@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .hashing_data import HashingData
 from .readers import check_counts as check
-from .readers import existing_root, folder_names, listed_split, read_lines
+from .readers import class_names_from_folders, find_root, listed_split, read_lines
 
 OFFICIAL = {
     "classes": 292,
@@ -37,20 +37,23 @@ def load(
     """
     if validation not in ("unused", "train"):
         raise ValueError(f'validation must be "unused" or "train", got {validation!r}')
-    base = existing_root(root, "vegfru_list/vegfru_train.txt")
-    parts = {part: _read(base, part) for part in ("train", "val", "test")}
+    base = find_root(root, "vegfru_list/vegfru_train.txt")
+    parts = {part: _read_list(base, part) for part in ("train", "val", "test")}
     everything = [pair for listed in parts.values() for pair in listed]
-    classes = folder_names(everything, f"{base}")
+    classes = class_names_from_folders(everything, f"{base}")
     if check_counts:
         counts = (len(classes), *(len(listed) for listed in parts.values()))
         check("VegFru", OFFICIAL, dict(zip(OFFICIAL, counts, strict=True)))
-    train, how = parts["train"], "VegFru, train as database, test as queries"
+    train, description = parts["train"], "VegFru, train as database, test as queries"
     if validation == "train":
-        train, how = train + parts["val"], "VegFru, train and val as database, test as queries"
-    return listed_split("vegfru", base, train, parts["test"], classes, how)
+        train, description = (
+            train + parts["val"],
+            "VegFru, train and val as database, test as queries",
+        )
+    return listed_split("vegfru", base, train, parts["test"], classes, description)
 
 
-def _read(base: Path, part: str) -> list[tuple[str, int]]:
+def _read_list(base: Path, part: str) -> list[tuple[str, int]]:
     listed = base / "vegfru_list" / f"vegfru_{part}.txt"
     pairs = []
     for number, line in enumerate(read_lines(listed), 1):

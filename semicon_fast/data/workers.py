@@ -17,28 +17,28 @@ from torch.utils.data import DataLoader, Dataset
 
 from .decode import BrokenImageError
 
-Place = TypeVar("Place")
+Key = TypeVar("Key")
 Rest = TypeVar("Rest")
 
 # Batches that each worker prefetches.
-AHEAD = 2
+PREFETCH_BATCHES = 2
 # Time from a worker's first SIGTERM to its end; torchrun gives main processes as long.
 GRACE_SECONDS = 30
 
 
-def made_by_workers(
-    make: Callable[[Place], tuple[Tensor, Rest]],
-    places: Sequence[Place],
+def map_in_workers(
+    make: Callable[[Key], tuple[Tensor, Rest]],
+    keys: Sequence[Key],
     shape: Sequence[int],
     workers: int,
     *,
     pinned: bool = False,
 ) -> Iterator[tuple[Tensor, Rest]]:
-    """make(place) for each of `places`, in order, computed by worker processes.
+    """make(key) for each of `keys`, in order, computed by worker processes.
 
     Args:
         make: returns the pixels of a batch and any small object that can be pickled.
-        places: arguments of `make`, one per batch.
+        keys: arguments of `make`, one per batch.
         shape: (B, 3, S, S), the shape of the largest batch, uint8; a batch may have fewer images.
         workers: worker processes; 0 runs `make` in this process.
         pinned: return pixels in page-locked memory, for copies to a CUDA device; without effect
@@ -50,19 +50,19 @@ def made_by_workers(
             passes them on.
     """
     if workers == 0:
-        yield from map(make, places)
+        yield from map(make, keys)
         return
     # A ring of buffers: one is copied from while the others are filled. The DataLoader requests
-    # batch n only after batch n - len(slots), which used the same buffer, has been copied.
-    slots = _shared((AHEAD * workers + 1, *shape))
+    # batch n only after batch n - len(buffers), which used the same buffer, has been copied.
+    buffers = _shared_buffers((PREFETCH_BATCHES * workers + 1, *shape))
     # With a generator of its own, the DataLoader does not draw from the global one.
     made = DataLoader(
-        _Filling(make, slots),
+        _BufferFiller(make, buffers),
         batch_size=None,
-        sampler=list(enumerate(places)),
+        sampler=list(enumerate(keys)),
         num_workers=workers,
-        prefetch_factor=AHEAD,
-        collate_fn=_as_made,
+        prefetch_factor=PREFETCH_BATCHES,
+        collate_fn=_identity,
         generator=torch.Generator(),
         worker_init_fn=leave_signals_to_the_main_process,
     )
@@ -70,44 +70,44 @@ def made_by_workers(
         if isinstance(found, BrokenImageError):
             raise found
         count, rest = found
-        yield _taken(slots[number % len(slots)][:count], pinned), rest
+        yield _copied(buffers[number % len(buffers)][:count], pinned), rest
 
 
-def _shared(shape: Sequence[int]) -> Tensor:
-    slots = torch.empty(shape, dtype=torch.uint8)
+def _shared_buffers(shape: Sequence[int]) -> Tensor:
+    buffers = torch.empty(shape, dtype=torch.uint8)
     try:
-        return slots.share_memory_()
+        return buffers.share_memory_()
     except RuntimeError as error:
         raise OSError(
-            f"worker processes need {slots.nbytes >> 20} MiB of shared memory, which could not be "
-            f"allocated ({error}); use fewer workers, smaller batches or, in a container, a larger "
-            "/dev/shm"
+            f"worker processes need {buffers.nbytes >> 20} MiB of shared memory, which could not "
+            f"be allocated ({error}); use fewer workers, smaller batches or, in a container, a "
+            "larger /dev/shm"
         ) from error
 
 
-class _Filling(Dataset):
+class _BufferFiller(Dataset):
     """Writes batch `number` into its buffer. Returns BrokenImageError instead of raising it, since
     a DataLoader passes on only the traceback's text of what a worker raises."""
 
-    def __init__(self, make: Callable[[Any], tuple[Tensor, Any]], slots: Tensor) -> None:
-        self.make, self.slots = make, slots
+    def __init__(self, make: Callable[[Any], tuple[Tensor, Any]], buffers: Tensor) -> None:
+        self.make, self.buffers = make, buffers
 
     def __getitem__(self, at: tuple[int, Any]) -> tuple[int, Any] | BrokenImageError:
-        number, place = at
+        number, key = at
         try:
-            pixels, rest = self.make(place)
+            pixels, rest = self.make(key)
         except BrokenImageError as error:
             return error
-        self.slots[number % len(self.slots)][: len(pixels)] = pixels
+        self.buffers[number % len(self.buffers)][: len(pixels)] = pixels
         return len(pixels), rest
 
 
-def _as_made(found: Any) -> Any:
+def _identity(found: Any) -> Any:
     # The default collate_fn would convert arrays to tensors, each in new shared memory.
     return found
 
 
-def _taken(pixels: Tensor, pinned: bool) -> Tensor:
+def _copied(pixels: Tensor, pinned: bool) -> Tensor:
     # NumPy copies with one thread; torch's threads would keep spinning on the workers' cores.
     own = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=pinned)
     np.copyto(own.numpy(), pixels.numpy())

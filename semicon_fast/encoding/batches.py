@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data.decode import Readable
 from ..data.transforms import Transform
-from ..data.workers import made_by_workers
+from ..data.workers import map_in_workers
 from .checkpoint import EncodingCheckpoint
 
 
@@ -62,5 +62,5 @@ def decoded_batches(
     workers = 0 if len(places) == 1 else min(workers, len(places))
     shape = batch_size, 3, transform.size, transform.size
     make = partial(_decode_batch, checkpoint, transform, batch_size)
-    for pixels, rest in made_by_workers(make, places, shape, workers, pinned=pinned):
+    for pixels, rest in map_in_workers(make, places, shape, workers, pinned=pinned):
         yield Decoded(pixels, *rest)

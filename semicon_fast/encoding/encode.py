@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import distributed
-from ..data.catalog import listed
+from ..data.catalog import list_images
 from ..models import HashModel
 from ..search.gallery import check_free, write_gallery
 from .batches import decoded_batches
@@ -104,7 +104,7 @@ def encode_images(
 
     Args:
         network: the hashing network, with `preprocess`.
-        images: paths, see `data.catalog.listed`.
+        images: paths, see `data.catalog.list_images`.
         output: folder of the gallery.
         about: additional entries of gallery.json about the origin of the codes, JSON-serialisable.
         device: "cpu", "cuda", "cuda:1" ...
@@ -193,7 +193,7 @@ def _prepare(
         )
     check_free(checkpoint.output, overwrite)
     batches = -(-options.part_images // options.batch_size)
-    checkpoint.create(listed(images), {**inputs, "about": about}, batches * options.batch_size)
+    checkpoint.create(list_images(images), {**inputs, "about": about}, batches * options.batch_size)
     return checkpoint.missing_parts()
 
 
