@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .backbones import Stage4, Trunk, pooled, spec
+from .backbones import Stage4, Trunk, global_average_pool, spec
 from .base import HashModel
 from .outputs import HashOutput
 from .weights import Weights, load_stage4, load_trunk, pretrained
@@ -44,5 +44,5 @@ class BackboneHash(HashModel):
 
     def forward(self, images: Tensor) -> HashOutput:
         """images (B, 3, S, S) -> codes (B, k), features (B, F)."""
-        features = pooled(self.refine(self.backbone(images)))
+        features = global_average_pool(self.refine(self.backbone(images)))
         return HashOutput(torch.tanh(self.hash(features)), features)

@@ -128,26 +128,26 @@ class Stage4(nn.Module):
             pooled features of each part, (B, m, C').
         """
         first, *rest = self.layer4
-        inner, skip = convolved(first, features)
+        inner, skip = shared_convolutions(first, features)
         if not self.training:
             # Contiguous maps, so that the products keep the memory format of the features.
-            x = _scaled_block(first, inner, skip, maps.contiguous(), _whole)
+            x = _scaled_block(first, inner, skip, maps.contiguous(), _call_module)
             for module in rest:
                 x = module(x)
-            return pooled(x).unflatten(0, (-1, maps.shape[1]))
+            return global_average_pool(x).unflatten(0, (-1, maps.shape[1]))
         count = maps.shape[1]
 
-        def alone(module: nn.Module, x: Tensor) -> Tensor:
+        def per_part(module: nn.Module, x: Tensor) -> Tensor:
             return torch.cat([module(part) for part in x.chunk(count)])
 
         # Ordered by part, so that each part is contiguous in memory.
-        x = _scaled_block(first, inner, skip, maps, alone, by_part=True)
+        x = _scaled_block(first, inner, skip, maps, per_part, by_part=True)
         for module in rest:
-            x = alone(module, x) if isinstance(module, ICON) else _block(module, x, alone)
-        return pooled(x).unflatten(0, (count, -1)).transpose(0, 1)
+            x = per_part(module, x) if isinstance(module, ICON) else _block(module, x, per_part)
+        return global_average_pool(x).unflatten(0, (count, -1)).transpose(0, 1)
 
 
-def convolved(block: nn.Module, features: Tensor) -> tuple[Tensor, Tensor]:
+def shared_convolutions(block: nn.Module, features: Tensor) -> tuple[Tensor, Tensor]:
     """The input of a stage's first block after those of its convolutions that commute with a map.
 
     Returns:
@@ -162,7 +162,7 @@ def convolved(block: nn.Module, features: Tensor) -> tuple[Tensor, Tensor]:
 Norm = Callable[[nn.Module, Tensor], Tensor]
 
 
-def _whole(module: nn.Module, x: Tensor) -> Tensor:
+def _call_module(module: nn.Module, x: Tensor) -> Tensor:
     result: Tensor = module(x)
     return result
 
@@ -179,20 +179,20 @@ def _scaled_block(
 
     Args:
         block: the block.
-        inner: first result of `convolved`.
-        skip: second result of `convolved`.
+        inner: first result of `shared_convolutions`.
+        skip: second result of `shared_convolutions`.
         maps: (B, m, H, W).
         norm: calls a BatchNorm on all parts.
-        by_part: order of the result's first axis, see `times`.
+        by_part: order of the result's first axis, see `multiply_maps`.
     """
     assert isinstance(block, (BasicBlock, Bottleneck)) and block.downsample is not None
-    x = times(maps, inner, by_part)
+    x = multiply_maps(maps, inner, by_part)
     if isinstance(block, Bottleneck):
-        x = _after_first(block, block.relu(norm(block.bn1, x)), norm)
+        x = _later_convolutions(block, block.relu(norm(block.bn1, x)), norm)
     else:
-        x = _after_first(block, block.relu(norm(block.bn1, block.conv1(x))), norm)
+        x = _later_convolutions(block, block.relu(norm(block.bn1, block.conv1(x))), norm)
     step = block.stride
-    skip = times(maps[:, :, ::step, ::step], skip, by_part)
+    skip = multiply_maps(maps[:, :, ::step, ::step], skip, by_part)
     return block.relu(x + norm(block.downsample[1], skip))
 
 
@@ -200,16 +200,16 @@ def _block(block: nn.Module, x: Tensor, norm: Norm) -> Tensor:
     """A block without down-sampling whose BatchNorms are called through `norm`."""
     assert isinstance(block, (BasicBlock, Bottleneck)) and block.downsample is None
     y = block.relu(norm(block.bn1, block.conv1(x)))
-    return block.relu(_after_first(block, y, norm) + x)
+    return block.relu(_later_convolutions(block, y, norm) + x)
 
 
-def _after_first(block: BasicBlock | Bottleneck, x: Tensor, norm: Norm) -> Tensor:
+def _later_convolutions(block: BasicBlock | Bottleneck, x: Tensor, norm: Norm) -> Tensor:
     """The convolutions of a block after the first one, each with its BatchNorm."""
     x = norm(block.bn2, block.conv2(x))
     return norm(block.bn3, block.conv3(block.relu(x))) if isinstance(block, Bottleneck) else x
 
 
-def times(maps: Tensor, features: Tensor, by_part: bool = False) -> Tensor:
+def multiply_maps(maps: Tensor, features: Tensor, by_part: bool = False) -> Tensor:
     """Product of each map with all channels: (B, m, H, W), (B, C, H, W) -> (B m, C, H, W).
 
     The first axis of the result is ordered by (image, part), with by_part by (part, image).
@@ -222,7 +222,7 @@ def times(maps: Tensor, features: Tensor, by_part: bool = False) -> Tensor:
 
 
 def icon_heads(channels: int) -> int:
-    """Number of groups in ICON's first step in the released network: C' / 64, at least 16."""
+    """Heads of ICON (groups of its first step) in the released network: C' / 64, at least 16."""
     return max(channels // 64, 16)
 
 
@@ -252,6 +252,6 @@ def _sequential(blocks: list[nn.Module]) -> nn.Sequential:
     return nn.Sequential(*blocks)
 
 
-def pooled(features: Tensor) -> Tensor:
+def global_average_pool(features: Tensor) -> Tensor:
     """Global average pooling: (B, C, H, W) -> (B, C)."""
     return torch.mean(features, dim=(2, 3))

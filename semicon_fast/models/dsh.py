@@ -58,7 +58,7 @@ class DSHNet(HashModel):
         self.conv2 = nn.Conv2d(32, 32, 5, padding=2)
         self.conv3 = nn.Conv2d(32, 64, 5, padding=2)
         self.norm1, self.norm2 = WithinChannelNorm(), WithinChannelNorm()
-        cells = _pooled(_pooled(_pooled(image_size)))
+        cells = _pooled_side(_pooled_side(_pooled_side(image_size)))
         self.fc = nn.Linear(64 * cells * cells, FEATURES)
         self.hash = nn.Linear(FEATURES, code_length)
         for layer in (self.conv1, self.conv2, self.conv3, self.fc, self.hash):
@@ -117,7 +117,7 @@ class DSHNet(HashModel):
         return groups
 
 
-def _pooled(side: int) -> int:
+def _pooled_side(side: int) -> int:
     return math.ceil((side - 3) / 2) + 1
 
 

@@ -15,7 +15,7 @@ from .semicon import SEMICON
 
 # Four images of 224 x 224 pixels: the activations of their first layers fit in an L3 cache of
 # 32 MiB (AMD EPYC Zen 3: a ResNet-50's trunk takes 0.90 of the time of 16 images at once).
-FEW_PIXELS = 4 * 224 * 224
+BATCH_PIXELS = 4 * 224 * 224
 
 
 def for_inference(model: HashModel) -> HashModel:
@@ -30,20 +30,20 @@ def for_inference(model: HashModel) -> HashModel:
     product with the maps).
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
-    apart = {id(module) for module in _around_maps(model)}
+    apart = {id(module) for module in _unfoldable_norms(model)}
     for owner, first, second in list(_pairs(model)):
         conv, norm = owner.get_submodule(first), owner.get_submodule(second)
-        if id(norm) not in apart and _foldable(conv, norm):
+        if id(norm) not in apart and _can_fold(conv, norm):
             assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
             setattr(owner, first, fuse_conv_bn_eval(conv, norm))
             setattr(owner, second, nn.Identity())
     for name, module in list(model.named_children()):
         if isinstance(module, Trunk):
-            setattr(model, name, _FewAtATime(module))
+            setattr(model, name, _SmallBatches(module))
     return model.to(memory_format=torch.channels_last)
 
 
-class _FewAtATime(nn.Module):
+class _SmallBatches(nn.Module):
     """Runs the trunk in small batches on the CPU; in evaluation mode images are independent."""
 
     def __init__(self, trunk: Trunk) -> None:
@@ -51,11 +51,11 @@ class _FewAtATime(nn.Module):
         self.trunk = trunk
 
     def forward(self, images: Tensor) -> Tensor:
-        few = max(1, FEW_PIXELS // (images.shape[2] * images.shape[3]))
-        if len(images) <= few or not images.is_cpu or torch.compiler.is_compiling():
+        size = max(1, BATCH_PIXELS // (images.shape[2] * images.shape[3]))
+        if len(images) <= size or not images.is_cpu or torch.compiler.is_compiling():
             result: Tensor = self.trunk(images)
             return result
-        return torch.cat([self.trunk(some) for some in images.split(few)])
+        return torch.cat([self.trunk(some) for some in images.split(size)])
 
 
 def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
@@ -70,7 +70,7 @@ def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
             yield from ((module, f"conv{n}", f"bn{n}") for n in numbers)
 
 
-def _around_maps(model: nn.Module) -> Iterator[nn.Module]:
+def _unfoldable_norms(model: nn.Module) -> Iterator[nn.Module]:
     """BatchNorms that do not directly follow their convolution: see `Stage4.parts`, `SEM`."""
     if isinstance(model, SEMICON):
         first = model.refine_local.layer4[0]
@@ -82,7 +82,7 @@ def _around_maps(model: nn.Module) -> Iterator[nn.Module]:
             yield model.attention.get_submodule(f"feature{i + 1}.1")
 
 
-def _foldable(conv: nn.Module, norm: nn.Module) -> bool:
+def _can_fold(conv: nn.Module, norm: nn.Module) -> bool:
     """Whether these are a Conv2d and a BatchNorm without hooks and with running statistics."""
     hooked = conv._forward_hooks or conv._forward_pre_hooks or "forward" in conv.__dict__
     fixed = getattr(norm, "running_mean", None) is not None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .semicon import SEMICON, split_bits
-from .storage import assign
+from .storage import assign_tensors
 from .weights import read_tensors
 
 
@@ -25,7 +25,7 @@ def load_released(path: str | os.PathLike[str], code_length: int | None = None) 
         ValueError: not a state dict, entries missing or unexpected, or another code length.
     """
     state: dict[str, Tensor] = read_tensors(path)
-    sizes = _hash_rows(state, path)
+    sizes = _branch_bits(state, path)
     found, parts = sum(sizes), len(sizes) - 1
     if code_length is not None and code_length != found:
         raise ValueError(f"{path} has {found}-bit codes, but code_length is {code_length}")
@@ -35,11 +35,11 @@ def load_released(path: str | os.PathLike[str], code_length: int | None = None) 
         )
     with torch.device("meta"):
         model = SEMICON(found, parts=parts, variant="official")
-    assign(model, state, path)
+    assign_tensors(model, state, path)
     return model.eval()
 
 
-def _hash_rows(state: dict[str, Tensor], path: str | os.PathLike[str]) -> list[int]:
+def _branch_bits(state: dict[str, Tensor], path: str | os.PathLike[str]) -> list[int]:
     names = ["W_G"]
     while f"W_L{len(names)}" in state:
         names.append(f"W_L{len(names)}")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..layers import SEM
 from ..layers.choices import VARIANTS, check_choice
-from .backbones import Stage4, Trunk, pooled, spec
+from .backbones import Stage4, Trunk, global_average_pool, spec
 from .base import HashModel, check_code_length
 from .outputs import HashOutput
 from .weights import Weights, load_stage4, load_trunk, pretrained
@@ -100,7 +100,7 @@ class SEMICON(HashModel):
             images = images.contiguous(memory_format=torch.channels_last)
         trunk = self.backbone(images)
         maps = self.attention(trunk)
-        features = pooled(self.refine_global(trunk))
+        features = global_average_pool(self.refine_global(trunk))
         parts = self.refine_local.parts(trunk, maps)
         codes = [
             F.linear(feature, self.get_parameter(self._hash_name(i)))

@@ -41,7 +41,7 @@ def load(path: str | os.PathLike[str], code_length: int | None = None) -> HashMo
             by a newer version; its tensors do not fit its configuration; or its code length is
             not `code_length`.
     """
-    header, tensors = _read(path)
+    header, tensors = _read_file(path)
     if header["format"] > FORMAT:
         raise ValueError(
             f"{path} has format {header['format']}, this version reads up to {FORMAT}; it was "
@@ -55,12 +55,12 @@ def load(path: str | os.PathLike[str], code_length: int | None = None) -> HashMo
             model = build(header["config"])
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} describes a network that cannot be built: {error}") from error
-    assign(model, tensors, path)
+    assign_tensors(model, tensors, path)
     model.preprocess = header.get("preprocess")
     return model.eval()
 
 
-def assign(
+def assign_tensors(
     model: HashModel, tensors: dict[str, torch.Tensor], path: str | os.PathLike[str]
 ) -> None:
     """Replace the parameters and buffers of a model on the meta device by `tensors`.
@@ -84,7 +84,7 @@ def assign(
     model.load_state_dict(tensors, assign=True)
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def _read_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path} is not a file")
     try:

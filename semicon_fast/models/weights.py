@@ -61,14 +61,14 @@ def pretrained(backbone: str, weights: Weights) -> dict[str, Tensor]:
     """
     spec(backbone)
     if isinstance(weights, WeightsEnum):
-        return _published(backbone, str(weights))
+        return _torchvision_weights(backbone, str(weights))
     assert weights is not None
     if os.sep in str(weights) or Path(weights).suffix in _SUFFIXES or Path(weights).is_file():
         return read_tensors(weights)
-    return _published(backbone, str(weights))
+    return _torchvision_weights(backbone, str(weights))
 
 
-def _published(backbone: str, name: str) -> dict[str, Tensor]:
+def _torchvision_weights(backbone: str, name: str) -> dict[str, Tensor]:
     members: Mapping[str, Any] = {}
     if backbone != "tiny":
         members = torchvision.models.get_model_weights(backbone).__members__
@@ -83,7 +83,7 @@ def _published(backbone: str, name: str) -> dict[str, Tensor]:
 
 def load_trunk(trunk: Trunk, state: Mapping[str, Tensor]) -> None:
     """Load stages 1 to 3 from a torchvision state dict. ValueError if it does not fit."""
-    _load(trunk, {name: state[name] for name in trunk.state_dict() if name in state})
+    _load_checked(trunk, {name: state[name] for name in trunk.state_dict() if name in state})
 
 
 def load_stage4(stage: Stage4, backbone: str, state: Mapping[str, Tensor], by_number: bool) -> None:
@@ -103,10 +103,12 @@ def load_stage4(stage: Stage4, backbone: str, state: Mapping[str, Tensor], by_nu
         module = stage.layer4.get_submodule(str(slot))
         prefix = f"layer4.{block}."
         found = {name: state.get(prefix + name) for name in module.state_dict()}
-        _load(module, {name: value for name, value in found.items() if value is not None}, prefix)
+        _load_checked(
+            module, {name: value for name, value in found.items() if value is not None}, prefix
+        )
 
 
-def _load(module: nn.Module, state: dict[str, Tensor], prefix: str = "") -> None:
+def _load_checked(module: nn.Module, state: dict[str, Tensor], prefix: str = "") -> None:
     expected = module.state_dict()
     for name, value in expected.items():
         # Checkpoints of old torch versions have no num_batches_tracked.
