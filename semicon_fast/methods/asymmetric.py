@@ -99,12 +99,12 @@ class AsymmetricMethod(Method):
 
     def start_iteration(self, iteration: int, rows: Tensor) -> None:
         """Compute the sums over the database that the losses of this iteration need: O(N k^2)."""
-        groups, rows = self._groups(), self._checked(rows)
+        groups, rows = self._begun_groups(), self._checked_rows(rows)
         number = len(self.codes)
         sums = group_sums(self.codes, groups.index, len(groups))
         # One product with R for both: per group, the number of similar images and their code sum.
-        spread = groups.spread(torch.cat([groups.counts[:, None], sums], 1))
-        sizes = spread[:, 0]
+        similar = groups.sum_similar(torch.cat([groups.counts[:, None], sums], 1))
+        sizes = similar[:, 0]
         positive = float(sizes[groups.index[rows]].sum())
         negative = float(len(rows)) * number - positive
         # Without dissimilar pairs S is 1 everywhere, and the ratio is not used.
@@ -115,7 +115,7 @@ class AsymmetricMethod(Method):
         self.register_buffer("fresh", fresh, persistent=False)
         self.register_buffer("ratio", sums.new_tensor(ratio))
         # Rows of S B, and sums of squares of the rows of S, both by group.
-        self.register_buffer("targets", (1 + ratio) * spread[:, 1:] - ratio * sums.sum(0))
+        self.register_buffer("targets", (1 + ratio) * similar[:, 1:] - ratio * sums.sum(0))
         self.register_buffer("target_norms", sizes + ratio**2 * (number - sizes))
         self.register_buffer("code_gram", gram(self.codes))
         self.position.fill_(-1)
@@ -127,8 +127,8 @@ class AsymmetricMethod(Method):
         Computed in float64, since each of the three terms of the expanded square is about N times
         larger than their sum.
         """
-        groups = self._groups()
-        self._remember(output.codes.detach(), rows)
+        groups = self._begun_groups()
+        self._store_outputs(output.codes.detach(), rows)
         length = self.codes.shape[1]
         group = groups.index[rows]
         codes = output.codes.double()
@@ -138,7 +138,7 @@ class AsymmetricMethod(Method):
             + ((codes @ self.code_gram) * codes).sum()
         )
         distance = (codes - self.codes[rows].double()).square().sum()
-        scale = self._scale(len(rows))
+        scale = self._loss_scale(len(rows))
         return {
             "hash": scale * self.beta * square,
             "quantisation": scale * self.gamma * distance,
@@ -164,11 +164,11 @@ class AsymmetricMethod(Method):
         earlier bits are already updated and sign(0) = +1. Each bit's update is the exact minimum.
         The rows of B are independent, so that they are processed in chunks.
         """
-        groups = self._groups()
+        groups = self._begun_groups()
         length = self.codes.shape[1]
         sums = group_sums(self.outputs, groups.index[self.rows], len(groups))
         ratio = float(self.ratio)
-        wanted = (1 + ratio) * groups.spread(sums) - ratio * sums.sum(0)
+        wanted = (1 + ratio) * groups.sum_similar(sums) - ratio * sums.sum(0)
         wanted *= self.beta * length
         mixing = self.beta * gram(self.outputs)
         mixing.fill_diagonal_(0)
@@ -178,21 +178,23 @@ class AsymmetricMethod(Method):
             position = self.position[chunk]
             sampled = (position >= 0).nonzero()[:, 0]
             target[sampled] += self.gamma * self.outputs[position[sampled]].double()
-            self.codes[chunk] = _sweep(target, mixing, self.codes[chunk]).to(self.codes.dtype)
+            self.codes[chunk] = _coordinate_descent(target, mixing, self.codes[chunk]).to(
+                self.codes.dtype
+            )
         self.updates += 1
 
     @property
     def learned_codes(self) -> Tensor | None:
         return self.codes if self.groups is not None and int(self.updates) > 0 else None
 
-    def _scale(self, batch: int) -> float:
+    def _loss_scale(self, batch: int) -> float:
         if not self.normalise:
             return 1.0
         number, length = self.codes.shape
         factor = 1.0 if self.reference_length is None else self.reference_length / length
         return factor / (batch * number)
 
-    def _remember(self, codes: Tensor, rows: Tensor) -> None:
+    def _store_outputs(self, codes: Tensor, rows: Tensor) -> None:
         position = self.position[rows]
         # On a GPU this check would synchronise with the host at every batch.
         if not position.is_cuda and bool((position < 0).any()):
@@ -200,14 +202,14 @@ class AsymmetricMethod(Method):
         self.outputs[position] = codes.to(self.outputs.dtype)
         self.fresh[position] = True
 
-    def _groups(self) -> Groups:
+    def _begun_groups(self) -> Groups:
         if self.groups is None:
             raise RuntimeError(f"{type(self).__name__}: call begin(labels, ...) first")
         if self.groups.index.device != self.codes.device:
             self.groups.to(self.codes.device)
         return self.groups
 
-    def _checked(self, rows: Tensor) -> Tensor:
+    def _checked_rows(self, rows: Tensor) -> Tensor:
         rows = rows.to(self.codes.device)
         number = len(self.codes)
         if rows.ndim != 1 or rows.dtype != torch.int64 or len(rows) == 0:
@@ -221,7 +223,7 @@ class AsymmetricMethod(Method):
         return rows
 
 
-def _sweep(target: Tensor, mixing: Tensor, codes: Tensor) -> Tensor:
+def _coordinate_descent(target: Tensor, mixing: Tensor, codes: Tensor) -> Tensor:
     """One sweep over the bits of some rows, see `end_iteration`.
 
     Works on the transpose, in which each bit of all rows is contiguous.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..models.outputs import HashOutput
 
 
-def distance_to_codes(outputs: Tensor) -> Tensor:
+def code_regulariser(outputs: Tensor) -> Tensor:
     """The regulariser | |b| - 1 |, elementwise, with the paper's subgradient: +1 for b >= 1 and for
     -1 <= b <= 0, else -1."""
     inner = torch.where(outputs > 0, 1 - outputs, 1 + outputs)
@@ -19,7 +19,7 @@ def distance_to_codes(outputs: Tensor) -> Tensor:
     return torch.where((outputs >= 1) | (outputs < -1), outer, inner)
 
 
-def pair_terms(outputs: Tensor, similar: Tensor, margin: float) -> Tensor:
+def contrastive_loss(outputs: Tensor, similar: Tensor, margin: float) -> Tensor:
     """The contrastive loss of each pair, (B, B): d for similar pairs and max(margin - d, 0) for the
     others, where d is the squared distance.
 
@@ -31,7 +31,7 @@ def pair_terms(outputs: Tensor, similar: Tensor, margin: float) -> Tensor:
 
 
 class DSH(Method):
-    """sum_{i<j} pair_terms / (B (B - 1)) + alpha * mean_i sum | |b_i| - 1 |, as released.
+    """sum_{i<j} contrastive_loss / (B (B - 1)) + alpha * mean_i sum | |b_i| - 1 |, as released.
 
     The network's outputs are linear (no tanh). Two images are similar if they share a label.
 
@@ -64,8 +64,8 @@ class DSH(Method):
             similar = labels[:, None] == labels[None]
         else:
             similar = (labels.float() @ labels.float().T) > 0
-        pairs = pair_terms(outputs, similar, margin).triu(1).sum()
+        pairs = contrastive_loss(outputs, similar, margin).triu(1).sum()
         return {
             "pair": pairs / max(1, number * (number - 1)),
-            "regulariser": self.alpha * distance_to_codes(outputs).sum() / number,
+            "regulariser": self.alpha * code_regulariser(outputs).sum() / number,
         }

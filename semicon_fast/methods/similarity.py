@@ -49,7 +49,7 @@ class Groups:
             self.label_sets = self.label_sets.to(device)
         return self
 
-    def spread(self, table: Tensor) -> Tensor:
+    def sum_similar(self, table: Tensor) -> Tensor:
         """R @ table, the sums over similar groups: float64 (D, c) -> float64 (D, c).
 
         Free for single-label images, where it returns `table`; O(D^2 (C + c)) for multi-label ones.
