@@ -29,16 +29,16 @@ class HostBatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, H, W) of this process, B >= 0 -> the same shape and dtype."""
-        return self._plain(x) if self.training and self.shared else super().forward(x)
+        return self._synchronised(x) if self.training and self.shared else super().forward(x)
 
-    def _plain(self, x: Tensor) -> Tensor:
+    def _synchronised(self, x: Tensor) -> Tensor:
         wide = x.double()
         count = wide.new_full((1,), x.numel() / x.shape[1])
         sums = torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), count])
-        sums = _Total.apply(sums)
+        sums = _AllReduce.apply(sums)
         mean, square = (sums[:-1] / sums[-1]).chunk(2)
         variance = square - mean.square()
-        self._remember(mean.detach(), variance.detach(), float(sums[-1].detach()))
+        self._update_running_statistics(mean.detach(), variance.detach(), float(sums[-1].detach()))
         shape = (1, -1, 1, 1)
         y = (wide - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
@@ -46,7 +46,7 @@ class HostBatchNorm(nn.BatchNorm2d):
         return y.to(x.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor, count: float) -> None:
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: float) -> None:
         if self.running_mean is None or self.running_var is None:
             return
         assert self.num_batches_tracked is not None
@@ -59,7 +59,7 @@ class HostBatchNorm(nn.BatchNorm2d):
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
 
 
-def share_statistics(model: nn.Module) -> None:
+def synchronise_batch_norm(model: nn.Module) -> None:
     """Replace every BatchNorm2d by a synchronised one with the same parameters and buffers."""
     for name, module in list(model.named_modules()):
         if type(module) is not nn.BatchNorm2d:
@@ -81,7 +81,7 @@ def set_shared(model: nn.Module, shared: bool) -> None:
             module.shared = shared
 
 
-class _Total(torch.autograd.Function):
+class _AllReduce(torch.autograd.Function):
     """All-reduce (sum) over the processes; the gradient is the sum of all processes' gradients."""
 
     @staticmethod

@@ -167,7 +167,7 @@ class Config(Section):
         # Try each reading until one is valid: a root called "12" is text, a size of 12 a number.
         for value in _readings(text.strip()):
             content = self.model_dump(mode="json")
-            _put(content, path, value)
+            _assign(content, path, value)
             try:
                 return Config.model_validate(content)
             except ValidationError as error:
@@ -185,7 +185,7 @@ def _readings(text: str) -> list[Any]:
         return [{"true": True, "false": False}.get(text.lower(), text)]
 
 
-def _put(content: dict[str, Any], path: list[str], value: Any) -> None:
+def _assign(content: dict[str, Any], path: list[str], value: Any) -> None:
     """content[path] = value. Keys must exist, except for those inside `options`."""
     where = content
     for depth, name in enumerate(path):

@@ -19,7 +19,7 @@ from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
 # Values of the im2col buffer: 8 MiB of float32.
-VALUES = 1 << 21
+BUFFER_VALUES = 1 << 21
 
 
 def weight_gradients_by_products(device: torch.device) -> AbstractContextManager[Any]:
@@ -27,11 +27,11 @@ def weight_gradients_by_products(device: torch.device) -> AbstractContextManager
 
     The backward pass may run outside of the context.
     """
-    wins = device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2"
-    return _Products() if wins else nullcontext()
+    is_faster = device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2"
+    return _WeightGradientMode() if is_faster else nullcontext()
 
 
-class _Products(TorchFunctionMode):
+class _WeightGradientMode(TorchFunctionMode):
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
@@ -62,12 +62,12 @@ def _conv2d(
         and torch.is_grad_enabled()
     )
     if fits:
-        result: Tensor = _Convolution.apply(input, weight, _pair(stride))
+        result: Tensor = _ConvolutionFunction.apply(input, weight, _pair(stride))
         return result
     return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
-class _Convolution(torch.autograd.Function):
+class _ConvolutionFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
         ctx.save_for_backward(images, weight)
@@ -106,12 +106,12 @@ def weight_gradient(grad: Tensor, images: Tensor, stride: tuple[int, int]) -> Te
     padded = F.pad(images.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
     rows = grad.permute(0, 2, 3, 1).reshape(len(grad), -1, out_channels)
     cells = height * width * 9 * channels
-    few = min(max(1, VALUES // cells), len(images))
-    scratch = padded.new_empty(few * cells)
+    images_at_once = min(max(1, BUFFER_VALUES // cells), len(images))
+    scratch = padded.new_empty(images_at_once * cells)
     gradient = padded.new_zeros(out_channels, 9 * channels)
     image, row, column, _ = padded.stride()
     strides = image, stride[0] * row, stride[1] * column, row, column, 1
-    for some, g in zip(padded.split(few), rows.split(few), strict=True):
+    for some, g in zip(padded.split(images_at_once), rows.split(images_at_once), strict=True):
         # im2col: the 3x3 neighbourhood of each output cell, contiguous.
         around = scratch[: len(some) * cells].view(-1, height, width, 3, 3, channels)
         around.copy_(some.as_strided(around.shape, strides))

@@ -1,9 +1,4 @@
-"""Encodes images with a model and computes retrieval metrics, during training and afterwards.
-
-There are two ways to obtain the database's codes, which are always reported apart: "asymmetric"
-uses the codes that were learned with the labels of the database images, "symmetric" encodes these
-images with the network.
-"""
+"""Encodes images with a model, during training and afterwards, and evaluates finished runs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +18,7 @@ from ..files import atomic_write
 from ..models import HashModel
 from .config import Config, DataConfig
 from .factory import choose_device
-
-ASYMMETRIC = "asymmetric (learned database codes)"
-SYMMETRIC = "symmetric (encoded database)"
+from .retrieval_metrics import ASYMMETRIC, SYMMETRIC, Codes, compute_metrics
 
 Progress = Callable[[int], None]
 
@@ -81,15 +74,6 @@ def database_codes(learned: Tensor, data: HashingData) -> Tensor | None:
     return None if bool((position < 0).any()) else learned[position]
 
 
-class Codes(NamedTuple):
-    """Packed uint8 codes of a dataset: encoded queries, encoded database, and learned codes of the
-    database (None if the method did not learn codes for all database images)."""
-
-    queries: Tensor
-    database: Tensor
-    learned: Tensor | None
-
-
 def all_codes(
     model: HashModel,
     data: HashingData,
@@ -110,31 +94,6 @@ def all_codes(
     queries = encode_set(model, data.query, transform, **options)
     database = encode_set(model, data.database, transform, **options)
     return Codes(queries, database, None if learned is None else database_codes(learned, data))
-
-
-def figures(codes: Codes, data: HashingData, bits: int, **options: Any) -> dict[str, Any]:
-    """The result of `metrics.evaluate` for each way of computing the database's codes.
-
-    mAP is the expectation over the order of ties, and the other tie rules are reported too: short
-    codes have very many ties, so that without averaging the order of the database would matter,
-    especially for datasets sorted by class. Options are passed on to `metrics.evaluate`.
-    """
-    ways = {SYMMETRIC: codes.database}
-    if codes.learned is not None:
-        ways = {ASYMMETRIC: codes.learned, **ways}
-    return {
-        way: metrics.evaluate(
-            codes.queries,
-            database,
-            data.query.labels,
-            data.database.labels,
-            bits=bits,
-            ties="expected",
-            all_ties=True,
-            **options,
-        )
-        for way, database in ways.items()
-    }
 
 
 def save_codes(path: Path, packed: Tensor, labels: Tensor, bits: int) -> None:
@@ -235,7 +194,9 @@ def evaluate_encoded(
         parts, "parts".
     """
     codes = Codes(found.queries, found.database, found.learned)
-    result = figures(codes, found.data, found.bits, topk=topk, denominator=denominator, curve=True)
+    result = compute_metrics(
+        codes, found.data, found.bits, topk=topk, denominator=denominator, curve=True
+    )
     if len(found.model.bit_groups) > 1:
         for way, database in ((ASYMMETRIC, codes.learned), (SYMMETRIC, codes.database)):
             if database is not None:

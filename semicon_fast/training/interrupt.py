@@ -16,8 +16,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # With several processes: seconds, and most calls of `check`, between two exchanges of the request.
 # torchrun kills processes half a minute after their SIGTERM.
-ASK_EVERY = 1.0
-MOST_PLACES = 64
+EXCHANGE_SECONDS = 1.0
+MAX_CHECKS = 64
 
 
 class Interrupted(RuntimeError):
@@ -49,7 +49,7 @@ class AgreedStop:
 
     def __init__(self, stop: Stop) -> None:
         self.stop = stop
-        self._places = self._left = 1
+        self._checks = self._left = 1
         self._since = time.monotonic()
 
     def check(self) -> None:
@@ -61,10 +61,12 @@ class AgreedStop:
         if self._left > 0:
             return
         now = time.monotonic()
-        own = torch.tensor([self.stop.requested, (now - self._since) / self._places])
+        own = torch.tensor([self.stop.requested, (now - self._since) / self._checks])
         requested, seconds = distributed.largest(own).tolist()
         self._since = now
-        self._places = self._left = max(1, min(MOST_PLACES, int(ASK_EVERY / max(seconds, 1e-6))))
+        self._checks = self._left = max(
+            1, min(MAX_CHECKS, int(EXCHANGE_SECONDS / max(seconds, 1e-6)))
+        )
         if requested:
             self.stop.requested = True
             self.stop.check()

@@ -25,15 +25,15 @@ from .checkpoint import Position
 from .config import Config
 from .convolution import weight_gradients_by_products
 from .factory import build_network, build_optimizer, choose_device
-from .schedule import pace
+from .schedule import scheduled_rates
 from .state import (
     Tensors,
     load_optimizer_state,
     load_random_state,
     optimizer_state,
-    prefixed,
     random_state,
-    under,
+    with_prefix,
+    without_prefix,
 )
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -64,11 +64,11 @@ class Learner:
         self.optimizer, self._rates = build_optimizer(config.optimizer, self.model, self.method)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.run.precision == "fp16")
         self.network: nn.Module = self.model
-        self._labels, self._alone = labels.to(self.device), False
+        self._labels, self._unshared = labels.to(self.device), False
         self._sums: dict[str, Tensor] = {}
-        self._bad = torch.full((), -1, device=self.device)
-        self._count, self._lr, self._place = 0, config.optimizer.lr, Position()
-        self._stream: tuple[Position, Generator[Batch, None, None]] | None = None
+        self._first_bad_batch = torch.full((), -1, device=self.device)
+        self._count, self._lr, self._position = 0, config.optimizer.lr, Position()
+        self._loader: tuple[Position, Generator[Batch, None, None]] | None = None
 
     def spread(self) -> None:
         """Wrap the network for data-parallel training, if there are several processes."""
@@ -87,18 +87,18 @@ class Learner:
         number = at.iteration * schedule.epochs + at.epoch
         count = self.batches(len(rows))
         steps = schedule.iterations * schedule.epochs * count
-        self._place = at
+        self._position = at
         for position in range(at.batch, count):
-            self._place = at._replace(batch=position)
-            batch = self._next(self._place, rows)
-            self._set_pace(at.iteration, number * count + position, steps)
+            self._position = at._replace(batch=position)
+            batch = self._next_batch(self._position, rows)
+            self._set_rates(at.iteration, number * count + position, steps)
             yield self._step(batch)
 
-    def _next(self, at: Position, rows: Tensor) -> Batch:
+    def _next_batch(self, at: Position, rows: Tensor) -> Batch:
         """The batch at `at`. One data loader serves all remaining epochs of the iteration, so that
         its workers are not restarted between epochs."""
         schedule, run = self.config.schedule, self.config.run
-        if self._stream is None or self._stream[0] != at:
+        if self._loader is None or self._loader[0] != at:
             made = training_batches(
                 self.images,
                 self.transform,
@@ -114,22 +114,22 @@ class Learner:
                 raw=True,
                 pinned=self.device.type == "cuda",
             )
-            self._stream = at, made
-        batch = next(self._stream[1])
+            self._loader = at, made
+        batch = next(self._loader[1])
         last = at.batch + 1 == self.batches(len(rows))
         if last and at.epoch + 1 == schedule.epochs:
             self.close()
         else:
             following = Position(at.iteration, at.epoch + 1)
             after = following if last else at._replace(batch=at.batch + 1)
-            self._stream = after, self._stream[1]
+            self._loader = after, self._loader[1]
         return batch
 
     def close(self) -> None:
         """Stop the data loader's worker processes, if there are any."""
-        if self._stream is not None:
-            self._stream[1].close()
-            self._stream = None
+        if self._loader is not None:
+            self._loader[1].close()
+            self._loader = None
 
     def end_epoch(self, last_good: str) -> tuple[dict[str, float], float]:
         """Means of the loss terms over the epoch, and the learning rate of its last batch.
@@ -138,8 +138,8 @@ class Learner:
         message.
         """
         self.check_finite(last_good)
-        parallel.settle(self.model, self.method)
-        sums = parallel.summed(self._sums)
+        parallel.synchronise_state(self.model, self.method)
+        sums = parallel.sum_over_processes(self._sums)
         means = {name: float(value / self._count) for name, value in sums.items()}
         means["total"] = math.fsum(means.values())
         self._sums, self._count = {}, 0
@@ -147,9 +147,9 @@ class Learner:
 
     def check_finite(self, last_good: str) -> None:
         """Raises ValueError if the loss of a batch since the last call was not finite."""
-        found = [batch for batch in distributed.everyone(int(self._bad)) if batch >= 0]
+        found = [batch for batch in distributed.everyone(int(self._first_bad_batch)) if batch >= 0]
         if found:
-            at, batch = self._place, min(found)
+            at, batch = self._position, min(found)
             raise ValueError(
                 f"the loss is not finite in iteration {at.iteration + 1}, epoch {at.epoch + 1}, "
                 f"batch {batch + 1}; {last_good}; a smaller optimizer.lr or run.precision=fp32 "
@@ -178,15 +178,15 @@ class Learner:
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """The complete training state as (tensors, JSON-serialisable rest); collective."""
-        parallel.settle(self.model, self.method)
-        sums = parallel.summed(self._sums)
+        parallel.synchronise_state(self.model, self.method)
+        sums = parallel.sum_over_processes(self._sums)
         moments, rest = optimizer_state(self.optimizer)
         tensors = {
-            **prefixed("model", self.model.state_dict()),
-            **prefixed("method", self.method.state_dict()),
-            **prefixed("optimizer", moments),
-            **prefixed("random", random_state(self.generators, self.device)),
-            **prefixed("sums", sums),
+            **with_prefix("model", self.model.state_dict()),
+            **with_prefix("method", self.method.state_dict()),
+            **with_prefix("optimizer", moments),
+            **with_prefix("random", random_state(self.generators, self.device)),
+            **with_prefix("sums", sums),
         }
         return tensors, {
             "optimizer": rest,
@@ -197,13 +197,15 @@ class Learner:
 
     def restore(self, tensors: Tensors, rest: dict[str, Any]) -> None:
         """Inverse of `state`, after start_iteration for the iteration in which it was saved."""
-        self.model.load_state_dict(under("model", tensors))
-        self.method.load_state_dict(under("method", tensors))
-        load_optimizer_state(self.optimizer, under("optimizer", tensors), rest["optimizer"])
-        load_random_state(under("random", tensors), self.generators, self.device)
+        self.model.load_state_dict(without_prefix("model", tensors))
+        self.method.load_state_dict(without_prefix("method", tensors))
+        load_optimizer_state(
+            self.optimizer, without_prefix("optimizer", tensors), rest["optimizer"]
+        )
+        load_random_state(without_prefix("random", tensors), self.generators, self.device)
         if rest["scaler"]:
             self.scaler.load_state_dict(rest["scaler"])
-        sums = under("sums", tensors)
+        sums = without_prefix("sums", tensors)
         # Process 0 continues with the sums of all processes.
         rest = rest if distributed.is_main() else {**rest, "terms": []}
         self._sums = {name: sums[name].to(self.device) for name in rest["terms"]}
@@ -217,14 +219,14 @@ class Learner:
             images = images.new_zeros(1, *images.shape[1:])
         images = images.to(memory_format=layout)
         alone = len(batch.whole) < distributed.world_size()
-        if alone != self._alone:
+        if alone != self._unshared:
             set_shared(self.model, not alone)
-            self._alone = alone
+            self._unshared = alone
         dtype = AUTOCAST[self.config.run.precision]
         with self._convolutions, torch.autocast(self.device.type, dtype, enabled=dtype is not None):
             output = self.network(images)
-        share = parallel.share_of_loss(self.method, _float32(output), batch, self._labels)
-        self._remember(share)
+        share = parallel.loss_share(self.method, _float32(output), batch, self._labels)
+        self._accumulate(share)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(share.loss).backward()
         parallel.average_gradients(self.method)
@@ -232,23 +234,23 @@ class Learner:
         self.scaler.update()
         return {name: term.detach() for name, term in share.terms.items()}
 
-    def _remember(self, share: parallel.Share) -> None:
+    def _accumulate(self, share: parallel.LossShare) -> None:
         """Accumulate the terms and the first batch with a non-finite loss, on the device, since
         reading them at every step would synchronise with it."""
         for name, term in share.terms.items():
             value = term.detach().double() * share.weight
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._count += 1
-        bad = ~torch.isfinite(share.loss.detach()) & (self._bad < 0)
-        self._bad = torch.where(bad, self._place.batch, self._bad)
+        bad = ~torch.isfinite(share.loss.detach()) & (self._first_bad_batch < 0)
+        self._first_bad_batch = torch.where(bad, self._position.batch, self._first_bad_batch)
 
     def _drop_last(self, images: int) -> bool:
         # A last batch of one image has no pairs, and BatchNorm needs more than one image.
         size = self.config.schedule.batch_size
         return size > 1 and images > size and images % size == 1
 
-    def _set_pace(self, iteration: int, step: int, steps: int) -> None:
-        now = pace(self.config.schedule, iteration, step, steps)
+    def _set_rates(self, iteration: int, step: int, steps: int) -> None:
+        now = scheduled_rates(self.config.schedule, iteration, step, steps)
         self._lr = self.config.optimizer.lr * now.lr
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * now.lr

@@ -17,10 +17,10 @@ from ..data import Batch
 from ..data.loader import part_of_batch
 from ..methods import Method
 from ..models import HashOutput
-from .batch_norm import share_statistics
+from .batch_norm import synchronise_batch_norm
 
 
-class Share(NamedTuple):
+class LossShare(NamedTuple):
     """This process's contribution to the loss of a batch.
 
     terms: its loss terms, empty if it has no image of the batch. loss: the value to differentiate;
@@ -36,12 +36,13 @@ class Share(NamedTuple):
 def spread(model: nn.Module, batch_norm: str, device: torch.device) -> nn.Module:
     """`model` itself with one process, else wrapped in DistributedDataParallel.
 
-    The parameters are still those of `model`. Buffers are not synchronised here; see `settle`.
+    The parameters are still those of `model`. Buffers are not synchronised here, but by
+    `synchronise_state`.
     """
     if distributed.world_size() == 1:
         return model
     if batch_norm == "global":
-        share_statistics(model)
+        synchronise_batch_norm(model)
     known = inspect.signature(DistributedDataParallel).parameters
     # torch 2.14 renamed the argument and warns about the old name.
     buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
@@ -52,12 +53,12 @@ def spread(model: nn.Module, batch_norm: str, device: torch.device) -> nn.Module
         return DistributedDataParallel(model, **options)
 
 
-def part(batch: int) -> range:
+def own_part(batch: int) -> range:
     """The range of positions in a batch of `batch` images that belongs to this process."""
     return part_of_batch(batch, distributed.rank(), distributed.world_size())
 
 
-def share_of_loss(method: Method, output: HashOutput, batch: Batch, labels: Tensor) -> Share:
+def loss_share(method: Method, output: HashOutput, batch: Batch, labels: Tensor) -> LossShare:
     """This process's share of the loss of a batch.
 
     Args:
@@ -68,29 +69,31 @@ def share_of_loss(method: Method, output: HashOutput, batch: Batch, labels: Tens
     """
     processes, images = distributed.world_size(), len(batch.rows)
     if processes == 1 or method.share(1, 1) is not None:
-        return _own_share(method, output, batch.rows.to(labels.device), labels, len(batch.whole))
-    whole, start = batch.whole.to(labels.device), part(len(batch.whole)).start
+        return _per_image_share(
+            method, output, batch.rows.to(labels.device), labels, len(batch.whole)
+        )
+    whole, start = batch.whole.to(labels.device), own_part(len(batch.whole)).start
     gathered: list[Any] = [
-        None if value is None else _Gathered.apply(value[:images], start, len(whole))
+        None if value is None else _AllGather.apply(value[:images], start, len(whole))
         for value in output
     ]
     terms = method.loss(HashOutput(*gathered), labels[whole], whole)
-    return Share(terms, _sum(terms), 1 / processes)
+    return LossShare(terms, _sum_terms(terms), 1 / processes)
 
 
-def _own_share(
+def _per_image_share(
     method: Method, output: HashOutput, rows: Tensor, labels: Tensor, batch: int
-) -> Share:
+) -> LossShare:
     if len(rows) == 0:
         # DistributedDataParallel needs a gradient for every parameter, even if it is zero.
-        return Share({}, 0.0 * output.codes.double().sum(), 0.0)
+        return LossShare({}, 0.0 * output.codes.double().sum(), 0.0)
     terms = method.loss(output, labels[rows], rows)
     processes = distributed.world_size()
     if processes == 1:
-        return Share(terms, _sum(terms), 1.0)
+        return LossShare(terms, _sum_terms(terms), 1.0)
     weight = method.share(len(rows), batch)
     assert weight is not None
-    return Share(terms, _sum(terms) * (weight * processes), weight)
+    return LossShare(terms, _sum_terms(terms) * (weight * processes), weight)
 
 
 def average_gradients(method: Method) -> None:
@@ -103,7 +106,7 @@ def average_gradients(method: Method) -> None:
         parameter.grad = distributed.total(own) / distributed.world_size()
 
 
-def settle(model: nn.Module, method: Method) -> None:
+def synchronise_state(model: nn.Module, method: Method) -> None:
     """Synchronise the state that differs between processes within an epoch.
 
     The network's buffers (running statistics) become those of process 0, which
@@ -114,7 +117,7 @@ def settle(model: nn.Module, method: Method) -> None:
         method.exchange(distributed.total)
 
 
-def summed(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+def sum_over_processes(terms: dict[str, Tensor]) -> dict[str, Tensor]:
     """Sum the terms over all processes: float64 on the device of `terms`. A process need not have
     all terms."""
     if distributed.world_size() == 1:
@@ -130,11 +133,11 @@ def summed(terms: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _sum(terms: dict[str, Tensor]) -> Tensor:
+def _sum_terms(terms: dict[str, Tensor]) -> Tensor:
     return torch.stack([term.double() for term in terms.values()]).sum()
 
 
-class _Gathered(torch.autograd.Function):
+class _AllGather(torch.autograd.Function):
     """All-gather of rows. Every process differentiates the same loss and the gradients are averaged
     afterwards, so that the gradient of a process's own rows is multiplied by their number."""
 

@@ -10,9 +10,10 @@ from .. import distributed, metrics
 from ..data import HashingData, ImageSet, Transform
 from ..models import HashModel
 from .config import Config
-from .evaluation import ASYMMETRIC, SYMMETRIC, Progress, database_codes, encode_set
+from .evaluation import Progress, database_codes, encode_set
+from .retrieval_metrics import ASYMMETRIC, SYMMETRIC
 from .sampler import hold_out
-from .state import Tensors, copied, prefixed, under
+from .state import Tensors, state_copy, with_prefix, without_prefix
 
 Encoding = Callable[[str], Progress]
 
@@ -95,7 +96,7 @@ class Selection:
         better = self.best is None or figure > self.best["mAP"]
         if better:
             self.best = {"iteration": iteration + 1, "mAP": figure}
-            self._network, self._codes = copied(self.model), learned
+            self._network, self._codes = state_copy(self.model), learned
         on = "held-out training images" if self.mode == "holdout" else "the test set"
         return {
             "iteration": iteration + 1,
@@ -121,7 +122,7 @@ class Selection:
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """(tensors, JSON-serialisable rest) for a checkpoint."""
-        tensors = prefixed("best", self._network)
+        tensors = with_prefix("best", self._network)
         if self._codes is not None:
             tensors["best codes"] = self._codes
         return tensors, {"best": self.best}
@@ -129,7 +130,7 @@ class Selection:
     def restore(self, tensors: Tensors, rest: dict[str, Any]) -> None:
         """Inverse of `state`."""
         self.best = rest["best"]
-        self._network = under("best", tensors)
+        self._network = without_prefix("best", tensors)
         self._codes = tensors.get("best codes")
 
     def _encode(self, images: ImageSet, what: str) -> Tensor:

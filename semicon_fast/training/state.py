@@ -12,12 +12,12 @@ from .config import RunConfig
 Tensors = dict[str, Tensor]
 
 
-def prefixed(prefix: str, tensors: Tensors) -> Tensors:
+def with_prefix(prefix: str, tensors: Tensors) -> Tensors:
     return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
 
 
-def under(prefix: str, tensors: Tensors) -> Tensors:
-    """Inverse of `prefixed`: the tensors of one prefix, without it."""
+def without_prefix(prefix: str, tensors: Tensors) -> Tensors:
+    """Inverse of `with_prefix`: the tensors of one prefix, without it."""
     start = f"{prefix}/"
     return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
 
@@ -89,7 +89,7 @@ def own_settings(run: RunConfig) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def copied(module: nn.Module) -> Tensors:
+def state_copy(module: nn.Module) -> Tensors:
     """A copy of state_dict() on the CPU that shares no memory with the module."""
     return {
         name: tensor.detach().to("cpu", copy=True) for name, tensor in module.state_dict().items()

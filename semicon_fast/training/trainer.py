@@ -11,13 +11,14 @@ from .. import distributed
 from ..data import HashingData
 from .checkpoint import Checkpoint, Position, read
 from .config import Config
-from .evaluation import EncodedRun, all_codes, figures, keep, load_data, pack_learned, transform_of
+from .evaluation import EncodedRun, all_codes, keep, load_data, pack_learned, transform_of
 from .factory import choose_device
 from .interrupt import AgreedStop, Interrupted, Stop, StopRequested, signals
 from .learner import Learner
 from .reporter import Reporter
 from .result import Result, versions
 from .resume import RESULT, find, refuse_used
+from .retrieval_metrics import compute_metrics
 from .run_folder import Folder
 from .sampler import sample
 from .selection import Selection
@@ -238,7 +239,7 @@ class Trainer:
         codes = all_codes(
             model, self.data, self.config, learned, self._encoding("queries and database")
         )
-        evaluation = distributed.on_main(lambda: figures(codes, self.data, bits))
+        evaluation = distributed.on_main(lambda: compute_metrics(codes, self.data, bits))
         model.preprocess = self.query_transform.config()
         self.encoded = EncodedRun(self.data, self.config, model, *codes)
         labels = self.data.train.labels
