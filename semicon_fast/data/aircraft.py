@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from .hashing_data import HashingData
-from .readers import check_counts as check
-from .readers import find_root, listed_split, read_lines, read_pairs
+from .readers import find_root, listed_split, read_lines, read_pairs, require_counts
 
 OFFICIAL = {"classes": 100, "training images": 6_667, "test images": 3_333}
 
@@ -34,6 +33,6 @@ def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingD
         parts.append([(f"images/{key}.jpg", label[name]) for key, name in pairs.items()])
     if check_counts:
         counts = (len(variants), len(parts[0]), len(parts[1]))
-        check("FGVC-Aircraft", OFFICIAL, dict(zip(OFFICIAL, counts, strict=True)))
+        require_counts("FGVC-Aircraft", OFFICIAL, counts)
     description = "FGVC-Aircraft, trainval as database, test as queries"
     return listed_split("aircraft", base, parts[0], parts[1], variants, description)

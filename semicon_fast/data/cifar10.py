@@ -14,8 +14,7 @@ from .folder import class_folders, image_files
 from .hashing_data import HashingData
 from .hashing_data import split as split_pool
 from .image_set import Files, ImageSet, Memory
-from .readers import check_counts as check
-from .readers import find_root
+from .readers import find_root, require_counts
 from .seeds import generator
 
 CLASSES = (
@@ -78,8 +77,7 @@ def load(
             "nor image folders train/ and test/"
         )
     if check_counts:
-        found = {"training images": official, "test images": len(pool) - official}
-        check("CIFAR-10", OFFICIAL, found)
+        require_counts("CIFAR-10", OFFICIAL, (official, len(pool) - official))
     rows = split(pool.labels, official, protocol, seed)
     description = f"CIFAR-10, protocol {protocol}"
     if protocol in ("cifar10", "cifar10-1"):

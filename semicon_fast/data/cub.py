@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from .hashing_data import HashingData
-from .readers import check_counts as check
-from .readers import class_names_from_folders, find_root, flagged_split, read_pairs
+from .readers import class_names_from_folders, find_root, flagged_split, read_pairs, require_counts
 
 OFFICIAL = {"classes": 200, "training images": 5_994, "test images": 5_794}
 
@@ -32,7 +31,7 @@ def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingD
     data = flagged_split("cub", base, paths, labels, class_names_from_folders(listed, f"{base}"))
     if check_counts:
         counts = (len(data.train.classes), len(data.train), len(data.query))
-        check("CUB-200-2011", OFFICIAL, dict(zip(OFFICIAL, counts, strict=True)))
+        require_counts("CUB-200-2011", OFFICIAL, counts)
     return data
 
 

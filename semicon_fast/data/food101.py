@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from .hashing_data import HashingData
-from .readers import check_counts as check
-from .readers import find_root, listed_split, read_lines
+from .readers import find_root, listed_split, read_lines, require_counts
 
 OFFICIAL = {"classes": 101, "training images": 75_750, "test images": 25_250}
 
@@ -36,6 +35,6 @@ def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingD
         parts.append([(f"images/{line}.jpg", label[line.partition("/")[0]]) for line in lines])
     if check_counts:
         counts = (len(classes), len(parts[0]), len(parts[1]))
-        check("Food-101", OFFICIAL, dict(zip(OFFICIAL, counts, strict=True)))
+        require_counts("Food-101", OFFICIAL, counts)
     description = "Food-101, official training images as database, test images as queries"
     return listed_split("food101", base, parts[0], parts[1], classes, description)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from .hashing_data import HashingData
-from .readers import check_counts as check
-from .readers import find_root, flagged_split, read_pairs
+from .readers import find_root, flagged_split, read_pairs, require_counts
 
 OFFICIAL = {"classes": 555, "training images": 23_929, "test images": 24_633}
 
@@ -42,5 +41,5 @@ def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingD
     )
     if check_counts:
         counts = (len(data.train.classes), len(data.train), len(data.query))
-        check("NABirds", OFFICIAL, dict(zip(OFFICIAL, counts, strict=True)))
+        require_counts("NABirds", OFFICIAL, counts)
     return data

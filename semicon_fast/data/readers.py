@@ -56,11 +56,11 @@ def read_pairs(path: Path) -> dict[str, str]:
     return pairs
 
 
-def check_counts(name: str, official: Mapping[str, int], found: Mapping[str, int]) -> None:
-    """Raises ValueError unless every count is the official one."""
-    if any(official[key] != found[key] for key in official):
-        wanted = ", ".join(f"{official[key]:,} {key}" for key in official)
-        got = ", ".join(f"{found[key]:,} {key}" for key in official)
+def require_counts(name: str, official: Mapping[str, int], found: Sequence[int]) -> None:
+    """Raises ValueError unless the counts, in the order of `official`, are the official ones."""
+    if list(official.values()) != list(found):
+        wanted = ", ".join(f"{count:,} {key}" for key, count in official.items())
+        got = ", ".join(f"{n:,} {key}" for key, n in zip(official, found, strict=True))
         raise ValueError(
             f"{name} must have {wanted}, found {got}; check_counts=False skips this check"
         )

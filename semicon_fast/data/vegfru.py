@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 from .hashing_data import HashingData
-from .readers import check_counts as check
-from .readers import class_names_from_folders, find_root, listed_split, read_lines
+from .readers import class_names_from_folders, find_root, listed_split, read_lines, require_counts
 
 OFFICIAL = {
     "classes": 292,
@@ -43,7 +42,7 @@ def load(
     classes = class_names_from_folders(everything, f"{base}")
     if check_counts:
         counts = (len(classes), *(len(listed) for listed in parts.values()))
-        check("VegFru", OFFICIAL, dict(zip(OFFICIAL, counts, strict=True)))
+        require_counts("VegFru", OFFICIAL, counts)
     train, description = parts["train"], "VegFru, train as database, test as queries"
     if validation == "train":
         train, description = (
