@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .folder import class_folders, image_files
+from .folder import class_folders, labelled_files
 from .hashing_data import HashingData
 from .hashing_data import split as split_pool
-from .image_set import Files, ImageSet, Memory
-from .readers import find_root, require_counts
+from .image_set import ImageSet, Memory
+from .readers import file_set, find_root, require_counts
 from .seeds import generator
 
 CLASSES = (
@@ -169,9 +169,8 @@ def _read_binary(base: Path) -> tuple[ImageSet, int]:
 
 
 def _read_folders(base: Path) -> tuple[ImageSet, int]:
-    paths: list[str] = []
-    labels: list[int] = []
-    official = 0
+    """All images of train/ and test/, and how many of them are in train/ (which come first)."""
+    parts = []
     for part in ("train", "test"):
         found = set(class_folders(base / part))
         if found != set(CLASSES):
@@ -179,11 +178,6 @@ def _read_folders(base: Path) -> tuple[ImageSet, int]:
                 f"{base / part} must have the class folders {', '.join(CLASSES)}, "
                 f"found {', '.join(sorted(found))}"
             )
-        for label, name in enumerate(CLASSES):
-            files = image_files(base / part / name)
-            paths += [file.relative_to(base).as_posix() for file in files]
-            labels += [label] * len(files)
-        if part == "train":
-            official = len(paths)
-    targets = torch.tensor(labels, dtype=torch.int64)
-    return ImageSet("cifar10", Files(base, paths), targets, CLASSES), official
+        parts.append(labelled_files(base, part, CLASSES))
+    train, test = parts
+    return file_set("cifar10", base, train + test, CLASSES), len(train)

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from .hashing_data import HashingData, split
-from .image_set import Files, ImageSet
-from .readers import check_training_pairs, find_root
+from .readers import check_training_pairs, file_set, find_root, listed_split
 from .seeds import generator
 
 SUFFIXES = {
@@ -78,31 +76,21 @@ def _from_split(base: Path, name: str, validation: str) -> HashingData:
             'validation="query" takes them from validation/ or val/'
         )
     classes = class_folders(base / "train")
-    paths: list[str] = []
-    labels: list[int] = []
-    for part in train_parts:
-        _collect_images(base, part, classes, paths, labels)
-    check_training_pairs(_label_tensor(labels), classes, f"{base}")
-    train_count = len(paths)
-    _collect_images(base, query_part, classes, paths, labels)
-    if len(paths) == train_count:
+    train = [pair for part in train_parts for pair in labelled_files(base, part, classes)]
+    query = labelled_files(base, query_part, classes)
+    if not query:
         raise ValueError(f"{base / query_part} has no images")
-    pool = ImageSet(name, Files(base, paths), _label_tensor(labels), classes)
-    rows = range(len(paths))
     description = f"{name}, {' and '.join(train_parts)} as database, {query_part} as queries"
-    return split(name, pool, rows[:train_count], rows[train_count:], description=description)
+    return listed_split(name, base, train, query, classes, description)
 
 
 def _from_flat(base: Path, name: str, query_fraction: float, seed: int) -> HashingData:
     if not 0 < query_fraction < 1:
         raise ValueError(f"query_fraction must lie between 0 and 1, got {query_fraction}")
     classes = class_folders(base)
-    paths: list[str] = []
-    labels: list[int] = []
-    _collect_images(base, "", classes, paths, labels)
-    check_training_pairs(_label_tensor(labels), classes, f"{base}")
-    pool = ImageSet(name, Files(base, paths), _label_tensor(labels), classes)
-    queries = torch.zeros(len(paths), dtype=torch.bool)
+    pool = file_set(name, base, labelled_files(base, "", classes), classes)
+    check_training_pairs(pool.labels, classes, f"{base}")
+    queries = torch.zeros(len(pool), dtype=torch.bool)
     for label in range(len(classes)):
         rows = (pool.labels == label).nonzero()[:, 0]
         count = min(max(1, round(query_fraction * len(rows))), len(rows) - 1)
@@ -137,19 +125,18 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _collect_images(
-    base: Path, part: str, classes: Sequence[str], paths: list[str], labels: list[int]
-) -> None:
-    """Append the images of base/part/<class> to `paths` and their labels to `labels`."""
+def labelled_files(base: Path, part: str, classes: Sequence[str]) -> list[tuple[str, int]]:
+    """(path below base, label) of the images in base/part/<class>, in the order of the folders.
+
+    Raises ValueError for a folder that is not in `classes`.
+    """
+    listed = []
     for name in class_folders(base / part):
         if name not in classes:
             raise ValueError(
                 f"{base / part} has a class folder {name!r} that the training images do not have"
             )
+        label = classes.index(name)
         files = image_files(base / part / name)
-        paths += [file.relative_to(base).as_posix() for file in files]
-        labels += [classes.index(name)] * len(files)
-
-
-def _label_tensor(labels: Sequence[int]) -> Tensor:
-    return torch.tensor(labels, dtype=torch.int64)
+        listed += [(file.relative_to(base).as_posix(), label) for file in files]
+    return listed

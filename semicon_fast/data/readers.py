@@ -114,12 +114,18 @@ def listed_split(
         raise ValueError(
             f"{name} needs training images and queries, got {len(train)} and {len(query)}"
         )
-    listed = [*train, *query]
-    paths, labels = [path for path, _ in listed], [label for _, label in listed]
-    pool = ImageSet(name, Files(base, paths), torch.tensor(labels), classes)
+    pool = file_set(name, base, [*train, *query], classes)
     check_training_pairs(pool.labels[: len(train)], classes, f"{name} in {base}")
-    rows = range(len(listed))
+    rows = range(len(pool))
     return split(name, pool, rows[: len(train)], rows[len(train) :], description=description)
+
+
+def file_set(
+    name: str, base: Path, listed: Sequence[tuple[str, int]], classes: Sequence[str]
+) -> ImageSet:
+    """The image set of (path below base, label) pairs."""
+    labels = torch.tensor([label for _, label in listed], dtype=torch.int64)
+    return ImageSet(name, Files(base, [path for path, _ in listed]), labels, classes)
 
 
 def check_training_pairs(labels: Tensor, classes: Sequence[str], where: str) -> None:
