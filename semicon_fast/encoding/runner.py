@@ -12,9 +12,9 @@ from torch import Tensor
 from ..codes import code_bytes, pack_codes
 from ..data.transforms import Transform, from_config
 from ..models import HashModel, HashOutput, for_inference
+from ..models.execution import AUTOCAST_DTYPES, autocast, compile_mode
 
 T = TypeVar("T")
-AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class _Started(NamedTuple):
@@ -52,17 +52,19 @@ class Runner:
     ) -> None:
         if network.preprocess is None:
             raise ValueError("the model does not say how its images were prepared; train it again")
-        if precision not in AUTOCAST:
-            raise ValueError(f"precision must be one of {', '.join(AUTOCAST)}, got {precision!r}")
+        if precision not in AUTOCAST_DTYPES:
+            known = ", ".join(AUTOCAST_DTYPES)
+            raise ValueError(f"precision must be one of {known}, got {precision!r}")
         self.device, self.bits = torch.device(device), network.code_length
         self.transform: Transform = from_config(network.preprocess)
-        self._dtype = AUTOCAST[precision]
+        self._precision = precision
         self._network = for_inference(network).to(self.device)
         self._compiled: Callable[[Tensor], HashOutput] | None = None
         self._compiled_for = 0
         if compile:
-            mode = "reduce-overhead" if self.device.type == "cuda" else "default"
-            self._compiled = torch.compile(self._network, mode=mode, dynamic=False)
+            self._compiled = torch.compile(
+                self._network, mode=compile_mode(self.device), dynamic=False
+            )
 
     def __call__(self, pixels: Tensor) -> np.ndarray:
         """Codes of one batch. Raises ValueError if the network's outputs are not finite."""
@@ -90,7 +92,7 @@ class Runner:
                 return _Started(empty, torch.ones((), dtype=torch.bool), None)
             pixels = pixels.to(self.device, non_blocking=True)
             images = self.transform.normalised(pixels).to(memory_format=torch.channels_last)
-            with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
+            with autocast(self.device, self._precision):
                 codes = self._forward(images).codes
             # As bool: for other dtypes pack_codes checks the values, which synchronises.
             packed, finite = pack_codes(codes >= 0), torch.isfinite(codes).all()

@@ -19,6 +19,7 @@ from ..data import (
 )
 from ..data.seeds import generator
 from ..models import HashOutput
+from ..models.execution import autocast, compile_mode
 from . import parallel
 from .batch_norm import set_shared
 from .checkpoint import Position
@@ -36,8 +37,6 @@ from .state import (
     without_prefix,
 )
 
-AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 class Learner:
     """Trains a network. `epoch` is a generator that makes one training step per item."""
@@ -50,8 +49,7 @@ class Learner:
             self.model.to(memory_format=torch.channels_last)
         if config.run.compile:
             # In place, so that references to the module and wrappers stay valid.
-            mode = "reduce-overhead" if self.device.type == "cuda" else "default"
-            self.model.compile(mode=mode)
+            self.model.compile(mode=compile_mode(self.device))
         self.model.train()
         # Autocast and compiled code choose their own kernels.
         plain = config.run.precision == "fp32" and not config.run.compile
@@ -222,8 +220,7 @@ class Learner:
         if alone != self._unshared:
             set_shared(self.model, not alone)
             self._unshared = alone
-        dtype = AUTOCAST[self.config.run.precision]
-        with self._convolutions, torch.autocast(self.device.type, dtype, enabled=dtype is not None):
+        with self._convolutions, autocast(self.device, self.config.run.precision):
             output = self.network(images)
         share = parallel.loss_share(self.method, _float32(output), batch, self._labels)
         self._accumulate(share)
