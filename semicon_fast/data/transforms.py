@@ -198,6 +198,13 @@ def from_config(config: dict[str, Any], train: bool = False) -> Transform:
     return Transform(config["recipe"], config["size"], train, config["mean"], config["std"])
 
 
+def query_transform(preprocess: dict[str, Any] | None) -> Transform:
+    """The query transform of a model's `preprocess`. Raises ValueError if that is None."""
+    if preprocess is None:
+        raise ValueError("the model does not say how its images were prepared; train it again")
+    return from_config(preprocess)
+
+
 def _checked_images(images: Tensor | Iterable[Tensor]) -> Tensor | Iterator[Tensor]:
     if isinstance(images, Tensor):
         return _check_uint8(images, 4)

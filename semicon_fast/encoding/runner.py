@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..codes import code_bytes, pack_codes
-from ..data.transforms import Transform, from_config
+from ..data.transforms import Transform, query_transform
 from ..models import HashModel, HashOutput, for_inference
 from ..models.execution import AUTOCAST_DTYPES, autocast, compile_mode
 
@@ -50,13 +50,11 @@ class Runner:
         precision: str = "fp32",
         compile: bool = False,
     ) -> None:
-        if network.preprocess is None:
-            raise ValueError("the model does not say how its images were prepared; train it again")
+        self.transform: Transform = query_transform(network.preprocess)
         if precision not in AUTOCAST_DTYPES:
             known = ", ".join(AUTOCAST_DTYPES)
             raise ValueError(f"precision must be one of {known}, got {precision!r}")
         self.device, self.bits = torch.device(device), network.code_length
-        self.transform: Transform = from_config(network.preprocess)
         self._precision = precision
         self._network = for_inference(network).to(self.device)
         self._compiled: Callable[[Tensor], HashOutput] | None = None

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..data import Transform, from_config
+from ..data import Transform
+from ..data.transforms import query_transform
 from ..layers import ICON
 from ..models import HashModel
 
@@ -30,9 +31,7 @@ class Activations(NamedTuple):
 
 def transform_of(model: HashModel) -> Transform:
     """The query transform that the model was trained with. Raises ValueError if it is unknown."""
-    if model.preprocess is None:
-        raise ValueError("the model does not say how its images were prepared; train it again")
-    return from_config(model.preprocess)
+    return query_transform(model.preprocess)
 
 
 def record_activations(
