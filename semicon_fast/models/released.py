@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .semicon import SEMICON, split_bits
-from .storage import assign_tensors
+from .storage import assign_tensors, check_found_length
 from .weights import read_tensors
 
 
@@ -27,8 +27,7 @@ def load_released(path: str | os.PathLike[str], code_length: int | None = None) 
     state: dict[str, Tensor] = read_tensors(path)
     sizes = _branch_bits(state, path)
     found, parts = sum(sizes), len(sizes) - 1
-    if code_length is not None and code_length != found:
-        raise ValueError(f"{path} has {found}-bit codes, but code_length is {code_length}")
+    check_found_length(path, found, code_length)
     if sizes != split_bits(found, parts):
         raise ValueError(
             f"{path} splits {found} bits into {sizes}, this library into {split_bits(found, parts)}"

@@ -48,8 +48,7 @@ def load(path: str | os.PathLike[str], code_length: int | None = None) -> HashMo
             "written by a newer semicon_fast"
         )
     found = header["config"].get("code_length")
-    if code_length is not None and found != code_length:
-        raise ValueError(f"{path} has {found}-bit codes, but code_length is {code_length}")
+    check_found_length(path, found, code_length)
     try:
         with torch.device("meta"):
             model = build(header["config"])
@@ -58,6 +57,14 @@ def load(path: str | os.PathLike[str], code_length: int | None = None) -> HashMo
     assign_tensors(model, tensors, path)
     model.preprocess = header.get("preprocess")
     return model.eval()
+
+
+def check_found_length(
+    path: str | os.PathLike[str], found: int | None, expected: int | None
+) -> None:
+    """Raises ValueError if a file's code length is not the expected one; None accepts any."""
+    if expected is not None and found != expected:
+        raise ValueError(f"{path} has {found}-bit codes, but code_length is {expected}")
 
 
 def assign_tensors(
