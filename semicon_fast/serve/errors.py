@@ -32,7 +32,8 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _internal_error)
 
 
-def _error_response(status: int, detail: str, headers: Any = None) -> JSONResponse:
+def error_response(status: int, detail: str, headers: Any = None) -> JSONResponse:
+    """The response of every error, from handlers and middleware."""
     return JSONResponse({"detail": detail}, status, headers)
 
 
@@ -40,31 +41,31 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
-        return _error_response(405, f"this address supports {allowed} only", error.headers)
+        return error_response(405, f"this address supports {allowed} only", error.headers)
     if error.detail == "Not Found":
-        return _error_response(
+        return error_response(
             404, "there is nothing at this address; /openapi.json lists all addresses"
         )
-    return _error_response(error.status_code, error.detail, error.headers)
+    return error_response(error.status_code, error.detail, error.headers)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     name, said = str(first["loc"][-1])[:60], first["msg"][:1].lower() + first["msg"][1:]
-    return _error_response(422, f"{name}: {said}, got {str(first.get('input'))[:60]!r}")
+    return error_response(422, f"{name}: {said}, got {str(first.get('input'))[:60]!r}")
 
 
 async def _broken_image(request: Request, error: Exception) -> Response:
-    return _error_response(422, str(error))
+    return error_response(422, str(error))
 
 
 async def _missing_image(request: Request, error: Exception) -> Response:
-    return _error_response(404, str(error))
+    return error_response(404, str(error))
 
 
 async def _pool_busy(request: Request, error: Exception) -> Response:
-    return _error_response(
+    return error_response(
         503,
         "the server is busy with other requests; try again in a moment",
         {"Retry-After": str(RETRY_SECONDS)},
@@ -72,4 +73,4 @@ async def _pool_busy(request: Request, error: Exception) -> Response:
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:
-    return _error_response(500, "internal server error; see the server's log")
+    return error_response(500, "internal server error; see the server's log")

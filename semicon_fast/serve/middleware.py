@@ -1,11 +1,12 @@
 """Middleware for every request: Host check, header and time limits, security headers."""
 
 import ipaddress
-import json
 from collections.abc import Collection
 
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .errors import error_response
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -60,12 +61,12 @@ class RequestGuard:
 
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or not self._is_allowed_host(hosts[0].decode("latin-1")):
-            await _error_response(answer, 403, "the Host header is not a name of this server")
+            refused = error_response(403, "the Host header is not a name of this server")
+            await refused(scope, receive, answer)
             return
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
-            await _error_response(
-                answer, 431, f"the headers must have at most {MAX_HEADERS} bytes in total"
-            )
+            detail = f"the headers must have at most {MAX_HEADERS} bytes in total"
+            await error_response(431, detail)(scope, receive, answer)
             return
         try:
             with anyio.fail_after(self._seconds):
@@ -73,9 +74,8 @@ class RequestGuard:
         except TimeoutError:
             if started:
                 raise
-            await _error_response(
-                answer, 503, "the request took too long; try again later", retry=10
-            )
+            detail, retry = "the request took too long; try again later", {"Retry-After": "10"}
+            await error_response(503, detail, retry)(scope, receive, answer)
 
     def _is_allowed_host(self, host: str) -> bool:
         name, colon, port = host.rpartition(":")
@@ -88,12 +88,3 @@ class RequestGuard:
             return True
         except ValueError:
             return name.lower().rstrip(".") in self._names
-
-
-async def _error_response(send: Send, status: int, detail: str, retry: int | None = None) -> None:
-    body = json.dumps({"detail": detail}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if retry is not None:
-        headers.append((b"retry-after", b"%d" % retry))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
