@@ -142,9 +142,9 @@ def encode_images(
         while checkpoint.missing_parts():
             time.sleep(WAIT_SECONDS)
         _assemble(checkpoint, options)
-    said = json.loads((checkpoint.output / "gallery.json").read_text("utf-8"))
-    broken, seconds = said.get("broken", []), time.monotonic() - started
-    return Summary(said["count"], said["bits"], encoded, broken, seconds)
+    info = json.loads((checkpoint.output / "gallery.json").read_text("utf-8"))
+    broken, seconds = info.get("broken", []), time.monotonic() - started
+    return Summary(info["count"], info["bits"], encoded, broken, seconds)
 
 
 def _inputs(network: HashModel, images: Sequence[Any], options: Options) -> dict[str, Any]:
@@ -181,8 +181,8 @@ def _prepare(
             checkpoint.discard_broken_parts()
         return checkpoint.missing_parts()
     if resume and (checkpoint.output / "gallery.json").is_file():
-        said = json.loads((checkpoint.output / "gallery.json").read_text("utf-8"))
-        if said.get("model_sha256") != about.get("model_sha256"):
+        info = json.loads((checkpoint.output / "gallery.json").read_text("utf-8"))
+        if info.get("model_sha256") != about.get("model_sha256"):
             raise ValueError(f"{checkpoint.output} is a finished gallery of another model")
         checkpoint.remove()
         return None

@@ -71,14 +71,14 @@ class HashModel(nn.Module):
             ValueError: wrong shape or batch size, or outputs that are not finite.
             TypeError: not a floating-point array.
         """
-        batch = _image_tensor(images)
+        batch = _checked_images(images)
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"encode: batch_size must be at least 1 or None, got {batch_size}")
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
             with torch.inference_mode():
-                codes = self._packed(batch, batch_size or max(len(batch), 1))
+                codes = self._encode_batches(batch, batch_size or max(len(batch), 1))
         finally:
             for module, training in modes:
                 module.training = training
@@ -87,7 +87,7 @@ class HashModel(nn.Module):
         # The copy turns the inference tensor into a normal tensor.
         return codes.to(batch.device).clone()
 
-    def _packed(self, images: Tensor, batch_size: int) -> Tensor:
+    def _encode_batches(self, images: Tensor, batch_size: int) -> Tensor:
         like = next(self.parameters())
         pieces = []
         for start in range(0, len(images), batch_size):
@@ -113,7 +113,7 @@ def check_code_length(code_length: int) -> int:
     return code_length
 
 
-def _image_tensor(images: Any) -> Tensor:
+def _checked_images(images: Any) -> Tensor:
     if not isinstance(images, (Tensor, np.ndarray)):
         raise TypeError(
             f"encode: images must be a torch tensor or a numpy array, got {type(images).__name__}"

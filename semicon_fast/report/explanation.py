@@ -63,12 +63,12 @@ def explain(model: HashModel, images: Sequence[Tensor], names: Sequence[str]) ->
         name: (count, group.stop - group.start)
         for (name, group), count in zip(groups.items(), counts, strict=True)
     }
-    words = [bytes(code.tolist()).hex() for code in codes]
+    hex_codes = [bytes(code.tolist()).hex() for code in codes]
     return Explanation(
         (names[0], names[1]),
         sum(counts),
         model.code_length,
         parts,
-        (words[0], words[1]),
+        (hex_codes[0], hex_codes[1]),
         found,
     )

@@ -52,8 +52,8 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    name, said = str(first["loc"][-1])[:60], first["msg"][:1].lower() + first["msg"][1:]
-    return error_response(422, f"{name}: {said}, got {str(first.get('input'))[:60]!r}")
+    name, reason = str(first["loc"][-1])[:60], first["msg"][:1].lower() + first["msg"][1:]
+    return error_response(422, f"{name}: {reason}, got {str(first.get('input'))[:60]!r}")
 
 
 async def _broken_image(request: Request, error: Exception) -> Response:

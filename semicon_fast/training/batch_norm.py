@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from .. import distributed
 
 
-class DeviceBatchNorm(nn.SyncBatchNorm):
+class CudaSyncBatchNorm(nn.SyncBatchNorm):
     """torch's SyncBatchNorm, which supports only CUDA.
 
     shared: False for a batch that is in one process only, which then uses plain BatchNorm.
@@ -21,7 +21,7 @@ class DeviceBatchNorm(nn.SyncBatchNorm):
         return super().forward(x) if self.shared else super(nn.SyncBatchNorm, self).forward(x)
 
 
-class HostBatchNorm(nn.BatchNorm2d):
+class CpuSyncBatchNorm(nn.BatchNorm2d):
     """Synchronised BatchNorm for the CPU, by its definition in float64, with one all-reduce in the
     forward and one in the backward pass."""
 
@@ -65,7 +65,7 @@ def synchronise_batch_norm(model: nn.Module) -> None:
         if type(module) is not nn.BatchNorm2d:
             continue
         on_host = module.running_mean is None or module.running_mean.is_cpu
-        kind = HostBatchNorm if on_host else DeviceBatchNorm
+        kind = CpuSyncBatchNorm if on_host else CudaSyncBatchNorm
         new = kind(module.num_features, module.eps, module.momentum, module.affine, False)
         new.track_running_stats = module.track_running_stats
         new.weight, new.bias = module.weight, module.bias
@@ -77,7 +77,7 @@ def synchronise_batch_norm(model: nn.Module) -> None:
 def set_shared(model: nn.Module, shared: bool) -> None:
     """Set whether the next batch is distributed over the processes."""
     for module in model.modules():
-        if isinstance(module, (HostBatchNorm, DeviceBatchNorm)):
+        if isinstance(module, (CpuSyncBatchNorm, CudaSyncBatchNorm)):
             module.shared = shared
 
 

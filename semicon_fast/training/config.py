@@ -155,17 +155,17 @@ class Config(Section):
         """
         config = self
         for setting in settings:
-            config = config._with(setting)
+            config = config._with_setting(setting)
         return config
 
-    def _with(self, setting: str) -> "Config":
+    def _with_setting(self, setting: str) -> "Config":
         key, equals, text = setting.partition("=")
         if not equals:
             raise ValueError(f"a setting must be section.key=value, got {setting!r}")
         path = key.strip().split(".")
         failure: ValidationError | None = None
         # Try each reading until one is valid: a root called "12" is text, a size of 12 a number.
-        for value in _readings(text.strip()):
+        for value in _possible_values(text.strip()):
             content = self.model_dump(mode="json")
             _assign(content, path, value)
             try:
@@ -176,7 +176,7 @@ class Config(Section):
         raise ValueError(f"{setting}: {sentence(failure)}") from None
 
 
-def _readings(text: str) -> list[Any]:
+def _possible_values(text: str) -> list[Any]:
     if text.lower() in ("none", "null"):
         return [None]
     try:

@@ -160,7 +160,7 @@ def encoded_run(
     model = models.load(folder / "model.safetensors", config.model.code_length)
     device = choose_device("auto")
     distributed.join(device.type)
-    learned = _learned(folder / "codes.safetensors", data)
+    learned = _load_learned_codes(folder / "codes.safetensors", data)
     codes = all_codes(model.to(device), data, config, learned)
     return EncodedRun(data, config, model.cpu(), *codes)
 
@@ -212,7 +212,7 @@ def evaluate_encoded(
     return {"protocol": found.data.protocol, "evaluation": result}
 
 
-def _learned(path: Path, data: HashingData) -> Tensor | None:
+def _load_learned_codes(path: Path, data: HashingData) -> Tensor | None:
     if not path.is_file():
         return None
     try:

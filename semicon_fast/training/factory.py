@@ -25,10 +25,10 @@ def choose_device(name: str) -> torch.device:
         raise ValueError(f"run.device must be auto, cpu or cuda, got {name!r}")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"run.device is {name!r}, but torch sees no CUDA device here")
-    return _own_device(name) if device.type == "cuda" and distributed.launched() else device
+    return _local_rank_device(name) if device.type == "cuda" and distributed.launched() else device
 
 
-def _own_device(name: str) -> torch.device:
+def _local_rank_device(name: str) -> torch.device:
     if name != "cuda":
         raise ValueError(f"run.device is {name!r}, but each process has its own: use cuda or auto")
     own, found = distributed.local_rank(), torch.cuda.device_count()

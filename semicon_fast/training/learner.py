@@ -70,7 +70,7 @@ class Learner:
 
     def spread(self) -> None:
         """Wrap the network for data-parallel training, if there are several processes."""
-        self.network = parallel.spread(self.model, self.config.run.batch_norm, self.device)
+        self.network = parallel.wrap_network(self.model, self.config.run.batch_norm, self.device)
 
     def start_iteration(self, iteration: int, rows: Tensor) -> None:
         self.method.start_iteration(iteration, rows.to(self.device))

@@ -33,7 +33,7 @@ class LossShare(NamedTuple):
     weight: float
 
 
-def spread(model: nn.Module, batch_norm: str, device: torch.device) -> nn.Module:
+def wrap_network(model: nn.Module, batch_norm: str, device: torch.device) -> nn.Module:
     """`model` itself with one process, else wrapped in DistributedDataParallel.
 
     The parameters are still those of `model`. Buffers are not synchronised here, but by

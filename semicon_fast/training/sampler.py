@@ -35,7 +35,9 @@ def hold_out(labels: Tensor, fraction: float, seed: int) -> Holdout:
     if labels.ndim == 2:
         held = order[: round(fraction * len(labels))]
     else:
-        held = torch.cat([_share(order, labels, label, fraction) for label in labels.unique()])
+        held = torch.cat(
+            [_held_out_of_class(order, labels, label, fraction) for label in labels.unique()]
+        )
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     chosen[held] = True
     split = Holdout((~chosen).nonzero()[:, 0], chosen.nonzero()[:, 0])
@@ -47,7 +49,7 @@ def hold_out(labels: Tensor, fraction: float, seed: int) -> Holdout:
     return split
 
 
-def _share(order: Tensor, labels: Tensor, label: Tensor, fraction: float) -> Tensor:
+def _held_out_of_class(order: Tensor, labels: Tensor, label: Tensor, fraction: float) -> Tensor:
     members = order[labels[order] == label]
     if len(members) < 2:
         return members[:0]

@@ -82,11 +82,11 @@ class Selection:
         way = SYMMETRIC if codes is None else ASYMMETRIC
         if codes is None:
             codes = self._encode(database, "the database")
-        asked, searched = self._encode(queries, "queries"), codes
+        query_codes, searched_codes = self._encode(queries, "queries"), codes
         figure = distributed.on_main(
             lambda: metrics.mean_average_precision(
-                asked,
-                searched,
+                query_codes,
+                searched_codes,
                 queries.labels,
                 database.labels,
                 bits=self.config.model.code_length,
