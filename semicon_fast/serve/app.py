@@ -62,13 +62,14 @@ def create_app(
     )
     add_error_handlers(app)
     _add_gallery(app, context)
+    _add_queries_by_number(app, context)
     _add_uploads(app, context)
     _add_page(app)
     return RequestGuard(app, names, limits.request_seconds)
 
 
 def _add_gallery(app: FastAPI, context: HandlerContext) -> None:
-    """Routes for the gallery, its images, and searches and attention maps by image number."""
+    """Routes for the gallery and its images."""
     searcher = context.searcher
 
     @app.get("/api/gallery", summary="Size, code layout and capabilities of the gallery")
@@ -106,6 +107,11 @@ def _add_gallery(app: FastAPI, context: HandlerContext) -> None:
             return Response(status_code=304, headers=headers)
         small = await context.light.run(context.pictures.small, number, query.side)
         return Response(small, media_type="image/jpeg", headers=headers)
+
+
+def _add_queries_by_number(app: FastAPI, context: HandlerContext) -> None:
+    """Routes for searches and attention maps by image number."""
+    searcher = context.searcher
 
     @app.get("/api/images/{number}/neighbours", summary="Nearest neighbours of a gallery image")
     async def neighbours(
