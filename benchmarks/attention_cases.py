@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import semicon_fast as sf
 from semicon_fast import ops
-from semicon_fast.models.backbones import convolved, pooled, times
+from semicon_fast.models.backbones import global_average_pool, multiply_maps, shared_convolutions
 
 Output = Tensor | tuple[Tensor, ...]
 Engine = Callable[[], Output]
@@ -77,7 +77,7 @@ class ReleasedNetwork(nn.Module):
         stages = [model.refine_global(trunk)]
         stages += [model.refine_local(score * trunk) for score in maps]
         weights = [model.W_G, *(model.get_parameter(f"W_L{i + 1}") for i in range(model.parts))]
-        codes = [F.linear(pooled(x), w) for x, w in zip(stages, weights, strict=True)]
+        codes = [F.linear(global_average_pool(x), w) for x, w in zip(stages, weights, strict=True)]
         return torch.tanh(torch.cat(codes, dim=1))
 
 
@@ -205,8 +205,8 @@ def stage(case: Case) -> tuple[dict[str, Engine], int]:
 
     def own(guidance: Tensor, trunk: Tensor) -> tuple[Tensor, ...]:
         maps = attention(guidance)
-        inner, skip = convolved(first, trunk)
-        scaled = times(maps, inner), times(maps[:, :, ::2, ::2], skip)
+        inner, skip = shared_convolutions(first, trunk)
+        scaled = multiply_maps(maps, inner), multiply_maps(maps[:, :, ::2, ::2], skip)
         return tuple(t for s in scaled for t in s.unflatten(0, (-1, attention.parts)).unbind(1))
 
     return {

@@ -21,7 +21,7 @@ from semicon_fast import data, metrics, models
 from semicon_fast.data.birdlet_drawing import PARTS
 from semicon_fast.models import HashModel
 from semicon_fast.training import Config, Result, Trainer, preset
-from semicon_fast.viz import look
+from semicon_fast.viz import record_activations
 from semicon_fast.viz.activations import seen_pixels, transform_of
 
 ATTENTIONS = ("sem", "erase", "none")
@@ -54,7 +54,7 @@ def looked_at(model: HashModel, images: data.ImageSet) -> tuple[Tensor, Tensor, 
     found, masks = [], []
     for start in range(0, len(images), 64):
         rows = range(start, min(start + 64, len(images)))
-        found.append(look(model, [images.image(i) for i in rows]))
+        found.append(record_activations(model, [images.image(i) for i in rows]))
         for i in rows:
             as_pictures = [m.to(torch.uint8).mul(255).expand(3, -1, -1) for m in images.masks(i)]
             seen = [seen_pixels(x, transform)[0] > 127 for x in transform(as_pictures)]

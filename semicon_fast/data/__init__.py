@@ -1,4 +1,4 @@
-"""Image sets for retrieval: official layouts, folders, lists and a generated data set."""
+"""Datasets for image retrieval: official layouts, folders, lists and a generated dataset."""
 
 import lazy_loader
 

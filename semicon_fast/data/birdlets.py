@@ -1,9 +1,9 @@
-"""Birdlets: a generated fine-grained data set whose classes differ in one small part.
+"""Birdlets: a generated fine-grained dataset whose classes differ in one small part.
 
 Every bird has the same body; each of its P parts (crown, wing bar, tail tip, beak, ...) has one of
-v colours, and a class is the tuple of its part colours, so that neighbouring classes differ in one
-part of 1-3 % of the pixels. Pose, light, hue, background and distractors vary freely. Nothing is
-read or written: picture i depends on the options, the seed and i alone.
+v colours. A class is the tuple of its part colours, so that neighbouring classes differ in one part
+of 1-3 % of the pixels. Pose, light, hue, background and distractors vary independently of the
+class. No files are read or written: image i depends only on the options, the seed and i.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .birdlet_drawing import COLOURS, PARTS, Look, colour_names, draw
+from .birdlet_drawing import COLOURS, PARTS, Appearance, colour_names, draw
 from .hashing_data import HashingData, split
 from .image_set import ImageSet
 from .seeds import generator, seed_of
 
 
 class Birdlets:
-    """Source of pictures; values (N, P) are the part colours of each."""
+    """Image source that draws birds; values: int64 (N, P), the part colours of each image."""
 
-    def __init__(self, look: Look, values: Tensor, seed: int) -> None:
-        self.look, self.values, self.seed = look, values, seed
+    def __init__(self, appearance: Appearance, values: Tensor, seed: int) -> None:
+        self.appearance, self.values, self.seed = appearance, values, seed
 
     def __len__(self) -> int:
         return len(self.values)
 
     def image(self, row: int) -> Tensor:
-        return self._drawn(row)[0]
+        return self._draw(row)[0]
 
     def masks(self, row: int) -> Tensor:
-        return self._drawn(row)[1]
+        return self._draw(row)[1]
 
     def identifier(self, row: int) -> str:
         return f"birdlet {row:06d}"
 
-    def _drawn(self, row: int) -> tuple[Tensor, Tensor]:
+    def _draw(self, row: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng(seed_of("birdlet", self.seed, row))
-        return draw(self.look, tuple(self.values[row].tolist()), rng)
+        return draw(self.appearance, tuple(self.values[row].tolist()), rng)
 
 
 def load(
@@ -61,41 +61,54 @@ def load(
     part_size: float = 1.0,
     seed: int = 0,
 ) -> HashingData:
-    """Birdlets as hashing data; the database is the training set, root must be None.
+    """Birdlets as hashing data; the training images are the database.
 
-    train_per_class, query_per_class: a number, or (least, most) drawn for each class. parts: 1-6
-    of head, wing, tail, beak, breast, collar; values: colours a part can take, 2-6, None for the
-    fewest that give enough classes. label_noise: share of the training labels replaced by another
-    class. multi_label: labels are the part values, bool (N, parts * values). remove_parts: parts
-    drawn without colour (True: all), a control that merges classes. shuffle_labels: all labels
-    permuted, a control that leaves nothing to learn. nuisance, distractors, part_size: how hard
-    it is, see `Look`; part_size scales the area of the parts.
+    Args:
+        root: must be None, since nothing is read.
+        classes: number of classes.
+        train_per_class: training images per class, or (least, most) to draw a number per class.
+        query_per_class: queries per class, in the same form.
+        size: side of the images in pixels.
+        parts: number of coloured parts, the first 1-6 of head, wing, tail, beak, breast, collar.
+        values: colours that a part can take, 2-6; None: the fewest that give enough classes.
+        label_noise: fraction of the training labels that are replaced by another class.
+        multi_label: labels are the part colours, bool (N, parts * values).
+        remove_parts: parts drawn without their colour (True: all); a control experiment in which
+            classes become indistinguishable.
+        shuffle_labels: permute all labels; a control experiment without anything to learn.
+        nuisance: strength of pose, light, hue and texture variation, see `Appearance`.
+        distractors: largest number of berries and leaves, see `Appearance`.
+        part_size: scale of the parts' area.
+        seed: seed of the classes, the split and the images.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
     if root is not None:
         raise ValueError(f"birdlets are generated, root must be None, got {root!r}")
     values = _fewest_values(classes, parts) if values is None else values
     _check_numbers(classes, parts, values, label_noise)
-    look = _look(size, parts, nuisance, distractors, part_size, remove_parts)
+    appearance = _checked_appearance(size, parts, nuisance, distractors, part_size, remove_parts)
     table = class_table(classes, parts, values, seed)
-    train = _classes_drawn(classes, train_per_class, "train_per_class", 2, seed)
-    query = _classes_drawn(classes, query_per_class, "query_per_class", 1, seed)
+    train = _classes_of_images(classes, train_per_class, "train_per_class", 2, seed)
+    query = _classes_of_images(classes, query_per_class, "query_per_class", 1, seed)
     member = torch.cat([train, query])
-    source = Birdlets(look, table[member], seed)
+    source = Birdlets(appearance, table[member], seed)
     names = [_class_name(row, values) for row in table.tolist()]
-    labelled = torch.cat([_noisy(train, classes, label_noise, seed), query])
+    labelled = torch.cat([_with_label_noise(train, classes, label_noise, seed), query])
     if shuffle_labels:
-        labelled = _shuffled(labelled, len(train), seed)
+        labelled = _with_shuffled_labels(labelled, len(train), seed)
     pool = ImageSet("birdlets", source, labelled, names)
     if multi_label:
         pool = _part_labels(source, table[labelled], values)
     rows = range(len(member))
-    how = f"birdlets, {parts} parts of {values} colours, seed {seed}"
-    return split("birdlets", pool, rows[: len(train)], rows[len(train) :], how=how)
+    description = f"birdlets, {parts} parts of {values} colours, seed {seed}"
+    return split("birdlets", pool, rows[: len(train)], rows[len(train) :], description=description)
 
 
 def class_table(classes: int, parts: int, values: int, seed: int) -> Tensor:
-    """Part values of each class, int64 (classes, parts), sorted; each class but the first drawn
-    differs from another one in a single part."""
+    """Part colours of each class, int64 (classes, parts), sorted; every class differs from some
+    other class in exactly one part."""
     draws = generator("birdlets classes", seed)
     table = [(0,) * parts]
     while len(table) < classes:
@@ -109,16 +122,16 @@ def class_table(classes: int, parts: int, values: int, seed: int) -> Tensor:
     return torch.tensor(sorted(table))
 
 
-def _noisy(labels: Tensor, classes: int, share: float, seed: int) -> Tensor:
-    """A share of the labels replaced by another class."""
+def _with_label_noise(labels: Tensor, classes: int, share: float, seed: int) -> Tensor:
+    """The labels with a fraction `share` of them replaced by another class."""
     draws = generator("birdlets label noise", seed)
     noisy = torch.rand(len(labels), generator=draws) < share
     other = torch.randint(1, classes, (len(labels),), generator=draws)
     return torch.where(noisy, (labels + other) % classes, labels)
 
 
-def _shuffled(labels: Tensor, train: int, seed: int) -> Tensor:
-    """Training labels permuted among themselves, and query labels among themselves."""
+def _with_shuffled_labels(labels: Tensor, train: int, seed: int) -> Tensor:
+    """The training labels and the query labels, each permuted among themselves."""
     draws = generator("birdlets shuffled labels", seed)
     parts = (labels[:train], labels[train:])
     return torch.cat([part[torch.randperm(len(part), generator=draws)] for part in parts])
@@ -139,10 +152,10 @@ def _class_name(row: Sequence[int], values: int) -> str:
     )
 
 
-def _classes_drawn(
+def _classes_of_images(
     classes: int, per_class: int | Sequence[int], name: str, least: int, seed: int
 ) -> Tensor:
-    """The class of each picture, sorted; int64 (N,)."""
+    """The class of each image, sorted; int64 (N,)."""
     bounds = (per_class, per_class) if isinstance(per_class, int) else tuple(per_class)
     if len(bounds) != 2 or not least <= bounds[0] <= bounds[1]:
         raise ValueError(f"{name} must be at least {least}, or (least, most), got {per_class}")
@@ -168,14 +181,14 @@ def _check_numbers(classes: int, parts: int, values: int, label_noise: float) ->
         raise ValueError(f"label_noise must lie in 0..1, got {label_noise}")
 
 
-def _look(
+def _checked_appearance(
     size: int,
     parts: int,
     nuisance: float,
     distractors: int,
     part_size: float,
     remove_parts: bool | Sequence[str],
-) -> Look:
+) -> Appearance:
     if size < 16:
         raise ValueError(f"size must be at least 16 pixels, got {size}")
     if nuisance < 0 or distractors < 0 or part_size <= 0:
@@ -190,4 +203,4 @@ def _look(
         removed = tuple(remove_parts)
         if unknown := [name for name in removed if name not in present]:
             raise ValueError(f"remove_parts must be among {present}, got {unknown}")
-    return Look(size, parts, nuisance, distractors, part_size, removed)
+    return Appearance(size, parts, nuisance, distractors, part_size, removed)

@@ -1,4 +1,4 @@
-"""Images to encode, whatever holds them: files, folders, lists, tar shards, Parquet files."""
+"""Lists the images to encode in files, folders, text lists, tar shards and Parquet files."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ from .decode import BrokenFile, BrokenImageError, decode, decode_bytes
 from .folder import SUFFIXES
 from .readers import read_lines
 
-SHARDS = {".tar", ".parquet"}
-PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-# The label file of a sample: its name from the first dot on, as WebDataset has it.
+SHARD_SUFFIXES = {".tar", ".parquet"}
+COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+# Extension of a sample's label file in WebDataset: the file's name after the first dot.
 LABEL_EXTENSION = "cls"
 MAX_LABEL_BYTES = 4096
 
 
 class Entry(NamedTuple):
-    """One image. name: what a gallery calls it. file: what holds it, and `place` where in it:
-    () all of the file, (offset, bytes) in a tar file, (row group, row) in a Parquet file."""
+    """One image to encode.
+
+    name: the image's name in the gallery. label: its class name, or "". file: the file that
+    contains it. place: where in the file: () the whole file, (offset, length) in bytes in a tar
+    file, (row group, row) in a Parquet file.
+    """
 
     name: str
     label: str
@@ -34,7 +38,7 @@ class Entry(NamedTuple):
     place: tuple[int, ...] = ()
 
     def image(self) -> Tensor:
-        """uint8 (3, H, W) RGB, as `decode` gives it. Raises BrokenImageError with the name."""
+        """The decoded image, uint8 (3, H, W) RGB. Raises BrokenImageError with the name."""
         if not self.place:
             return decode(self.file)
         try:
@@ -49,7 +53,7 @@ class Entry(NamedTuple):
             if self.file.lower().endswith(".parquet"):
                 group = _row_group(self.file, first)
                 if second >= len(group):
-                    raise OSError(f"{self.file} has changed: it had a row {second}")
+                    raise OSError(f"{self.file} has changed: row {second} no longer exists")
                 return group[second].as_py() or b""
             with open(self.file, "rb") as file:
                 file.seek(first)
@@ -58,42 +62,48 @@ class Entry(NamedTuple):
             raise BrokenImageError.of([BrokenFile(self.name, str(error))]) from error
 
 
-def listed(paths: Sequence[str | os.PathLike[str]]) -> Iterator[Entry]:
-    """Images of each path, in its order, one after the other and never all in memory.
+def list_images(paths: Sequence[str | os.PathLike[str]]) -> Iterator[Entry]:
+    """The images of each path, in order, as a stream that is never in memory as a whole.
 
-    A folder: every image below it, sorted, its label the name of the image's folder; where it
-    holds no image, the shards below it. A .txt file: a path a line, below the list's folder, and
-    perhaps numbers as in `lists`, which are then the label. A .tar file: every image in it; the
-    label is the text of the sample's .cls file (WebDataset), else the folder. A .parquet file: the
-    column of image bytes, or of {bytes, path} (as Hugging Face writes it), and a column "label".
-    Any other file is an image.
+    A path can be
+    - a folder: all images below it, sorted by path, labelled by the name of their folder; if there
+      are none, the shards (.tar, .parquet) below it;
+    - a .txt file: one path per line, relative to the list's folder, optionally followed by numbers
+      as in `lists`, which become the label;
+    - a .tar file: every image in it, labelled by the text of the sample's .cls file (WebDataset) or
+      else by its folder;
+    - a .parquet file: the column of image bytes, or of {bytes, path} structs (Hugging Face), with
+      the label from a column "label", "labels" or "class";
+    - any other file: one image.
 
-    Raises ValueError, when its turn comes, for what does not exist, holds no image or is damaged.
+    Raises:
+        ValueError: when the stream reaches a path that does not exist, contains no image or is
+            damaged.
     """
     for given in map(Path, paths):
-        found = _below(given) if given.is_dir() else _in_file(given)
+        found = _in_folder(given) if given.is_dir() else _in_file(given)
         empty = True
         for entry in found:
             empty = False
             yield entry
         if empty:
-            looked = ", ".join(sorted(SUFFIXES | SHARDS))
+            looked = ", ".join(sorted(SUFFIXES | SHARD_SUFFIXES))
             raise ValueError(f"no image below {given} (looked for {looked})")
 
 
-def _below(folder: Path) -> Iterator[Entry]:
+def _in_folder(folder: Path) -> Iterator[Entry]:
     empty = True
     for path in _walk(folder, SUFFIXES):
         empty = False
-        yield _file(path)
+        yield _file_entry(path)
     if empty:
-        for path in _walk(folder, SHARDS):
+        for path in _walk(folder, SHARD_SUFFIXES):
             yield from _in_file(path)
 
 
 def _walk(folder: Path, suffixes: set[str]) -> Iterator[Path]:
-    """Files below the folder in the order of their sorted paths; one folder is in memory at a
-    time."""
+    """Files below the folder with these suffixes, in the order of their sorted paths; only the
+    folders on the current path are in memory."""
     with os.scandir(folder) as found:
         children = sorted((child.name, child.is_dir(follow_symlinks=False)) for child in found)
     for name, is_folder in children:
@@ -107,46 +117,48 @@ def _in_file(path: Path) -> Iterator[Entry]:
     name = path.name.lower()
     if not path.is_file():
         raise ValueError(f"{path} does not exist")
-    if name.endswith(PACKED):
-        raise ValueError(f"{path} is compressed, so no image in it can be reached; unpack it first")
-    kinds = {".tar": _tar, ".parquet": _parquet, ".txt": _list}
-    yield from kinds.get(os.path.splitext(name)[1], _one)(path)
+    if name.endswith(COMPRESSED_SUFFIXES):
+        raise ValueError(
+            f"{path} is compressed, which prevents random access to its images; decompress it first"
+        )
+    kinds = {".tar": _tar, ".parquet": _parquet, ".txt": _text_list}
+    yield from kinds.get(os.path.splitext(name)[1], _single_image)(path)
 
 
-def _one(path: Path) -> Iterator[Entry]:
-    yield _file(path)
+def _single_image(path: Path) -> Iterator[Entry]:
+    yield _file_entry(path)
 
 
-def _file(path: Path, label: str | None = None) -> Entry:
+def _file_entry(path: Path, label: str | None = None) -> Entry:
     real = os.path.realpath(path)
     return Entry(real, path.parent.name if label is None else label, real)
 
 
-def _list(path: Path) -> Iterator[Entry]:
+def _text_list(path: Path) -> Iterator[Entry]:
     from .lists import LINE
 
     for line in read_lines(path):
         found = LINE.fullmatch(line)
         name, label = (found["path"], found["labels"].strip()) if found else (line, None)
-        yield _file(path.parent / name, label)
+        yield _file_entry(path.parent / name, label)
 
 
 def _tar(path: Path) -> Iterator[Entry]:
-    """Reads the headers alone, and the content of label files."""
+    """Reads only the headers and the content of label files."""
     real = os.path.realpath(path)
     try:
         with tarfile.open(real, "r:") as tar:
-            for sample in _samples(tar):
-                yield from _of_sample(real, tar, sample)
+            for sample in _webdataset_samples(tar):
+                yield from _sample_entries(real, tar, sample)
     except (tarfile.TarError, OSError) as error:
-        raise ValueError(f"{path} is no whole tar file: {error}") from error
+        raise ValueError(f"{path} is not a complete tar file: {error}") from error
 
 
-def _samples(tar: tarfile.TarFile) -> Iterator[list[tarfile.TarInfo]]:
-    """Files that stand together and share their name up to the first dot."""
+def _webdataset_samples(tar: tarfile.TarFile) -> Iterator[list[tarfile.TarInfo]]:
+    """WebDataset samples: consecutive files with the same path up to the first dot of the name."""
     sample: list[tarfile.TarInfo] = []
     for member in _members(tar):
-        if sample and _key(member.name) != _key(sample[0].name):
+        if sample and _sample_key(member.name) != _sample_key(sample[0].name):
             yield sample
             sample = []
         sample.append(member)
@@ -156,18 +168,18 @@ def _samples(tar: tarfile.TarFile) -> Iterator[list[tarfile.TarInfo]]:
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while (member := tar.next()) is not None:
-        # The module keeps every member it has seen, which nothing here needs.
+        # tarfile keeps a list of all members it has read; clear it to bound memory.
         tar.members.clear()  # type: ignore[attr-defined]
         if member.isreg() and not member.issparse():
             yield member
 
 
-def _key(name: str) -> str:
+def _sample_key(name: str) -> str:
     folder, base = posixpath.split(name)
     return posixpath.join(folder, base.partition(".")[0])
 
 
-def _of_sample(
+def _sample_entries(
     file: str, tar: tarfile.TarFile, sample: Iterable[tarfile.TarInfo]
 ) -> Iterator[Entry]:
     label, images = None, []
@@ -188,23 +200,25 @@ def _of_sample(
 
 def _parquet(path: Path) -> Iterator[Entry]:
     real = os.path.realpath(path)
-    opened = _opened(real)
+    opened = _open_parquet(real)
     _image_column(real, opened.schema_arrow)
     names = opened.schema_arrow.names
     label = next((name for name in ("label", "labels", "class") if name in names), None)
-    words = _class_names(opened, label)
+    class_names = _class_names(opened, label)
     number = 0
     for group in range(opened.num_row_groups):
         rows = opened.metadata.row_group(group).num_rows
         labels = opened.read_row_group(group, [label])[label].to_pylist() if label else [""] * rows
         for row in range(rows):
             value = labels[row]
-            text = words[value] if isinstance(value, int) and value < len(words) else value
+            text = (
+                class_names[value] if isinstance(value, int) and value < len(class_names) else value
+            )
             yield Entry(f"{real}#{number}", "" if text is None else str(text), real, (group, row))
             number += 1
 
 
-def _opened(file: str) -> Any:
+def _open_parquet(file: str) -> Any:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -215,11 +229,11 @@ def _opened(file: str) -> Any:
     try:
         return pyarrow.parquet.ParquetFile(file, memory_map=True)
     except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{file} is no whole Parquet file: {error}") from error
+        raise ValueError(f"{file} is not a complete Parquet file: {error}") from error
 
 
 def _class_names(opened: Any, label: str | None) -> list[str]:
-    """Names of the numbers in the label column, where Hugging Face's metadata has them."""
+    """Class names of the integers in the label column from Hugging Face's metadata, if any."""
     try:
         about = json.loads((opened.schema_arrow.metadata or {})[b"huggingface"])
         return list(about["info"]["features"][label]["names"])
@@ -229,23 +243,23 @@ def _class_names(opened: Any, label: str | None) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _row_group(file: str, group: int) -> Any:
-    """The image bytes of a row group."""
-    opened = _opened(file)
+    """The column of image bytes of a row group; the last one is cached."""
+    opened = _open_parquet(file)
     column = _image_column(file, opened.schema_arrow)
     found = opened.read_row_group(group, [column])
     for name in column.split("."):
-        found = found[name] if hasattr(found, "column_names") else _child(found, name)
+        found = found[name] if hasattr(found, "column_names") else _struct_field(found, name)
     return found
 
 
-def _child(column: Any, name: str) -> Any:
+def _struct_field(column: Any, name: str) -> Any:
     import pyarrow.compute
 
     return pyarrow.compute.struct_field(column, name)
 
 
 def _image_column(file: str, schema: Any) -> str:
-    """The column of bytes, or "column.bytes". Raises ValueError where it is not plain which."""
+    """Name of the column of image bytes, "column.bytes" in a struct. ValueError if ambiguous."""
     from pyarrow import types
 
     def binary(kind: Any) -> bool:

@@ -1,4 +1,4 @@
-"""CIFAR-10: the official binary version or an image folder, and the four protocols in use."""
+"""CIFAR-10 from the official binary version or image folders, with four split protocols."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .folder import class_folders, image_files
+from .folder import class_folders, labelled_files
 from .hashing_data import HashingData
 from .hashing_data import split as split_pool
-from .image_set import Files, ImageSet, Memory
-from .readers import check_counts as check
-from .readers import existing_root
+from .image_set import ImageSet, Memory
+from .readers import file_set, find_root, require_counts
 from .seeds import generator
 
 CLASSES = (
@@ -26,11 +25,12 @@ PROTOCOLS = ("paper", "cifar10", "cifar10-1", "cifar10-2")
 OFFICIAL = {"training images": 50_000, "test images": 10_000}
 TRAIN_FILES = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 TEST_FILE = "test_batch.bin"
+# Bytes of one image in the binary version: the label, then the pixels (3, 32, 32).
 RECORD = 1 + 3 * 32 * 32
 
 
 class Split(NamedTuple):
-    """Positions in the 60,000 images, official training images first; int64."""
+    """int64 positions among all images, in which the official training images come first."""
 
     train: Tensor
     query: Tensor
@@ -46,12 +46,21 @@ def load(
 ) -> HashingData:
     """CIFAR-10 from root/data_batch_*.bin (binary version) or root/{train,test}/<class>/*.
 
-    protocol and seed: see `split`. The binary version is read into memory (184 MB), image files
-    are decoded at each access; `HashingData.cached` keeps them.
+    The binary version is read into memory (184 MB). Image files are decoded at each access;
+    `HashingData.cached` keeps the decoded pixels.
+
+    Args:
+        root: the dataset's folder, or the folder that contains cifar-10-batches-bin.
+        protocol: one of `PROTOCOLS`, see `split`.
+        seed: seed of the random protocols, see `split`.
+        check_counts: whether to require 50,000 training and 10,000 test images.
+
+    Raises:
+        ValueError: an unknown protocol, or files that do not match the layout or the counts.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
-    base = existing_root(root)
+    base = find_root(root)
     nested = base / "cifar-10-batches-bin"
     if (nested / TEST_FILE).exists() or (base / TEST_FILE).exists():
         pool, official = _read_binary(nested if (nested / TEST_FILE).exists() else base)
@@ -59,8 +68,8 @@ def load(
         pool, official = _read_folders(base)
     elif any((base / name).exists() for name in ("cifar-10-batches-py", "data_batch_1")):
         raise ValueError(
-            f"{base} holds the python version of CIFAR-10, whose pickles are never opened; "
-            "use the binary version (cifar-10-batches-bin)"
+            f"{base} has the python version of CIFAR-10, which is not supported because it is "
+            "pickled; use the binary version (cifar-10-batches-bin)"
         )
     else:
         raise ValueError(
@@ -68,15 +77,19 @@ def load(
             "nor image folders train/ and test/"
         )
     if check_counts:
-        found = {"training images": official, "test images": len(pool) - official}
-        check("CIFAR-10", OFFICIAL, found)
+        require_counts("CIFAR-10", OFFICIAL, (official, len(pool) - official))
     rows = split(pool.labels, official, protocol, seed)
-    how = f"CIFAR-10, protocol {protocol}"
+    description = f"CIFAR-10, protocol {protocol}"
     if protocol in ("cifar10", "cifar10-1"):
-        how += f" drawn by seed {seed}"
+        description += f" drawn by seed {seed}"
     together = rows.train is rows.database
     return split_pool(
-        "cifar10", pool, rows.train, rows.query, None if together else rows.database, how=how
+        "cifar10",
+        pool,
+        rows.train,
+        rows.query,
+        None if together else rows.database,
+        description=description,
     )
 
 
@@ -88,13 +101,24 @@ def split(
     query_per_class: int = 100,
     train_per_class: int = 500,
 ) -> Split:
-    """The rows of one protocol; labels int64 (N,), the first `official` are the training images.
+    """The training, query and database rows of one protocol, each in ascending order.
 
     "paper" (DSH) and "cifar10-2": the official training images are training set and database,
-    the official test images the queries. "cifar10" and "cifar10-1": of each class, among all N
-    images in an order drawn by (seed, class), the first 100 are queries and the next 500 training
-    images; the database is the rest ("cifar10", 54,000) or the rest and the training images
-    ("cifar10-1", 59,000). Every part is in ascending order.
+    the official test images the queries. "cifar10" and "cifar10-1": all N images of each class are
+    shuffled with a generator seeded by (seed, class); the first 100 are queries and the next 500
+    training images. The database is the rest ("cifar10", 54,000 images) or the rest and the
+    training images ("cifar10-1", 59,000 images).
+
+    Args:
+        labels: int64 (N,), the official training images first.
+        official: number of official training images.
+        protocol: one of `PROTOCOLS`.
+        seed: seed of "cifar10" and "cifar10-1".
+        query_per_class: queries per class of "cifar10" and "cifar10-1".
+        train_per_class: training images per class of "cifar10" and "cifar10-1".
+
+    Raises:
+        ValueError: a class has too few images for the protocol.
     """
     if protocol in ("paper", "cifar10-2"):
         train = torch.arange(official)
@@ -116,7 +140,7 @@ def split(
 
 
 def _read_binary(base: Path) -> tuple[ImageSet, int]:
-    """The pool of all images, and how many of them are training images."""
+    """All images, and how many of them are official training images (which come first)."""
     pixels: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     names: list[str] = []
@@ -145,9 +169,8 @@ def _read_binary(base: Path) -> tuple[ImageSet, int]:
 
 
 def _read_folders(base: Path) -> tuple[ImageSet, int]:
-    paths: list[str] = []
-    labels: list[int] = []
-    official = 0
+    """All images of train/ and test/, and how many of them are in train/ (which come first)."""
+    parts = []
     for part in ("train", "test"):
         found = set(class_folders(base / part))
         if found != set(CLASSES):
@@ -155,11 +178,6 @@ def _read_folders(base: Path) -> tuple[ImageSet, int]:
                 f"{base / part} must have the class folders {', '.join(CLASSES)}, "
                 f"found {', '.join(sorted(found))}"
             )
-        for label, name in enumerate(CLASSES):
-            files = image_files(base / part / name)
-            paths += [file.relative_to(base).as_posix() for file in files]
-            labels += [label] * len(files)
-        if part == "train":
-            official = len(paths)
-    targets = torch.tensor(labels, dtype=torch.int64)
-    return ImageSet("cifar10", Files(base, paths), targets, CLASSES), official
+        parts.append(labelled_files(base, part, CLASSES))
+    train, test = parts
+    return file_set("cifar10", base, train + test, CLASSES), len(train)

@@ -1,4 +1,4 @@
-"""Image files to RGB tensors; broken files become one kind of error with a path and a cause."""
+"""Decodes image files to RGB tensors; all failures become BrokenImageError with path and cause."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-# Pillow's own warning level: a quarter of a gigabyte once decoded to RGB.
+# Largest image that is decoded; Pillow's own warning level, about 256 MiB of RGB pixels.
 MAX_PIXELS = 89_478_485
-# What `decode_bytes` takes from strangers. Pillow knows more, some of which start other programs.
+# Formats that `decode_bytes` accepts from untrusted sources. Some other formats of Pillow start
+# external programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-# A JPEG's scans each run over the whole image, at a few bytes a scan; cameras write up to a dozen.
+# Most scans of a progressive JPEG. A scan of a few bytes costs a pass over the whole image, which
+# untrusted files can exploit; cameras write up to a dozen.
 MAX_SCANS = 100
 
 
 class BrokenFile(NamedTuple):
-    """A file that does not decode, and why, in a few words."""
+    """A file that cannot be decoded, and a short description of the cause."""
 
     path: str
     cause: str
 
 
 class BrokenImageError(ValueError):
-    """One or more image files do not decode; `broken` lists them all."""
+    """One or more image files cannot be decoded; `broken` lists all of them."""
 
     def __init__(self, message: str, broken: tuple[BrokenFile, ...] = ()) -> None:
         super().__init__(message)
@@ -44,39 +46,45 @@ class BrokenImageError(ValueError):
 
 
 def decode(path: str | os.PathLike[str]) -> Tensor:
-    """The image file as uint8 (3, H, W) RGB, upright by its EXIF orientation.
+    """Decode an image file to uint8 (3, H, W) RGB, rotated by its EXIF orientation.
 
-    Grey, palette and CMYK images are converted; an alpha channel is dropped, as the released
-    code's `convert("RGB")` does; 16-bit grey keeps its upper byte. Unreadable EXIF data is
-    ignored (eight VegFru files have it). Raises BrokenImageError with the path and the cause.
+    Greyscale, palette and CMYK images are converted to RGB. An alpha channel is dropped, as by
+    `convert("RGB")` in the released code; 16-bit greyscale keeps the upper byte. Unreadable EXIF
+    data is ignored (eight files of VegFru have it).
+
+    Raises:
+        BrokenImageError: with the path and the cause.
     """
     try:
-        return _decoded(path, None, MAX_PIXELS)
+        return _decode(path, None, MAX_PIXELS)
     except MemoryError:
         raise
-    except Exception as error:  # decoders answer damaged bytes with a dozen kinds of exception
+    except Exception as error:  # decoders raise many types of exception for damaged files
         cause = _cause(error, MAX_PIXELS, _is_empty(path))
         raise BrokenImageError.of([BrokenFile(os.fspath(path), cause)]) from error
 
 
 def decode_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Tensor:
-    """The content of an image file from anyone, as `decode` gives it: uint8 (3, H, W) RGB.
+    """Decode the bytes of an image file from an untrusted source to uint8 (3, H, W) RGB.
 
-    Of several frames or pages the first. Width and height are read from the header before a pixel
-    is decoded. Raises BrokenImageError with path "" and the cause for anything but `FORMATS`, for
-    more than `max_pixels`, and for a JPEG of more than `MAX_SCANS` scans.
+    Conversions are those of `decode`. Of several frames or pages the first is decoded. Width and
+    height are checked in the header before any pixel is decoded.
+
+    Raises:
+        BrokenImageError: with path "" and the cause, for formats not in `FORMATS`, more than
+            `max_pixels` pixels, a JPEG with more than `MAX_SCANS` scans, or damaged data.
     """
     with _broken_bytes(data, max_pixels):
-        return _decoded(io.BytesIO(data), FORMATS, max_pixels)
+        return _decode(io.BytesIO(data), FORMATS, max_pixels)
 
 
 def thumbnail(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> bytes:
-    """The image as a JPEG no wider and no higher than `side`, with nothing of its metadata.
+    """A JPEG of at most side x side pixels without metadata, from the bytes of an image file.
 
-    Raises as `decode_bytes`.
+    Raises BrokenImageError as `decode_bytes` does.
     """
     with _broken_bytes(data, max_pixels):
-        with _opened(io.BytesIO(data), FORMATS, max_pixels) as image:
+        with _open_checked(io.BytesIO(data), FORMATS, max_pixels) as image:
             image.draft("RGB", (side, side))
             small = _to_rgb(_upright(image))
         small.thumbnail((side, side))
@@ -87,8 +95,15 @@ def thumbnail(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> bytes:
 
 
 class Readable:
-    """The images that decode, one at a time. Once all are taken, `kept` has their positions among
-    `images`, and `broken` names the others and their causes."""
+    """Iterates over the images that can be decoded, one at a time.
+
+    Args:
+        images: functions that decode one image each.
+
+    Attributes:
+        kept: positions in `images` of the decoded ones, complete after the iteration.
+        broken: "path (cause)" of the others, complete after the iteration.
+    """
 
     def __init__(self, images: Iterable[Callable[[], Tensor]]) -> None:
         self._images = images
@@ -108,35 +123,35 @@ class Readable:
 
 @contextmanager
 def _broken_bytes(data: bytes, max_pixels: int) -> Iterator[None]:
-    """What a decoder raises as BrokenImageError."""
+    """Converts any exception of a decoder to BrokenImageError."""
     try:
         yield
     except Exception as error:
         cause = _cause(error, max_pixels, not data)
         broken = (BrokenFile("", cause),)
-        raise BrokenImageError(f"the image does not decode: {cause}", broken) from error
+        raise BrokenImageError(f"the image cannot be decoded: {cause}", broken) from error
 
 
-def _decoded(
+def _decode(
     source: str | os.PathLike[str] | IO[bytes], formats: tuple[str, ...] | None, max_pixels: int
 ) -> Tensor:
-    with _opened(source, formats, max_pixels) as image:
+    with _open_checked(source, formats, max_pixels) as image:
         pixels = np.array(_to_rgb(_upright(image)))
-    # Channels stay together, as decoders write them and resizing reads them: torch's copy to planes
-    # takes as long as decoding a JPEG.
+    # A channels-last view: decoders write and resizing reads interleaved channels, and copying to
+    # planes takes as long as decoding a JPEG.
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 @contextmanager
-def _opened(
+def _open_checked(
     source: str | os.PathLike[str] | IO[bytes], formats: tuple[str, ...] | None, max_pixels: int
 ) -> Iterator[Image.Image]:
-    """The image with its header read and found to be within bounds, its pixels not yet decoded."""
+    """The image with its header read and checked, its pixels not yet decoded."""
     with Image.open(source, formats=formats) as image:
         if image.width * image.height > max_pixels:
             raise Image.DecompressionBombError
         if isinstance(source, io.BytesIO) and image.format in ("JPEG", "MPO"):
-            # Within a scan a byte 0xFF is followed by 0 or by a restart marker.
+            # FF DA starts a scan; in a scan's data FF is followed by 00 or a restart marker.
             scans = source.getvalue().count(b"\xff\xda")
             if scans > MAX_SCANS:
                 raise ValueError(f"it has {scans} scans, more than {MAX_SCANS}")
@@ -144,7 +159,7 @@ def _opened(
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turned by the EXIF orientation where that can be read."""
+    """The image rotated by its EXIF orientation, if that can be read."""
     image.load()
     try:
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
@@ -155,7 +170,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        # convert("RGB") would clip 16-bit values at 255 instead of scaling them
+        # convert("RGB") would clip 16-bit values at 255 instead of scaling them.
         return Image.fromarray((np.array(image).clip(0, 65535) >> 8).astype(np.uint8)).convert(
             "RGB"
         )

@@ -1,4 +1,4 @@
-"""Image folders: one sub-folder a class, with or without a train/test split."""
+"""Image folders: one subfolder per class, with or without a train/test split."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from .hashing_data import HashingData, split
-from .image_set import Files, ImageSet
-from .readers import check_pairs, existing_root
+from .readers import check_training_pairs, file_set, find_root, listed_split
 from .seeds import generator
 
 SUFFIXES = {
@@ -28,17 +26,28 @@ def load(
     seed: int = 0,
     name: str | None = None,
 ) -> HashingData:
-    """An image folder as hashing data; the database is the training set.
+    """Hashing data from an image folder; the training images are the database.
 
-    root/train/<class>/* and root/test/<class>/*; a folder validation/ or val/ is "unused", joins
-    the training images ("train"), or gives the queries instead of test/ ("query"). Without
-    root/train, root/<class>/* is one flat folder: of each class round(query_fraction * n) images,
-    at least one and not all, drawn by `seed`, become queries. Classes are the sorted folder names
-    of the training images. Files without an image suffix and hidden ones are passed over.
+    Either root/train/<class>/* and root/test/<class>/*, optionally with a folder validation/, val/
+    or valid/, or, without root/train, one flat folder root/<class>/* that is split at random.
+    Classes are the sorted folder names of the training images. Hidden files and files without an
+    image suffix are ignored.
+
+    Args:
+        root: the dataset's folder.
+        validation: "unused", "train" (add the validation images to the training images) or
+            "query" (use them as queries instead of test/).
+        query_fraction: for a flat folder of n images per class, round(query_fraction * n) images of
+            each class become queries, at least 1 and at most n - 1.
+        seed: seed of that random choice.
+        name: the dataset's name; None takes the name of the root folder.
+
+    Raises:
+        ValueError: a folder is missing or empty, or an argument is out of range.
     """
     if validation not in ("unused", "train", "query"):
         raise ValueError(f'validation must be "unused", "train" or "query", got {validation!r}')
-    base = existing_root(root)
+    base = find_root(root)
     label = name or base.name
     if (base / "train").is_dir():
         return _from_split(base, label, validation)
@@ -67,42 +76,34 @@ def _from_split(base: Path, name: str, validation: str) -> HashingData:
             'validation="query" takes them from validation/ or val/'
         )
     classes = class_folders(base / "train")
-    paths: list[str] = []
-    labels: list[int] = []
-    for part in train_parts:
-        _collect(base, part, classes, paths, labels)
-    check_pairs(_targets(labels), classes, f"{base}")
-    train_count = len(paths)
-    _collect(base, query_part, classes, paths, labels)
-    if len(paths) == train_count:
+    train = [pair for part in train_parts for pair in labelled_files(base, part, classes)]
+    query = labelled_files(base, query_part, classes)
+    if not query:
         raise ValueError(f"{base / query_part} has no images")
-    pool = ImageSet(name, Files(base, paths), _targets(labels), classes)
-    rows = range(len(paths))
-    how = f"{name}, {' and '.join(train_parts)} as database, {query_part} as queries"
-    return split(name, pool, rows[:train_count], rows[train_count:], how=how)
+    description = f"{name}, {' and '.join(train_parts)} as database, {query_part} as queries"
+    return listed_split(name, base, train, query, classes, description)
 
 
 def _from_flat(base: Path, name: str, query_fraction: float, seed: int) -> HashingData:
     if not 0 < query_fraction < 1:
         raise ValueError(f"query_fraction must lie between 0 and 1, got {query_fraction}")
     classes = class_folders(base)
-    paths: list[str] = []
-    labels: list[int] = []
-    _collect(base, "", classes, paths, labels)
-    check_pairs(_targets(labels), classes, f"{base}")
-    pool = ImageSet(name, Files(base, paths), _targets(labels), classes)
-    queries = torch.zeros(len(paths), dtype=torch.bool)
+    pool = file_set(name, base, labelled_files(base, "", classes), classes)
+    check_training_pairs(pool.labels, classes, f"{base}")
+    queries = torch.zeros(len(pool), dtype=torch.bool)
     for label in range(len(classes)):
         rows = (pool.labels == label).nonzero()[:, 0]
         count = min(max(1, round(query_fraction * len(rows))), len(rows) - 1)
         order = torch.randperm(len(rows), generator=generator("folder", seed, label))
         queries[rows[order[:count]]] = True
-    how = f"{name}, {query_fraction:.0%} of each class as queries drawn by seed {seed}"
-    return split(name, pool, (~queries).nonzero()[:, 0], queries.nonzero()[:, 0], how=how)
+    description = f"{name}, {query_fraction:.0%} of each class as queries drawn by seed {seed}"
+    return split(
+        name, pool, (~queries).nonzero()[:, 0], queries.nonzero()[:, 0], description=description
+    )
 
 
 def class_folders(folder: Path) -> list[str]:
-    """The sorted names of the sub-folders, hidden ones left out; ValueError when there is none."""
+    """The sorted names of the subfolders without hidden ones; ValueError if there are none."""
     names = sorted(
         entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."
     )
@@ -112,7 +113,7 @@ def class_folders(folder: Path) -> list[str]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Every image file below the folder, by suffix, sorted by path; hidden names left out."""
+    """All files below the folder with an image suffix, sorted by path, without hidden ones."""
     found = []
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if name[0] != ".")
@@ -124,19 +125,18 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _collect(
-    base: Path, part: str, classes: Sequence[str], paths: list[str], labels: list[int]
-) -> None:
-    """Appends the images of base/part/<class> and their labels."""
+def labelled_files(base: Path, part: str, classes: Sequence[str]) -> list[tuple[str, int]]:
+    """(path below base, label) of the images in base/part/<class>, in the order of the folders.
+
+    Raises ValueError for a folder that is not in `classes`.
+    """
+    listed = []
     for name in class_folders(base / part):
         if name not in classes:
             raise ValueError(
                 f"{base / part} has a class folder {name!r} that the training images do not have"
             )
+        label = classes.index(name)
         files = image_files(base / part / name)
-        paths += [file.relative_to(base).as_posix() for file in files]
-        labels += [classes.index(name)] * len(files)
-
-
-def _targets(labels: Sequence[int]) -> Tensor:
-    return torch.tensor(labels, dtype=torch.int64)
+        listed += [(file.relative_to(base).as_posix(), label) for file in files]
+    return listed

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 
 from .hashing_data import HashingData
-from .readers import check_counts as check
-from .readers import existing_root, listed_split, read_lines
+from .readers import find_root, listed_split, read_lines, require_counts
 
 OFFICIAL = {"classes": 101, "training images": 75_750, "test images": 25_250}
 
 
 def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingData:
-    """Food-101 from root (or root/food-101): images/<class>/<id>.jpg, meta/{classes,train,
-    test}.txt with lines "class/id". Official training images (750 a class, with wrong labels
-    among them) are the database, test images the queries; a label is the line of classes.txt,
-    counted from 0.
+    """Food-101 from root (or root/food-101): images/<class>/<id>.jpg, meta/classes.txt,
+    meta/train.txt and meta/test.txt with lines "class/id".
+
+    The official training images (750 per class, some with wrong labels) are the database, the test
+    images the queries. A label is the line number in classes.txt, counted from 0.
+
+    Raises:
+        ValueError: the files are not in this layout or, with check_counts, the counts are not
+            those of `OFFICIAL`.
     """
-    base = existing_root(root, "meta/classes.txt", ["food-101"])
+    base = find_root(root, "meta/classes.txt", ["food-101"])
     classes = read_lines(base / "meta" / "classes.txt")
     label = {name: number for number, name in enumerate(classes)}
     parts = []
@@ -31,6 +35,6 @@ def load(root: str | os.PathLike[str], *, check_counts: bool = True) -> HashingD
         parts.append([(f"images/{line}.jpg", label[line.partition("/")[0]]) for line in lines])
     if check_counts:
         counts = (len(classes), len(parts[0]), len(parts[1]))
-        check("Food-101", OFFICIAL, dict(zip(OFFICIAL, counts, strict=True)))
-    how = "Food-101, official training images as database, test images as queries"
-    return listed_split("food101", base, parts[0], parts[1], classes, how)
+        require_counts("Food-101", OFFICIAL, counts)
+    description = "Food-101, official training images as database, test images as queries"
+    return listed_split("food101", base, parts[0], parts[1], classes, description)

@@ -1,4 +1,4 @@
-"""The three image sets of a retrieval experiment and how they belong together."""
+"""The training, query and database images of a retrieval experiment."""
 
 from __future__ import annotations
 
@@ -9,15 +9,22 @@ import torch
 from torch import Tensor
 
 from .decode import BrokenFile, BrokenImageError
-from .image_set import Files, ImageSet, Progress, in_threads
+from .image_set import Files, ImageSet, Progress, map_in_threads
 
 
 @dataclass(frozen=True, eq=False)
 class HashingData:
-    """What is learned from, what is asked, and what is searched.
+    """The image sets of a retrieval experiment.
 
-    protocol: one sentence with the counts. train_rows: int64 (len(train),), the row of each
-    training image inside `database`, -1 where it is not in it. skipped: broken files left out.
+    Attributes:
+        name: the dataset's name.
+        train: training images.
+        query: query images.
+        database: images that are searched.
+        protocol: one sentence that describes the split and its counts.
+        train_rows: int64 (len(train),), the row of each training image in `database`, -1 if it is
+            not in the database.
+        skipped: files that could not be decoded and were left out.
     """
 
     name: str
@@ -31,55 +38,59 @@ class HashingData:
     def cached(
         self, size: int | None = None, *, threads: int = 2, progress: Progress | None = None
     ) -> HashingData:
-        """The same data decoded into memory, images shared by two sets only once.
+        """The same data decoded into memory; images shared by two sets are stored once.
 
-        size, threads, progress: as in `ImageSet.cached`, progress restarting for each set.
+        size, threads, progress: see `ImageSet.cached`; the progress restarts for each set.
         """
         database = self.database.cached(size, threads=threads, progress=progress)
         query = self.query.cached(size, threads=threads, progress=progress)
         if self.train is self.database:
             train = database
         elif len(self.train_rows) and bool((self.train_rows >= 0).all()):
-            train = replace_labels(database.subset(self.train_rows), self.train.labels)
+            train = with_labels(database.subset(self.train_rows), self.train.labels)
         else:
             train = self.train.cached(size, threads=threads, progress=progress)
         return replace(self, train=train, query=query, database=database)
 
     def verify(self, *, threads: int = 2, progress: Progress | None = None) -> None:
-        """Decodes every file once; one BrokenImageError names all that fail."""
+        """Decode every file once and raise one BrokenImageError that names all broken files."""
         broken = find_broken([self.train, self.query, self.database], threads, progress)
         if broken:
             raise BrokenImageError.of(list(broken.values()))
 
     def without_broken(self, *, threads: int = 2, progress: Progress | None = None) -> HashingData:
-        """Decodes every file once and leaves out those that fail, listed in `skipped`."""
+        """Decode every file once; the result leaves out the broken ones and lists them in
+        `skipped`. Raises BrokenImageError if one of the three sets would be empty."""
         broken = find_broken([self.train, self.query, self.database], threads, progress)
         if not broken:
             return self
-        good = [_good_rows(images, broken) for images in (self.train, self.query, self.database)]
+        good = [
+            _unbroken_rows(images, broken) for images in (self.train, self.query, self.database)
+        ]
         if not all(len(rows) for rows in good):
             raise BrokenImageError.of(list(broken.values()))
-        shift = torch.full((len(self.database) + 1,), -1)  # its last row serves train_rows = -1
+        # New row of each old database row; the additional last element maps train_rows = -1 to -1.
+        shift = torch.full((len(self.database) + 1,), -1)
         shift[good[2]] = torch.arange(len(good[2]))
         database = self.database.subset(good[2])
         train = database if self.train is self.database else self.train.subset(good[0])
         count = "1 broken image" if len(broken) == 1 else f"{len(broken)} broken images"
         query = self.query.subset(good[1])
-        # the words before the counts, which no longer hold
-        how = f"{self.protocol.rpartition(': ')[0] or self.name}, {count} left out"
+        # The description without the counts, which have changed.
+        description = f"{self.protocol.rpartition(': ')[0] or self.name}, {count} left out"
         return replace(
             self,
             train=train,
             query=query,
             database=database,
-            protocol=describe(how, train, query, database),
+            protocol=describe(description, train, query, database),
             train_rows=shift[self.train_rows[good[0]]],
             skipped=self.skipped + tuple(broken.values()),
         )
 
 
-def replace_labels(images: ImageSet, labels: Tensor) -> ImageSet:
-    """The same images under other labels."""
+def with_labels(images: ImageSet, labels: Tensor) -> ImageSet:
+    """The same images with other labels."""
     return ImageSet(images.name, images.source, labels, images.classes, images.rows)
 
 
@@ -90,11 +101,17 @@ def split(
     query: Tensor | Sequence[int],
     database: Tensor | Sequence[int] | None = None,
     *,
-    how: str,
+    description: str,
 ) -> HashingData:
-    """HashingData from positions in one pool of images; database None: the training images.
+    """HashingData from positions in one set of images.
 
-    how: what the split is, in a few words; the counts are added to it.
+    Args:
+        name: the dataset's name.
+        pool: all images.
+        train: positions of the training images in `pool`.
+        query: positions of the queries.
+        database: positions of the database; None: the training images.
+        description: short description of the split, to which `describe` adds the counts.
     """
     query_set = pool.subset(query)
     if database is None:
@@ -110,17 +127,17 @@ def split(
         train=train_set,
         query=query_set,
         database=database_set,
-        protocol=describe(how, train_set, query_set, database_set),
+        protocol=describe(description, train_set, query_set, database_set),
         train_rows=train_rows,
     )
 
 
-def describe(how: str, train: ImageSet, query: ImageSet, database: ImageSet) -> str:
-    """One sentence: the split and its counts."""
+def describe(description: str, train: ImageSet, query: ImageSet, database: ImageSet) -> str:
+    """One sentence with the description `description` of the split and its counts."""
     learned = "the training images" if train is database else f"{len(train):,} training images"
     kind = "labels" if train.multi_label else "classes"
     return (
-        f"{how}: {len(query):,} queries against {len(database):,} database images, "
+        f"{description}: {len(query):,} queries against {len(database):,} database images, "
         f"{learned}; {len(train.classes):,} {kind}."
     )
 
@@ -128,7 +145,7 @@ def describe(how: str, train: ImageSet, query: ImageSet, database: ImageSet) -> 
 def find_broken(
     sets: Sequence[ImageSet], threads: int, progress: Progress | None
 ) -> dict[tuple[int, int], BrokenFile]:
-    """Decodes each file of the sets once; the broken ones by (source, row)."""
+    """Decode each file of the sets once; returns the broken ones by (id of the source, row)."""
     unique = {
         (id(images.source), row): images.source
         for images in sets
@@ -144,11 +161,11 @@ def find_broken(
             return error.broken[0]
         return None
 
-    found = in_threads(check, len(keys), threads, progress)
+    found = map_in_threads(check, len(keys), threads, progress)
     return {key: file for key, file in zip(keys, found, strict=True) if file is not None}
 
 
-def _good_rows(images: ImageSet, broken: dict[tuple[int, int], BrokenFile]) -> Tensor:
+def _unbroken_rows(images: ImageSet, broken: dict[tuple[int, int], BrokenFile]) -> Tensor:
     source = id(images.source)
     rows = images.rows.tolist()
     return torch.tensor(

@@ -1,4 +1,4 @@
-"""Images with labels, whatever they come from: files, memory, or a generator."""
+"""Labelled images from files, from memory or from a generator."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor
 from . import resizing
 from .decode import decode
 
-# Small pictures of one size are kept as one tensor, which makes batches cheap; for larger ones the
-# copy that stacking needs would cost more memory than it saves time.
+# Cached images of one size up to this many bytes each are stacked into one tensor, which makes
+# batches cheap. For larger images the temporary copy of stacking costs too much memory.
 STACKED_BYTES = 3 * 128 * 128
 
 Progress = Callable[[int, int], None]
@@ -22,7 +22,11 @@ T = TypeVar("T")
 
 
 class Source(Protocol):
-    """Where images come from. Rows are positions inside the source."""
+    """Where images come from; `row` is a position in the source.
+
+    image: uint8 (3, H, W). identifier: a stable text such as a path. masks: bool (P, H, W) masks of
+    the parts, ValueError if there are none.
+    """
 
     def __len__(self) -> int: ...
 
@@ -37,7 +41,7 @@ class NoMasks:
     """Mixin for sources without part masks."""
 
     def masks(self, row: int) -> Tensor:
-        raise ValueError("this data set has no part masks; only birdlets draws them")
+        raise ValueError("this dataset has no part masks; only birdlets has them")
 
 
 class Files(NoMasks):
@@ -58,7 +62,10 @@ class Files(NoMasks):
 
 
 class Memory:
-    """Decoded images in memory: one uint8 (N, 3, H, W) tensor, or a list where sizes vary."""
+    """Decoded images in memory: one uint8 (N, 3, H, W) tensor, or a list of (3, H, W) tensors.
+
+    origin: the image set that they were decoded from, for its part masks.
+    """
 
     def __init__(
         self, pixels: Tensor | list[Tensor], identifiers: Sequence[str], origin: ImageSet | None
@@ -78,7 +85,7 @@ class Memory:
 
     def masks(self, row: int) -> Tensor:
         if self.origin is None:
-            raise ValueError("this data set has no part masks; only birdlets draws them")
+            raise ValueError("this dataset has no part masks; only birdlets has them")
         masks = self.origin.masks(row)
         size = list(self.pixels[row].shape[-2:])
         if list(masks.shape[-2:]) == size:
@@ -87,10 +94,17 @@ class Memory:
 
 
 class ImageSet:
-    """Images with labels, in a fixed order.
+    """Labelled images in a fixed order.
 
-    labels: int64 (N,), or bool (N, C) for several labels an image. classes: C names.
-    `rows` are the positions of the images inside `source`; by default all of them.
+    Args:
+        name: the dataset's name.
+        source: where the images come from.
+        labels: int64 (N,), or bool (N, C) for multi-label images.
+        classes: C class names.
+        rows: int64 (N,), positions of the images in `source`; None: all of them.
+
+    Raises:
+        ValueError: labels of another shape, dtype or range.
     """
 
     def __init__(
@@ -116,7 +130,7 @@ class ImageSet:
 
     @property
     def multi_label(self) -> bool:
-        """Whether an image may have several labels."""
+        """Whether images can have several labels."""
         return self.labels.ndim == 2
 
     def image(self, i: int) -> Tensor:
@@ -124,18 +138,18 @@ class ImageSet:
         return self.source.image(self._row(i))
 
     def images(self, indices: Tensor) -> Tensor | Iterator[Tensor]:
-        """Images by position: uint8 (B, 3, H, W) where they lie in memory so, else one after
-        another, each decoded when its turn comes."""
+        """Images by position: one uint8 (B, 3, H, W) tensor if they are stacked in memory, else an
+        iterator that decodes one image at a time."""
         if isinstance(self.source, Memory) and isinstance(self.source.pixels, Tensor):
             return self.source.pixels[self.rows[indices]]
         return (self.image(i) for i in indices.tolist())
 
     def identifier(self, i: int) -> str:
-        """The name of image i: its path below the root, or another stable text."""
+        """A stable identifier of image i, for files the path below the root."""
         return self.source.identifier(self._row(i))
 
     def masks(self, i: int) -> Tensor:
-        """Visible pixels of each part of image i, bool (P, H, W); ValueError without parts."""
+        """Visible pixels of each part of image i, bool (P, H, W); ValueError without masks."""
         return self.source.masks(self._row(i))
 
     def subset(self, indices: Tensor | Sequence[int]) -> ImageSet:
@@ -155,9 +169,14 @@ class ImageSet:
     ) -> ImageSet:
         """The same images decoded into memory (3 * H * W bytes each).
 
-        size: images whose shorter side is longer are reduced to it, aspect kept, as the query
-        transform would; None keeps every pixel. Raises BrokenImageError at the first file
-        that does not decode.
+        Args:
+            size: reduce images whose shorter side is longer than this to it, keeping the aspect
+                ratio, with the query transform's interpolation; None keeps the full resolution.
+            threads: decoding threads.
+            progress: called as progress(done, total).
+
+        Raises:
+            BrokenImageError: at the first file that cannot be decoded.
         """
         if size is not None and size < 1:
             raise ValueError(f"size must be a positive number of pixels or None, got {size}")
@@ -170,7 +189,7 @@ class ImageSet:
                 image = resizing.resize(image, [size])
             return image
 
-        images = in_threads(load, len(self), threads, progress)
+        images = map_in_threads(load, len(self), threads, progress)
         pixels: Tensor | list[Tensor] = images
         if (
             images
@@ -183,14 +202,17 @@ class ImageSet:
 
     def _row(self, i: int) -> int:
         if not -len(self) <= i < len(self):
-            raise IndexError(f"image {i} of a set of {len(self)}")
+            raise IndexError(f"image {i} is out of range for a set of {len(self)} images")
         return int(self.rows[i])
 
 
-def in_threads(
+def map_in_threads(
     work: Callable[[int], T], count: int, threads: int, progress: Progress | None = None
 ) -> list[T]:
-    """[work(0), ..., work(count - 1)]; progress(done, count) is called from this thread."""
+    """[work(0), ..., work(count - 1)], computed by a thread pool.
+
+    progress(done, count) is called from the calling thread.
+    """
     if threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
     results = []

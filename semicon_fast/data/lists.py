@@ -1,4 +1,4 @@
-"""Text lists of images: "path label", or "path 0 1 0 ..." where an image has several labels."""
+"""Text lists of images: "path label", or "path 0 1 0 ..." for multi-label images."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from .hashing_data import HashingData, split
 from .image_set import Files, ImageSet
-from .readers import existing_root, folder_names, read_lines
+from .readers import class_names_from_folders, find_root, read_lines
 
-# Paths may have spaces: the labels are the numbers at the end of the line.
+# Paths may contain spaces: the labels are the numbers at the end of the line.
 LINE = re.compile(r"(?P<path>.*?\S)(?P<labels>(?:[ \t]+-?\d+)+)")
 
 
@@ -30,20 +30,31 @@ def load(
     allow_overlap: bool = False,
     name: str | None = None,
 ) -> HashingData:
-    """Lists of a training set, queries and a database; without a database list it is the training
-    set.
+    """Hashing data from text lists of training images, queries and, optionally, a database.
 
-    train, query, database: files below root (or absolute) with one image a line, its path below
-    root/images and its label, or one 0 or 1 for each of C >= 2 labels. All lists are of the same
-    kind. first_label: the number of the first class, 1 for lists that count from 1. classes: names
-    of the classes; None takes the folder of each class's first image. allow_overlap: takes lists
-    whose database has some of the queries, each of which then finds itself first.
+    Each line is an image's path below root/images and its label, or for multi-label images one 0
+    or 1 for each of C >= 2 labels. All lists must have the same number of labels per line.
+
+    Args:
+        root: folder that the list files and `images` are relative to.
+        train: list file of the training images.
+        query: list file of the queries.
+        database: list file of the database; None: the training images are the database.
+        first_label: number of the first class, 1 for lists that count from 1.
+        classes: class names; None takes the folder name of each class's first image.
+        images: folder below root that the listed paths are relative to.
+        allow_overlap: accept queries that are in the database too; each then finds itself first.
+        name: the dataset's name; None takes the name of the root folder.
+
+    Raises:
+        ValueError: a missing or malformed list, inconsistent labels, or an overlap that is not
+            allowed.
     """
-    base = existing_root(root)
+    base = find_root(root)
     files = {"train": base / train, "query": base / query}
     if database is not None:
         files["database"] = base / database
-    lists = {part: _read(file) for part, file in files.items()}
+    lists = {part: _read_list(file) for part, file in files.items()}
     paths = list(dict.fromkeys(path for listed in lists.values() for path, _ in listed))
     position = {path: row for row, path in enumerate(paths)}
     rows = {part: [position[path] for path, _ in listed] for part, listed in lists.items()}
@@ -52,17 +63,19 @@ def load(
     if shared and not allow_overlap:
         raise ValueError(
             f"{len(shared):,} queries of {files['query']} are in the database too, such as "
-            f"{paths[shared[0]]}; allow_overlap=True takes them"
+            f"{paths[shared[0]]}; allow_overlap=True accepts them"
         )
     labels, names = _labels(lists, files, first_label, classes)
     title = name or base.name
     pool = ImageSet(title, Files(base / images, paths), labels, names)
-    how = f"{title}, lists {', '.join(file.name for file in files.values())}"
-    return split(title, pool, rows["train"], rows["query"], rows.get("database"), how=how)
+    description = f"{title}, lists {', '.join(file.name for file in files.values())}"
+    return split(
+        title, pool, rows["train"], rows["query"], rows.get("database"), description=description
+    )
 
 
-def _read(file: Path) -> list[tuple[str, tuple[int, ...]]]:
-    """(path, numbers) of each line; every line has as many numbers as the first."""
+def _read_list(file: Path) -> list[tuple[str, tuple[int, ...]]]:
+    """(path, labels) of each line; every line must have as many labels as the first."""
     listed: list[tuple[str, tuple[int, ...]]] = []
     for number, line in enumerate(read_lines(file), 1):
         found = LINE.fullmatch(line)
@@ -74,7 +87,7 @@ def _read(file: Path) -> list[tuple[str, tuple[int, ...]]]:
         if listed and len(labels) != len(listed[0][1]):
             raise ValueError(
                 f"{file} line {number} has {len(labels)} labels, "
-                f"the lines before have {len(listed[0][1])}"
+                f"the earlier lines have {len(listed[0][1])}"
             )
         listed.append((found["path"].removeprefix("./"), labels))
     if not listed:
@@ -88,35 +101,37 @@ def _labels(
     first_label: int,
     classes: Sequence[str] | None,
 ) -> tuple[Tensor, list[str]]:
-    """Labels of the pool, int64 (N,) or bool (N, C), and class names."""
+    """Labels of all distinct images, int64 (N,) or bool (N, C), and the class names."""
     widths = {part: len(listed[0][1]) for part, listed in lists.items()}
     if len(set(widths.values())) > 1:
         named = ", ".join(f"{files[part].name} {width}" for part, width in widths.items())
-        raise ValueError(f"all lists must have the same number of labels a line, got {named}")
+        raise ValueError(f"all lists must have the same number of labels per line, got {named}")
     given: dict[str, tuple[int, ...]] = {}
     for part, listed in lists.items():
         for path, numbers in listed:
             if given.setdefault(path, numbers) != numbers:
-                raise ValueError(f"{files[part]} gives {path} other labels than an earlier line")
+                raise ValueError(
+                    f"{files[part]} gives {path} different labels than an earlier line"
+                )
     if widths["train"] > 1:
-        return _several(given, classes, widths["train"])
-    return _single(given, first_label, classes)
+        return _multi_label(given, classes, widths["train"])
+    return _single_label(given, first_label, classes)
 
 
-def _several(
+def _multi_label(
     given: dict[str, tuple[int, ...]], classes: Sequence[str] | None, width: int
 ) -> tuple[Tensor, list[str]]:
     labels = torch.tensor(list(given.values()), dtype=torch.int64)
     if bool(((labels != 0) & (labels != 1)).any()):
         wrong = next(path for path, numbers in given.items() if not {0, 1}.issuperset(numbers))
-        raise ValueError(f"several labels of an image must each be 0 or 1, {wrong} has others")
+        raise ValueError(f"multiple labels of an image must each be 0 or 1, {wrong} has others")
     names = [str(number) for number in range(width)] if classes is None else list(classes)
     if len(names) != width:
-        raise ValueError(f"classes must be {width} names, one a label, got {len(names)}")
+        raise ValueError(f"classes must be {width} names, one per label, got {len(names)}")
     return labels.bool(), names
 
 
-def _single(
+def _single_label(
     given: dict[str, tuple[int, ...]], first_label: int, classes: Sequence[str] | None
 ) -> tuple[Tensor, list[str]]:
     listed = [(path, numbers[0] - first_label) for path, numbers in given.items()]
@@ -130,7 +145,7 @@ def _single(
             f"no image has label 0, the lowest is {lowest}; "
             f"lists that count from {lowest} need first_label={lowest}"
         )
-    names = folder_names(listed, "the lists") if classes is None else list(classes)
+    names = class_names_from_folders(listed, "the lists") if classes is None else list(classes)
     if highest >= len(names):
         raise ValueError(
             f"labels must lie in {first_label}..{len(names) - 1 + first_label} "

@@ -1,4 +1,5 @@
-"""Batches that depend on (seed, epoch, number) alone, so any of them can be made again."""
+"""Data loader whose batches depend only on (seed, epoch, batch number), so that a run can resume
+at any batch."""
 
 from __future__ import annotations
 
@@ -12,13 +13,16 @@ from ..distributed import share_of
 from .image_set import ImageSet
 from .seeds import generator
 from .transforms import Transform
-from .workers import made_by_workers
+from .workers import map_in_workers
 
 
 class Batch(NamedTuple):
-    """images float32 (B, 3, S, S), or uint8 where asked for raw; labels int64 (B,) or bool (B, C);
-    rows int64 (B,), positions in the image set; whole int64, the rows of all processes' parts, in
-    their order."""
+    """A batch of images.
+
+    images: float32 (B, 3, S, S), or uint8 with raw=True. labels: int64 (B,) or bool (B, C).
+    rows: int64 (B,), positions in the image set. whole: int64, the rows of the whole batch, which
+    are those of all processes in the order of their ranks.
+    """
 
     images: Tensor
     labels: Tensor
@@ -26,8 +30,8 @@ class Batch(NamedTuple):
     whole: Tensor
 
 
-class _Batches:
-    """Batch (epoch, b) of the images at `rows`; seed None for passes without random numbers."""
+class _BatchMaker:
+    """Batch (epoch, b) of the images at `rows`; seed None: in order, without augmentation."""
 
     def __init__(
         self,
@@ -42,30 +46,30 @@ class _Batches:
         self.batch_size, self.seed, self.part = batch_size, seed, part
         self._order = -1, rows
 
-    def made(self, place: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
-        """The pixels of a batch, and its place."""
-        epoch, number = place
-        whole, mine = self._rows(place)
+    def make_pixels(self, key: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
+        """This process's pixels of batch `key` = (epoch, number), uint8, and `key`."""
+        epoch, number = key
+        whole, mine = self._rows(key)
         draws = None
         if self.seed is not None:
             draws = generator("augmentation", self.seed, epoch, number)
         images = self.image_set.images(whole[mine.start : mine.stop])
-        return self.transform.pixels(images, draws, at=mine.start, of=len(whole)), place
+        return self.transform.pixels(images, draws, at=mine.start, of=len(whole)), key
 
-    def batch(self, images: Tensor, place: tuple[int, int]) -> Batch:
-        whole, mine = self._rows(place)
+    def batch(self, images: Tensor, key: tuple[int, int]) -> Batch:
+        whole, mine = self._rows(key)
         rows = whole[mine.start : mine.stop]
         return Batch(images, self.image_set.labels[rows], rows, whole)
 
-    def _rows(self, place: tuple[int, int]) -> tuple[Tensor, range]:
-        """The rows of a whole batch, and which places in it are this process's."""
-        epoch, number = place
+    def _rows(self, key: tuple[int, int]) -> tuple[Tensor, range]:
+        """The rows of a whole batch, and the range of positions in it that is this process's."""
+        epoch, number = key
         first = number * self.batch_size
-        whole = self._ordered(epoch)[first : first + self.batch_size]
+        whole = self._epoch_order(epoch)[first : first + self.batch_size]
         return whole, part_of_batch(len(whole), *self.part)
 
-    def _ordered(self, epoch: int) -> Tensor:
-        """`rows` in the order of an epoch."""
+    def _epoch_order(self, epoch: int) -> Tensor:
+        """`rows` in the shuffled order of an epoch."""
         if self.seed is None:
             return self.rows
         if self._order[0] != epoch:
@@ -90,19 +94,33 @@ def training_batches(
     raw: bool = False,
     pinned: bool = False,
 ) -> Generator[Batch, None, None]:
-    """One epoch over the images at `rows`, int64 (n,), in an order drawn by (seed, epoch).
+    """Shuffled, augmented batches of one or more epochs.
 
-    The augmentation of batch b is drawn by (seed, epoch, b): the batches are the same with any
-    number of worker processes, and `start` leaves out the first ones without making them.
-    part: (process, processes): only that process's part of each batch (`part_of_batch`); the parts
-    of all processes are, image for image, the batch of one.
-    epochs: goes on with the next ones, so that worker processes make their first batches while the
-    last of this one are learned from. raw: images uint8, as `Transform.pixels` gives them. pinned:
-    what workers make comes in page-locked memory, for a CUDA device.
-    Raises BrokenImageError when a file does not decode.
+    The order is seeded by (seed, epoch) and the augmentation of batch b by (seed, epoch, b), so
+    the batches do not depend on the number of workers or processes or on where a run resumes.
+
+    Args:
+        image_set: the images.
+        transform: the training transform.
+        rows: int64 (n,), positions in `image_set` that make up an epoch.
+        batch_size: images in a batch, over all processes.
+        seed: seed of the order and the augmentation.
+        epoch: number of the first epoch.
+        start: first batch of the first epoch; earlier ones are skipped without being decoded.
+        drop_last: leave out an incomplete last batch.
+        workers: worker processes that decode and augment; 0 uses this process.
+        part: (process, processes): yield only this process's part of each batch, see
+            `part_of_batch`. The parts of all processes together equal the batch of one process.
+        epochs: number of epochs; across an epoch's end the workers prefetch the next one.
+        raw: yield uint8 images as `Transform.pixels` returns them, for `Transform.normalised`.
+        pinned: with workers, yield images in page-locked memory, for copies to a CUDA device.
+
+    Raises:
+        ValueError: an argument is out of range.
+        BrokenImageError: a file cannot be decoded.
     """
     rows = torch.as_tensor(rows, dtype=torch.int64)
-    _check(batch_size, workers)
+    _check_sizes(batch_size, workers)
     if not 0 <= part[0] < part[1]:
         raise ValueError(f"part must be (process, processes), process from 0, got {part}")
     if rows.ndim != 1 or len(rows) and not 0 <= rows.min() <= rows.max() < len(image_set):
@@ -113,10 +131,10 @@ def training_batches(
     count = batch_count(len(rows), batch_size, drop_last)
     if not 0 <= start <= count:
         raise ValueError(f"start must lie in 0..{count}, the number of batches, got {start}")
-    batches = _Batches(image_set, transform, rows, batch_size, seed, part)
-    places = [(epoch, number) for number in range(start, count)]
-    places += [(epoch + i, number) for i in range(1, epochs) for number in range(count)]
-    return _numbered(batches, places, workers, raw, pinned)
+    batches = _BatchMaker(image_set, transform, rows, batch_size, seed, part)
+    keys = [(epoch, number) for number in range(start, count)]
+    keys += [(epoch + i, number) for i in range(1, epochs) for number in range(count)]
+    return _make_batches(batches, keys, workers, raw, pinned)
 
 
 def evaluation_batches(
@@ -128,45 +146,50 @@ def evaluation_batches(
     *,
     raw: bool = False,
 ) -> Iterator[Batch]:
-    """Every image once, in order; `numbers`: of these batches alone; raw: as uint8."""
-    _check(batch_size, workers)
+    """Every image once, in order, through a query transform.
+
+    numbers: yield only the batches with these numbers. raw: yield uint8 images.
+    """
+    _check_sizes(batch_size, workers)
     if transform.train:
         raise ValueError("transform must be a query transform (train=False), got a training one")
     rows = torch.arange(len(image_set))
-    batches = _Batches(image_set, transform, rows, batch_size, None)
+    batches = _BatchMaker(image_set, transform, rows, batch_size, None)
     every = range(batch_count(len(rows), batch_size))
-    places = [(0, n) for n in (every if numbers is None else numbers)]
-    return _numbered(batches, places, workers, raw)
+    keys = [(0, n) for n in (every if numbers is None else numbers)]
+    return _make_batches(batches, keys, workers, raw)
 
 
 def batch_count(images: int, batch_size: int, drop_last: bool = False) -> int:
-    """Batches in one epoch over so many images."""
+    """Number of batches in one epoch."""
     return images // batch_size if drop_last else -(-images // batch_size)
 
 
 def part_of_batch(images: int, process: int, processes: int) -> range:
-    """The places in a batch that a process takes: contiguous, and their numbers differ by one at
-    most. Process 0 takes a batch of fewer images than there are processes whole: a part of no
-    image would have no statistics."""
+    """The range of positions in a batch that belongs to a process.
+
+    The parts are contiguous and their sizes differ by at most one. A batch with fewer images than
+    processes goes to process 0 as a whole, since no batch statistics exist for an empty part.
+    """
     if images < processes:
         return range(images if process == 0 else 0)
     return share_of(images, process, processes)
 
 
-def _numbered(
-    batches: _Batches,
-    places: list[tuple[int, int]],
+def _make_batches(
+    batches: _BatchMaker,
+    keys: list[tuple[int, int]],
     workers: int,
     raw: bool = False,
     pinned: bool = False,
 ) -> Generator[Batch, None, None]:
     transform = batches.transform
     shape = batches.batch_size, 3, transform.size, transform.size
-    for pixels, place in made_by_workers(batches.made, places, shape, workers, pinned=pinned):
-        yield batches.batch(pixels if raw else transform.normalised(pixels), place)
+    for pixels, key in map_in_workers(batches.make_pixels, keys, shape, workers, pinned=pinned):
+        yield batches.batch(pixels if raw else transform.normalised(pixels), key)
 
 
-def _check(batch_size: int, workers: int) -> None:
+def _check_sizes(batch_size: int, workers: int) -> None:
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if workers < 0:

@@ -1,4 +1,4 @@
-"""What the readers of official folder layouts share: roots, lists, counts."""
+"""Shared functions of the dataset readers: root folders, text lists, image counts, splits."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ from .image_set import Files, ImageSet
 from .roots import existing_folder
 
 
-def existing_root(
-    root: str | os.PathLike[str], marker: str = "", nested: Sequence[str] = ()
-) -> Path:
-    """The folder that holds `marker`: root itself or one of its sub-folders `nested`.
+def find_root(root: str | os.PathLike[str], marker: str = "", nested: Sequence[str] = ()) -> Path:
+    """The folder that contains the file `marker`: root itself or one of its subfolders `nested`.
 
-    Raises ValueError when the root is no folder or none of them holds the marker.
+    Raises ValueError if root is not a folder or none of these folders contains the marker.
     """
     base = existing_folder(root)
     for folder in (base, *(base / name for name in nested)):
         if (folder / marker).exists():
             return folder
-    raise ValueError(f"{base} has no {marker}, which the official layout of this data set has")
+    raise ValueError(f"{base} has no {marker}, which the official layout of this dataset has")
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not blank, stripped; ValueError names a missing file."""
+    """The non-blank lines of a UTF-8 text file, stripped. ValueError if it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -41,7 +39,10 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_pairs(path: Path) -> dict[str, str]:
-    """A file of lines "key value with spaces" as a dict in file order."""
+    """A file of lines "key value" as a dict in file order; values may contain spaces.
+
+    Raises ValueError for a missing file, a line without a value, or a repeated key.
+    """
     pairs: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), 1):
         key, _, value = line.partition(" ")
@@ -53,38 +54,46 @@ def read_pairs(path: Path) -> dict[str, str]:
     return pairs
 
 
-def check_counts(name: str, official: Mapping[str, int], found: Mapping[str, int]) -> None:
-    """Raises ValueError unless every count is the official one."""
-    if any(official[key] != found[key] for key in official):
-        wanted = ", ".join(f"{official[key]:,} {key}" for key in official)
-        got = ", ".join(f"{found[key]:,} {key}" for key in official)
+def require_counts(name: str, official: Mapping[str, int], found: Sequence[int]) -> None:
+    """Raises ValueError unless the counts, in the order of `official`, are the official ones."""
+    if list(official.values()) != list(found):
+        wanted = ", ".join(f"{count:,} {key}" for key, count in official.items())
+        got = ", ".join(f"{n:,} {key}" for key, n in zip(official, found, strict=True))
         raise ValueError(
-            f"{name} must have {wanted}, found {got}; check_counts=False takes it as it is"
+            f"{name} must have {wanted}, found {got}; check_counts=False skips this check"
         )
 
 
 def flagged_split(
     name: str, base: Path, paths: dict[str, str], labels: dict[str, int], classes: Sequence[str]
 ) -> HashingData:
-    """Hashing data from base/images and dicts by image id, split by base/train_test_split.txt.
+    """Hashing data in the layout of CUB: base/images, split by base/train_test_split.txt.
 
-    Lines of that file are "id 1" for training images and "id 0" for test images; the order is that
-    of `paths` (images.txt). Raises ValueError when the three files do not list the same images.
+    Args:
+        name: the dataset's name.
+        base: folder with images/ and train_test_split.txt, whose lines are "id 1" for training
+            images and "id 0" for test images.
+        paths: path below base/images by image id; its order is the order of the images.
+        labels: class label by image id.
+        classes: class names.
+
+    Raises:
+        ValueError: the three files do not list the same images, or a flag is not 0 or 1.
     """
     flags = read_pairs(base / "train_test_split.txt")
     for listed, file in ((labels, "image_class_labels.txt"), (flags, "train_test_split.txt")):
         if different := sorted(paths.keys() ^ listed.keys()):
             raise ValueError(
                 f"images.txt and {file} in {base} must list the same images, "
-                f"{len(different):,} are in one only, such as {different[0]}"
+                f"{len(different):,} are in only one of them, such as {different[0]}"
             )
     if strange := [flag for flag in flags.values() if flag not in ("0", "1")]:
-        raise ValueError(f"train_test_split.txt in {base} must say 0 or 1, got {strange[0]!r}")
+        raise ValueError(f"train_test_split.txt in {base} must have 0 or 1, got {strange[0]!r}")
     parts: dict[str, list[tuple[str, int]]] = {"1": [], "0": []}
     for key, path in paths.items():
         parts[flags[key]].append((f"images/{path}", labels[key]))
-    how = f"{name}, official training images as database, test images as queries"
-    return listed_split(name, base, parts["1"], parts["0"], classes, how)
+    description = f"{name}, official training images as database, test images as queries"
+    return listed_split(name, base, parts["1"], parts["0"], classes, description)
 
 
 def listed_split(
@@ -93,23 +102,32 @@ def listed_split(
     train: Sequence[tuple[str, int]],
     query: Sequence[tuple[str, int]],
     classes: Sequence[str],
-    how: str,
+    description: str,
 ) -> HashingData:
-    """Hashing data from (path below base, label) pairs; the training images are the database."""
+    """Hashing data from (path below base, label) pairs; the training images are the database.
+
+    description: the split in a few words, for `HashingData.protocol`, without counts.
+    """
     if not train or not query:
         raise ValueError(
             f"{name} needs training images and queries, got {len(train)} and {len(query)}"
         )
-    listed = [*train, *query]
-    paths, labels = [path for path, _ in listed], [label for _, label in listed]
-    pool = ImageSet(name, Files(base, paths), torch.tensor(labels), classes)
-    check_pairs(pool.labels[: len(train)], classes, f"{name} in {base}")
-    rows = range(len(listed))
-    return split(name, pool, rows[: len(train)], rows[len(train) :], how=how)
+    pool = file_set(name, base, [*train, *query], classes)
+    check_training_pairs(pool.labels[: len(train)], classes, f"{name} in {base}")
+    rows = range(len(pool))
+    return split(name, pool, rows[: len(train)], rows[len(train) :], description=description)
 
 
-def check_pairs(labels: Tensor, classes: Sequence[str], where: str) -> None:
-    """Raises ValueError unless every class has two training images or more."""
+def file_set(
+    name: str, base: Path, listed: Sequence[tuple[str, int]], classes: Sequence[str]
+) -> ImageSet:
+    """The image set of (path below base, label) pairs."""
+    labels = torch.tensor([label for _, label in listed], dtype=torch.int64)
+    return ImageSet(name, Files(base, [path for path, _ in listed]), labels, classes)
+
+
+def check_training_pairs(labels: Tensor, classes: Sequence[str], where: str) -> None:
+    """Raises ValueError unless every class has at least two training images (a similar pair)."""
     counts = torch.bincount(labels, minlength=len(classes))
     for name, count in zip(classes, counts.tolist(), strict=True):
         if count < 2:
@@ -119,11 +137,11 @@ def check_pairs(labels: Tensor, classes: Sequence[str], where: str) -> None:
             )
 
 
-def folder_names(listed: Sequence[tuple[str, int]], where: str) -> list[str]:
-    """A name for each label 0..max: the folder of its first image, or the number itself.
+def class_names_from_folders(listed: Sequence[tuple[str, int]], where: str) -> list[str]:
+    """A class name for each label 0..max: the folder of its first image, or the number itself.
 
-    Raises ValueError when a label is not below the number of images, so that one mistyped label
-    does not make a billion classes.
+    Raises ValueError if a label is not below the number of images, so that one mistyped label does
+    not create a huge number of classes.
     """
     highest = max((label for _, label in listed), default=-1)
     if highest >= len(listed):

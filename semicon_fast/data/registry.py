@@ -1,4 +1,4 @@
-"""Data sets by name. The module of a data set is imported when it is loaded."""
+"""Datasets by name. The module of a dataset is imported when it is loaded."""
 
 from __future__ import annotations
 
@@ -50,14 +50,24 @@ def load(
     progress: Progress | None = None,
     **options: Any,
 ) -> HashingData:
-    """A data set by name from its official layout below `root` (None for generated ones).
+    """Load a dataset by name from its official layout below `root`.
 
-    on_broken: "error" leaves broken images to raise BrokenImageError where they are decoded, or
-    with verify=True decodes every file now and raises one error that names all broken ones;
-    "skip" decodes every file now and leaves the broken ones out, listed in `skipped`.
-    threads, progress(done, total): of that pass. options: those of the data set's own `load`,
-    check_counts=False among them, which takes official data sets of other than official size.
-    Raises ValueError for everything that is not as the layout says.
+    Args:
+        name: one of `DATASETS`.
+        root: the dataset's folder; None for the generated dataset "birdlets".
+        on_broken: "error": an image that cannot be decoded raises BrokenImageError when it is
+            read. "skip": every file is decoded now, and broken ones are left out and listed in
+            `HashingData.skipped`.
+        verify: with "error", decode every file now and raise one BrokenImageError for all broken
+            files.
+        threads: threads of the pass that decodes every file.
+        progress: called as progress(done, total) during that pass.
+        options: keyword arguments of the dataset's own `load`, such as check_counts=False, which
+            accepts copies of official datasets with other than the official counts.
+
+    Raises:
+        ValueError: an unknown name or option, missing files, or files that do not match the
+            layout.
     """
     _check_name(name)
     if on_broken not in ("error", "skip"):
@@ -84,7 +94,8 @@ def _check_name(name: str) -> None:
 
 
 def _check_files(data: HashingData) -> None:
-    """Raises ValueError when listed files are missing; one look at each folder, not each file."""
+    """Raises ValueError if listed files are missing. Lists each folder once, so that there is no
+    system call per file."""
     from .image_set import Files
 
     listed: dict[str, set[str]] = {}

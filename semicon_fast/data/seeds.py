@@ -1,4 +1,4 @@
-"""Random numbers that depend on names and numbers alone, never on what was drawn before."""
+"""Random generators seeded from keys, so that they do not depend on earlier draws."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def seed_of(*keys: str | int) -> int:
-    """A 63-bit seed from any keys; other keys, however alike, give an unrelated one."""
+    """A 63-bit seed from a tuple of keys (BLAKE2 hash); similar keys give unrelated seeds."""
     digest = blake2b(repr(keys).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 

@@ -1,4 +1,4 @@
-"""Decoded images to network input: four recipes, random only through the given generator."""
+"""Transforms from decoded images to network input; all randomness comes from a given generator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import resizing
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# Least area of a random crop, as a share of the image; the released training code uses 0.08.
+# Smallest area of a random crop as a fraction of the image; the released training code uses 0.08.
 CROP_SCALE = {"imagenet": 0.08, "mild": 0.4}
 CROP_RATIO = (3 / 4, 4 / 3)
 CROP_ATTEMPTS = 10
@@ -21,13 +21,28 @@ RECIPES = ("imagenet", "mild", "small", "plain")
 
 
 class Transform:
-    """uint8 images (3, H, W) of any size -> float32 (B, 3, size, size), normalised.
+    """Transform of uint8 images (3, H, W) of any size to normalised float32 (B, 3, size, size).
 
-    Recipes, for training and for queries:
-    "imagenet" random crop of 8-100 % of the area and mirror; shorter side to
-    round(size * 256 / 224), centre crop. "mild" the same from 40 % on. "small" reflecting border
-    of size // 8, random crop, mirror; as it is. "plain" mirror; as it is. The last two first
-    stretch images of another size to size x size.
+    recipe      training                                        query
+    "imagenet"  random resized crop of 8-100 % of the area,     shorter side resized to
+                random horizontal flip                          round(size * 256 / 224), centre crop
+    "mild"      the same with 40-100 % of the area              the same
+    "small"     reflection padding of size // 8, random crop,   unchanged
+                random horizontal flip
+    "plain"     random horizontal flip                          unchanged
+
+    "small" and "plain" first resize images of another size to size x size, ignoring the aspect
+    ratio.
+
+    Args:
+        recipe: one of `RECIPES`.
+        size: side of the output in pixels.
+        train: the training transform rather than the query transform.
+        mean: mean of each channel, in units of 0..1.
+        std: standard deviation of each channel, in units of 0..1.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
     def __init__(
@@ -53,7 +68,7 @@ class Transform:
         return f"Transform({self.recipe!r}, size={self.size}, train={self.train})"
 
     def config(self) -> dict[str, Any]:
-        """JSON-able; `from_config` turns it back into the query transform."""
+        """A JSON-serialisable description, from which `from_config` rebuilds the transform."""
         return {
             "recipe": self.recipe,
             "size": self.size,
@@ -62,11 +77,12 @@ class Transform:
         }
 
     def seen(self, height: int, width: int) -> tuple[float, float, float, float]:
-        """What a query transform keeps of an image: (left, top, width, height) as shares of it."""
+        """The region of an image that the query transform keeps: (left, top, width, height) as
+        fractions of the image."""
         if self.recipe not in CROP_SCALE:
             return 0.0, 0.0, 1.0, 1.0
         shorter = round(self.size * 256 / 224)
-        # As torchvision has it: the longer side rounded down, the crop's corner rounded.
+        # As in torchvision: the longer side is rounded down, the crop's corner to nearest.
         rows, columns = (int(shorter * s / min(height, width)) for s in (height, width))
         left, top = (round((side - self.size) / 2) / side for side in (columns, rows))
         return left, top, self.size / columns, self.size / rows
@@ -79,7 +95,7 @@ class Transform:
         at: int = 0,
         of: int | None = None,
     ) -> Tensor:
-        """`normalised` of `pixels`: float32 (B, 3, size, size)."""
+        """normalised(pixels(...)): float32 (B, 3, size, size)."""
         return self.normalised(self.pixels(images, generator, at=at, of=of))
 
     def pixels(
@@ -90,48 +106,53 @@ class Transform:
         at: int = 0,
         of: int | None = None,
     ) -> Tensor:
-        """What is cut out of the images, uint8 (B, 3, size, size): a quarter of what a network
-        takes, for the way to its device.
+        """Crop, resize and flip: uint8 (B, 3, size, size), a quarter of the bytes of float32 for
+        the copy to a device.
 
-        images: uint8 (B, 3, H, W), or uint8 (3, H, W) of any sizes, each cut before the next is
-        asked for: an iterator that decodes holds one at a time.
-        at, of: the images are those from place `at` on of a batch of `of` images. Random numbers
-        are drawn for all of that batch, so a picture is the same however the batch is cut.
+        Args:
+            images: uint8 (B, 3, H, W), or an iterable of uint8 (3, H, W) of any sizes. Each image
+                is processed before the next one is requested, so that an iterator that decodes
+                holds one image at a time.
+            generator: source of random numbers; required by training transforms.
+            at: position of the first image in its batch.
+            of: size of that batch; None: the number of images. Random numbers are drawn for the
+                whole batch, so that an image does not depend on how the batch is split.
         """
         if not self.train:
-            return self._query(_checked(images))
+            return self._query(_checked_images(images))
         if generator is None:
             raise ValueError("a training transform draws its random numbers from `generator`")
         if of is None:
             images = images if isinstance(images, Tensor) else list(images)
             of = len(images)
-        place, mirrored = (numbers[at:] for numbers in self._draws(of, generator))
-        checked = _checked(images)
+        place, flipped = (numbers[at:] for numbers in self._draw_randomness(of, generator))
+        checked = _checked_images(images)
         if self.recipe in CROP_SCALE:
-            return _stacked(
+            return _stack(
                 [
-                    self._random_crop(image, place[i].tolist(), bool(mirrored[i]))
+                    self._random_crop(image, place[i].tolist(), bool(flipped[i]))
                     for i, image in enumerate(checked)
                 ],
                 self.size,
             )
         batch = self._query(checked)
         down, right = place[: len(batch)].T
-        return _shifted(batch, down, right, mirrored[: len(batch)])
+        return _shift_and_flip(batch, down, right, flipped[: len(batch)])
 
     def normalised(self, pixels: Tensor) -> Tensor:
-        """uint8 (B, 3, S, S) on any device -> float32 there, (p / 255 - mean) / std."""
+        """uint8 (B, 3, S, S) on any device -> (p / 255 - mean) / std as float32 on that device."""
         if pixels.device not in self._constants:
             mean = torch.tensor(self.mean).view(3, 1, 1)
             std = torch.tensor(self.std).view(3, 1, 1)
-            # Kept: a copy to a device would wait for it at every batch.
+            # Cached per device: copying them at every batch would synchronise with the device.
             made = tuple(x.to(pixels.device) for x in (1 / (255 * std), mean / std))
             self._constants[pixels.device] = made
         scale, shift = self._constants[pixels.device]
         return pixels.to(torch.float32).mul_(scale).sub_(shift)
 
-    def _draws(self, count: int, generator: Generator) -> tuple[Tensor, ...]:
-        """Places and mirrorings: a row for each of `count` images, whatever the images are."""
+    def _draw_randomness(self, count: int, generator: Generator) -> tuple[Tensor, ...]:
+        """Random positions and flips, one row for each of `count` images, independent of the
+        images' sizes."""
         if self.recipe in CROP_SCALE:
             place = torch.rand(count, CROP_ATTEMPTS, 4, generator=generator, dtype=torch.float64)
         else:
@@ -141,23 +162,23 @@ class Transform:
         return place, torch.rand(count, generator=generator) < 0.5
 
     def _query(self, images: Tensor | Iterator[Tensor]) -> Tensor:
-        cut = self._centred if self.recipe in CROP_SCALE else self._stretched
+        cut = self._centre_crop if self.recipe in CROP_SCALE else self._resize_exactly
         if isinstance(images, Tensor):
             return cut(images)
-        return _stacked([cut(image) for image in images], self.size)
+        return _stack([cut(image) for image in images], self.size)
 
-    def _random_crop(self, image: Tensor, draws: list[list[float]], mirrored: bool) -> Tensor:
+    def _random_crop(self, image: Tensor, draws: list[list[float]], flipped: bool) -> Tensor:
         height, width = image.shape[-2:]
         top, left, rows, columns = _crop_box(height, width, CROP_SCALE[self.recipe], draws)
         crop = image[:, top : top + rows, left : left + columns]
         crop = resizing.resize(crop, [self.size, self.size])
-        return crop.flip(2) if mirrored else crop
+        return crop.flip(2) if flipped else crop
 
-    def _centred(self, images: Tensor) -> Tensor:
+    def _centre_crop(self, images: Tensor) -> Tensor:
         shorter = round(self.size * 256 / 224)
         return resizing.center_crop(resizing.resize(images, [shorter]), [self.size, self.size])
 
-    def _stretched(self, images: Tensor) -> Tensor:
+    def _resize_exactly(self, images: Tensor) -> Tensor:
         if tuple(images.shape[-2:]) == (self.size, self.size):
             return images
         return resizing.resize(images, [self.size, self.size])
@@ -179,13 +200,20 @@ def from_config(config: dict[str, Any], train: bool = False) -> Transform:
     return Transform(config["recipe"], config["size"], train, config["mean"], config["std"])
 
 
-def _checked(images: Tensor | Iterable[Tensor]) -> Tensor | Iterator[Tensor]:
+def query_transform(preprocess: dict[str, Any] | None) -> Transform:
+    """The query transform of a model's `preprocess`. Raises ValueError if that is None."""
+    if preprocess is None:
+        raise ValueError("the model does not say how its images were prepared; train it again")
+    return from_config(preprocess)
+
+
+def _checked_images(images: Tensor | Iterable[Tensor]) -> Tensor | Iterator[Tensor]:
     if isinstance(images, Tensor):
-        return _uint8(images, 4)
-    return (_uint8(image, 3) for image in images)
+        return _check_uint8(images, 4)
+    return (_check_uint8(image, 3) for image in images)
 
 
-def _uint8(image: Tensor, dimensions: int) -> Tensor:
+def _check_uint8(image: Tensor, dimensions: int) -> Tensor:
     if image.dtype != torch.uint8 or image.ndim != dimensions or image.shape[-3] != 3:
         raise ValueError(
             "images must be uint8 (B, 3, H, W) or a list of uint8 (3, H, W), "
@@ -194,17 +222,19 @@ def _uint8(image: Tensor, dimensions: int) -> Tensor:
     return image
 
 
-def _stacked(images: list[Tensor], size: int) -> Tensor:
+def _stack(images: list[Tensor], size: int) -> Tensor:
     return torch.stack(images) if images else torch.zeros(0, 3, size, size, dtype=torch.uint8)
 
 
 def _crop_box(
     height: int, width: int, least: float, draws: list[list[float]]
 ) -> tuple[int, int, int, int]:
-    """(top, left, rows, columns) of a random crop; draws: attempts of 4 numbers in [0, 1).
+    """(top, left, rows, columns) of a random crop, as in torchvision's RandomResizedCrop.
 
-    Area uniform in (least, 1), ratio log-uniform in (3/4, 4/3), first attempt that fits; after
-    the last the largest centred box of an allowed ratio, as torchvision's RandomResizedCrop.
+    The area is uniform in (least, 1) and the aspect ratio log-uniform in (3/4, 4/3). The first
+    attempt that fits is taken; if none fits, the largest centred box of an allowed aspect ratio.
+
+    draws: for each attempt 4 numbers in [0, 1): area, aspect ratio, top, left.
     """
     low, high = (math.log(ratio) for ratio in CROP_RATIO)
     for area_draw, ratio_draw, top_draw, left_draw in draws:
@@ -220,17 +250,17 @@ def _crop_box(
     return (height - rows) // 2, (width - columns) // 2, rows, columns
 
 
-def _shifted(images: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:
-    """Each image (3, S, S) moved by its own offset over a reflecting border, then mirrored."""
+def _shift_and_flip(images: Tensor, down: Tensor, right: Tensor, flipped: Tensor) -> Tensor:
+    """Each image (3, S, S) shifted by its own offset with reflection padding, then flipped."""
     size = images.shape[-1]
     line = torch.arange(size)
-    columns = torch.where(mirrored[:, None], line.flip(0), line) + right[:, None]
-    rows = _reflected(line + down[:, None], size)[:, None, :, None]
-    columns = _reflected(columns, size)[:, None, None, :]
+    columns = torch.where(flipped[:, None], line.flip(0), line) + right[:, None]
+    rows = _reflect(line + down[:, None], size)[:, None, :, None]
+    columns = _reflect(columns, size)[:, None, None, :]
     image = torch.arange(len(images))[:, None, None, None]
     return images[image, torch.arange(3)[:, None, None], rows, columns]
 
 
-def _reflected(positions: Tensor, size: int) -> Tensor:
+def _reflect(positions: Tensor, size: int) -> Tensor:
     positions = positions.abs()
     return torch.where(positions >= size, 2 * (size - 1) - positions, positions)

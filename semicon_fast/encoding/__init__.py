@@ -1,4 +1,4 @@
-"""Any number of images to a gallery of codes: streamed, in parts, and never begun twice."""
+"""Encodes any number of images into a gallery of codes: streaming, in parts, resumable."""
 
 from .encode import Options, Summary, encode_images
 from .runner import Runner

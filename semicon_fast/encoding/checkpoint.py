@@ -1,12 +1,12 @@
-"""What an encoding leaves on disk until it is whole: which images, and the parts that are done.
+"""Checkpoint of an unfinished encoding: the list of images and the parts that are done.
 
     OUTPUT.parts/
-        catalog.jsonl           one image a line: name, label, file, place in it
-        manifest.json           what is encoded, by what, and where each part begins in the catalog
-        part-000000.safetensors codes of the images that decoded and their places in the part
+        catalog.jsonl           one image per line: name, label, file, place in the file
+        manifest.json           inputs, network, options, and the offset of each part in the catalog
+        part-000000.safetensors codes of the decoded images and their positions in the part
 
-Every file is written beside its place and renamed. The catalog is made once, so that a part holds
-the same images whatever happens to their folders meanwhile.
+Every file is written atomically. The catalog is written once, so that a part always has the same
+images, even if their folders change meanwhile.
 """
 
 from __future__ import annotations
@@ -32,17 +32,27 @@ FORMAT = 1
 
 
 class Part(NamedTuple):
-    """codes uint8 (n, bytes); kept int64 (n,), ascending places of their images in the part;
-    broken: what did not decode, and why."""
+    """The result of one part.
+
+    codes: packed, uint8 (n, bytes). kept: int64 (n,), ascending positions of their images in the
+    part. broken: "path (cause)" of the images that could not be decoded.
+    """
 
     codes: np.ndarray
     kept: np.ndarray
     broken: list[str]
 
 
-class Work:
-    """The folder beside `output`. `manifest` is what `create` was given; a process reads it and
-    writes parts."""
+class EncodingCheckpoint:
+    """The checkpoint folder next to `output`.
+
+    One process calls `create` or `check_inputs`; every process calls `open` and writes its parts.
+
+    Attributes:
+        output: the folder of the gallery.
+        folder: the folder of the checkpoint, OUTPUT.parts.
+        manifest: content of manifest.json, after `create` or `open`.
+    """
 
     def __init__(self, output: Path) -> None:
         self.output = Path(output)
@@ -51,11 +61,17 @@ class Work:
 
     @property
     def exists(self) -> bool:
-        """Whether an encoding was begun here."""
+        """Whether there is a checkpoint with a complete catalog."""
         return (self.folder / "manifest.json").is_file()
 
-    def create(self, entries: Iterable[Entry], what: dict[str, Any], part_images: int) -> None:
-        """Writes the catalog, then the manifest; what lay here before is gone."""
+    def create(self, entries: Iterable[Entry], inputs: dict[str, Any], part_images: int) -> None:
+        """Replace the folder by a new checkpoint without finished parts.
+
+        Args:
+            entries: the images.
+            inputs: entries of the manifest, JSON-serialisable, for `check_inputs` on resume.
+            part_images: images per part.
+        """
         self.remove()
         self.folder.mkdir(parents=True)
         starts, count, position = [], 0, 0
@@ -65,67 +81,69 @@ class Work:
                     starts.append(position)
                 line = json.dumps(entry, ensure_ascii=True).encode() + b"\n"
                 position += file.write(line)
-        manifest = {"format": FORMAT, **what, "count": count, "part_images": part_images}
+        manifest = {"format": FORMAT, **inputs, "count": count, "part_images": part_images}
         with atomic_write(self.folder / "manifest.json", "w") as file:
             json.dump({**manifest, "starts": starts}, file)
         self.open()
 
     def open(self) -> None:
-        """Reads the manifest. Raises ValueError where it is damaged or newer than this version."""
+        """Read the manifest. Raises ValueError if it is damaged or has a newer format."""
         path = self.folder / "manifest.json"
         try:
             self.manifest = json.loads(path.read_text("utf-8"))
             if self.manifest["format"] > FORMAT:
-                raise ValueError(f"its format {self.manifest['format']} is newer than is read here")
+                raise ValueError(
+                    f"its format {self.manifest['format']} is newer than the supported {FORMAT}"
+                )
         except (OSError, ValueError, KeyError) as error:
             raise ValueError(f"{path} cannot be read: {error}") from error
 
-    def check(self, what: dict[str, Any]) -> None:
-        """Raises ValueError where the parts are of something else than `what`."""
-        for name, value in what.items():
+    def check_inputs(self, inputs: dict[str, Any]) -> None:
+        """Raises ValueError if the manifest differs from `inputs`, which was given to `create`."""
+        for name, value in inputs.items():
             then = self.manifest.get(name)
             if then != json.loads(json.dumps(value)):
                 raise ValueError(
-                    f"{self.folder} holds an encoding with another {name}: {_short(then)} then, "
-                    f"{_short(value)} now; encode to another folder, or start again without "
+                    f"{self.folder} was made with another {name}: {_shortened(then)} then, "
+                    f"{_shortened(value)} now; encode to another folder, or start again without "
                     "--resume and with --overwrite"
                 )
 
     @property
     def parts(self) -> range:
-        """The numbers of the parts."""
+        """The numbers of all parts."""
         return range(len(self.manifest["starts"]))
 
-    def images_in(self, part: int) -> int:
-        """How many images the catalog has for a part."""
+    def image_count(self, part: int) -> int:
+        """The number of images in a part, including those that cannot be decoded."""
         size = self.manifest["part_images"]
         return min(size, self.manifest["count"] - part * size)
 
     def entries(self, part: int) -> tuple[Entry, ...]:
-        """The images of a part."""
+        """The catalog's entries of a part."""
         start = self.manifest["starts"][part]
-        return _entries(self.folder / "catalog.jsonl", start, self.images_in(part))
+        return _entries(self.folder / "catalog.jsonl", start, self.image_count(part))
 
-    def missing(self) -> list[int]:
-        """Parts that are not done."""
+    def missing_parts(self) -> list[int]:
+        """The parts that are not finished."""
         names = set(os.listdir(self.folder))
-        return [part for part in self.parts if _name(part) not in names]
+        return [part for part in self.parts if _part_file(part) not in names]
 
-    def forget_broken(self) -> None:
-        """Parts that met a file that did not decode are missing again."""
-        for part in sorted(set(self.parts) - set(self.missing())):
-            if self.read(part).broken:
-                (self.folder / _name(part)).unlink()
+    def discard_broken_parts(self) -> None:
+        """Delete the finished parts with images that could not be decoded, to encode them again."""
+        for part in sorted(set(self.parts) - set(self.missing_parts())):
+            if self.read_part(part).broken:
+                (self.folder / _part_file(part)).unlink()
 
-    def write(self, part: int, content: Part) -> None:
-        """Puts a finished part in its place."""
+    def write_part(self, part: int, content: Part) -> None:
+        """Write a finished part."""
         tensors = {"codes": np.ascontiguousarray(content.codes), "kept": content.kept}
-        with atomic_write(self.folder / _name(part)) as file:
+        with atomic_write(self.folder / _part_file(part)) as file:
             file.write(serialise(tensors, {"broken": json.dumps(content.broken)}))
 
-    def read(self, part: int) -> Part:
-        """A finished part. Raises ValueError where the file is damaged."""
-        path = self.folder / _name(part)
+    def read_part(self, part: int) -> Part:
+        """Read a finished part. Raises ValueError if the file is damaged."""
+        path = self.folder / _part_file(part)
         try:
             with safe_open(path, "numpy") as file:
                 broken = json.loads((file.metadata() or {})["broken"])
@@ -133,19 +151,20 @@ class Work:
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise ValueError(f"{path} is damaged ({error}); remove it and resume") from error
         shape = len(found.kept), code_bytes(self.manifest["bits"])
-        if found.codes.shape != shape or len(found.kept) + len(broken) != self.images_in(part):
-            raise ValueError(f"{path} holds {found.codes.shape} codes for {shape[0]} images")
+        if found.codes.shape != shape or len(found.kept) + len(broken) != self.image_count(part):
+            raise ValueError(f"{path} has codes of shape {found.codes.shape}, expected {shape}")
         return found
 
-    def pieces(self) -> Iterator[tuple[np.ndarray, Sequence[str], Sequence[str]]]:
-        """(codes, names, labels) of every part, in order."""
+    def gallery_pieces(self) -> Iterator[tuple[np.ndarray, Sequence[str], Sequence[str]]]:
+        """(codes, image names, labels) of every part, in order, as `write_gallery` takes them."""
         for part in self.parts:
-            found, entries = self.read(part), self.entries(part)
+            found, entries = self.read_part(part), self.entries(part)
             kept = [entries[i] for i in found.kept.tolist()]
             yield found.codes, [entry.name for entry in kept], [entry.label for entry in kept]
 
     def remove(self) -> None:
-        """Takes the folder away, its manifest first: without it nothing was begun."""
+        """Delete the folder; the manifest goes first, so that a half-deleted folder does not count
+        as a checkpoint."""
         (self.folder / "manifest.json").unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -158,10 +177,10 @@ def _entries(catalog: Path, start: int, count: int) -> tuple[Entry, ...]:
     return tuple(Entry(name, label, path, tuple(place)) for name, label, path, place in lines)
 
 
-def _name(part: int) -> str:
+def _part_file(part: int) -> str:
     return f"part-{part:06}.safetensors"
 
 
-def _short(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 120 else f"{text[:117]}..."

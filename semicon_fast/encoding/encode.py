@@ -1,4 +1,4 @@
-"""Images to a gallery: listed once, encoded in parts, put together when all parts are there."""
+"""Encodes images into a gallery: list the images, encode them in parts, assemble the parts."""
 
 from __future__ import annotations
 
@@ -14,28 +14,33 @@ from typing import Any
 import numpy as np
 
 from .. import distributed
-from ..data.catalog import listed
+from ..data.catalog import list_images
 from ..models import HashModel
 from ..search.gallery import write_gallery
 from ..search.gallery_files import check_free
-from .batches import decoded
-from .checkpoint import Part, Work
+from .batches import decoded_batches
+from .checkpoint import EncodingCheckpoint, Part
 from .runner import Runner
 
 Progress = Callable[[int, int], None]
-# Between two looks at whether the other processes have finished their parts.
+# Polling interval of process 0 while other processes finish their parts.
 WAIT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Options:
-    """How images are encoded.
+    """Options of an encoding.
 
-    batch_size: images in one pass through the network. workers: processes that decode; None: as
-    many as there are processors for a CUDA device, half of them for the CPU. precision, compile:
-    see `Runner`. on_broken: "error" stops, with everything kept, where files do not decode;
-    "skip" leaves them out. part_images: images between two saves, rounded up to whole batches.
-    index: build the index file too.
+    Attributes:
+        batch_size: images per forward pass.
+        workers: decoding processes of each encoding process; None: for a CUDA device all its
+            processor cores, for the CPU half of them.
+        precision: see `Runner`.
+        compile: see `Runner`.
+        on_broken: "error": images that cannot be decoded are an error, after all others have been
+            encoded and saved; "skip": they are left out.
+        part_images: images per part, that is between two checkpoints, rounded up to whole batches.
+        index: also write the index file.
     """
 
     batch_size: int = 64
@@ -55,7 +60,7 @@ class Options:
             raise ValueError(f"workers must be 0 or more, got {self.workers}")
 
     def workers_for(self, device: str) -> int:
-        """Decoding processes of each encoding process."""
+        """Number of decoding processes of each encoding process."""
         if self.workers is not None:
             return self.workers
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -65,8 +70,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Summary:
-    """count: images in the gallery; encoded: of them now, by this process; broken: what did not
-    decode, and why; seconds."""
+    """Result of an encoding.
+
+    count: images in the gallery. bits: code length. encoded: images that this call of this process
+    encoded. broken: "path (cause)" of the images that were left out. seconds: wall time.
+    """
 
     count: int
     bits: int
@@ -87,49 +95,61 @@ def encode_images(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
-    """Encodes `images` (see `data.catalog.listed`) into a gallery at `output`.
+    """Encode images into a gallery.
 
-    Codes are written part by part into the folder OUTPUT.parts; a process that was killed at any
-    moment is followed by one with resume=True, and the gallery is, byte for byte, that of an
-    encoding that was never stopped (on the same device). Memory does not grow with the images.
-    Under torchrun every process calls this and takes its share of the parts, through one file
-    system; process 0 puts the gallery together.
+    Codes are written part by part into the folder OUTPUT.parts. After a crash or kill at any time,
+    resume=True continues, and the gallery is byte for byte that of an uninterrupted encoding (on
+    the same device). Memory use does not depend on the number of images. Under torchrun every
+    process calls this function and encodes its share of the parts through a shared file system;
+    process 0 assembles the gallery.
 
-    about: what else gallery.json is to say of what made the codes, JSON-able.
-    resume: go on with what is there; without it an encoding that was begun is an error, which
-    overwrite=True, taking the gallery's place too, forgets. progress: called with the images done
-    and all of them, of this process.
+    Args:
+        network: the hashing network, with `preprocess`.
+        images: paths, see `data.catalog.list_images`.
+        output: folder of the gallery.
+        about: additional entries of gallery.json about the origin of the codes, JSON-serialisable.
+        device: "cpu", "cuda", "cuda:1" ...
+        options: see `Options`.
+        resume: continue from the checkpoint in OUTPUT.parts, if there is one. Without it a
+            checkpoint is an error, unless overwrite is given.
+        overwrite: discard a checkpoint and replace an existing gallery.
+        progress: called as progress(done, total) with the image counts of this process.
+
+    Returns:
+        a summary; in processes other than 0 without count and broken.
 
     Raises:
-        ValueError: no image, another network or other options at a resume, files that do not
-            decode (all named; their codes' neighbours are kept), outputs that are not finite.
-        FileExistsError: `output` exists. OSError: a file that could not be written.
+        ValueError: no images; another network or other options on resume; images that cannot be
+            decoded (all are named, and the codes of the others are kept); outputs that are not
+            finite.
+        FileExistsError: `output` exists.
+        OSError: a file cannot be written.
     """
     options = options or Options()
     runner = Runner(network, device, precision=options.precision, compile=options.compile)
-    work, started = Work(Path(output)), time.monotonic()
-    what = _what(network, images, options)
+    checkpoint, started = EncodingCheckpoint(Path(output)), time.monotonic()
+    inputs = _inputs(network, images, options)
     missing = distributed.on_main(
-        lambda: _prepare(work, images, what, about or {}, options, resume, overwrite)
+        lambda: _prepare(checkpoint, images, inputs, about or {}, options, resume, overwrite)
     )
     encoded = 0
     if missing is not None:
-        work.open()
+        checkpoint.open()
         mine = missing[distributed.rank() :: distributed.world_size()]
-        encoded = _encode_parts(runner, work, mine, options, progress)
+        encoded = _encode_parts(runner, checkpoint, mine, options, progress)
     if not distributed.is_main():
         return Summary(0, network.code_length, encoded, [], time.monotonic() - started)
     if missing is not None:
-        while work.missing():
+        while checkpoint.missing_parts():
             time.sleep(WAIT_SECONDS)
-        _assemble(work, options)
-    said = json.loads((work.output / "gallery.json").read_text("utf-8"))
-    broken, seconds = said.get("broken", []), time.monotonic() - started
-    return Summary(said["count"], said["bits"], encoded, broken, seconds)
+        _assemble(checkpoint, options)
+    info = json.loads((checkpoint.output / "gallery.json").read_text("utf-8"))
+    broken, seconds = info.get("broken", []), time.monotonic() - started
+    return Summary(info["count"], info["bits"], encoded, broken, seconds)
 
 
-def _what(network: HashModel, images: Sequence[Any], options: Options) -> dict[str, Any]:
-    """What the codes depend on, and so must be the same at a resume."""
+def _inputs(network: HashModel, images: Sequence[Any], options: Options) -> dict[str, Any]:
+    """What the codes depend on; it must be the same on resume."""
     weights = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         weights.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
@@ -145,46 +165,50 @@ def _what(network: HashModel, images: Sequence[Any], options: Options) -> dict[s
 
 
 def _prepare(
-    work: Work,
+    checkpoint: EncodingCheckpoint,
     images: Sequence[Any],
-    what: dict[str, Any],
+    inputs: dict[str, Any],
     about: dict[str, Any],
     options: Options,
     resume: bool,
     overwrite: bool,
 ) -> list[int] | None:
-    """Afterwards there is a manifest, and the parts to be made are returned; or None, for a gallery
-    that is finished."""
-    if resume and work.exists:
-        work.open()
-        work.check(what)
+    """Create or check the checkpoint; returns the parts that are missing, or None if the gallery is
+    finished already."""
+    if resume and checkpoint.exists:
+        checkpoint.open()
+        checkpoint.check_inputs(inputs)
         if options.on_broken == "error":
-            work.forget_broken()
-        return work.missing()
-    if resume and (work.output / "gallery.json").is_file():
-        said = json.loads((work.output / "gallery.json").read_text("utf-8"))
-        if said.get("model_sha256") != about.get("model_sha256"):
-            raise ValueError(f"{work.output} is a finished gallery, made by another model")
-        work.remove()
+            checkpoint.discard_broken_parts()
+        return checkpoint.missing_parts()
+    if resume and (checkpoint.output / "gallery.json").is_file():
+        info = json.loads((checkpoint.output / "gallery.json").read_text("utf-8"))
+        if info.get("model_sha256") != about.get("model_sha256"):
+            raise ValueError(f"{checkpoint.output} is a finished gallery of another model")
+        checkpoint.remove()
         return None
-    if work.exists and not overwrite:
+    if checkpoint.exists and not overwrite:
         raise ValueError(
-            f"an encoding to {work.output} was begun: its parts are in {work.folder}; "
-            "go on with --resume, or start again with --overwrite"
+            f"an encoding to {checkpoint.output} was begun but not finished: its parts are in "
+            f"{checkpoint.folder}; continue with --resume, or start again with --overwrite"
         )
-    check_free(work.output, overwrite)
+    check_free(checkpoint.output, overwrite)
     batches = -(-options.part_images // options.batch_size)
-    work.create(listed(images), {**what, "about": about}, batches * options.batch_size)
-    return work.missing()
+    checkpoint.create(list_images(images), {**inputs, "about": about}, batches * options.batch_size)
+    return checkpoint.missing_parts()
 
 
 def _encode_parts(
-    runner: Runner, work: Work, parts: list[int], options: Options, progress: Progress | None
+    runner: Runner,
+    checkpoint: EncodingCheckpoint,
+    parts: list[int],
+    options: Options,
+    progress: Progress | None,
 ) -> int:
-    """Writes each of `parts` as soon as it is whole; the number of images encoded."""
-    total = sum(work.images_in(part) for part in parts)
-    batches = decoded(
-        work,
+    """Encode `parts` and write each one when it is complete; returns the number of images."""
+    total = sum(checkpoint.image_count(part) for part in parts)
+    batches = decoded_batches(
+        checkpoint,
         parts,
         runner.transform,
         options.batch_size,
@@ -202,31 +226,42 @@ def _encode_parts(
         done += len(batch.kept) + len(batch.broken)
         encoded += len(batch.kept)
         if batch.last:
-            work.write(batch.part, Part(np.concatenate(codes), np.concatenate(kept), broken))
+            checkpoint.write_part(
+                batch.part, Part(np.concatenate(codes), np.concatenate(kept), broken)
+            )
             codes, kept, broken = [], [], []
         if progress is not None:
             progress(done, total)
     return encoded
 
 
-def _assemble(work: Work, options: Options) -> None:
-    """Parts to gallery. Raises ValueError where files did not decode, unless they are skipped."""
+def _assemble(checkpoint: EncodingCheckpoint, options: Options) -> None:
+    """Assemble the gallery from the parts and delete the checkpoint.
+
+    Raises ValueError if images could not be decoded, unless they are skipped.
+    """
     broken: list[str] = []
     count = 0
-    for part in work.parts:
-        found = work.read(part)
+    for part in checkpoint.parts:
+        found = checkpoint.read_part(part)
         broken += found.broken
         count += len(found.kept)
     if broken and options.on_broken == "error":
         raise ValueError(
-            f"{len(broken)} of {work.manifest['count']} images do not decode: {'; '.join(broken)}. "
+            f"{len(broken)} of {checkpoint.manifest['count']} images do not decode: "
+            f"{'; '.join(broken)}. "
             "The others are encoded; add --resume --on-broken skip to leave these out"
         )
     if count == 0:
-        work.remove()
+        checkpoint.remove()
         raise ValueError("no image could be read")
-    info = {**work.manifest["about"], "broken": broken}
+    info = {**checkpoint.manifest["about"], "broken": broken}
     write_gallery(
-        work.output, work.pieces(), work.manifest["bits"], count, info, index=options.index
+        checkpoint.output,
+        checkpoint.gallery_pieces(),
+        checkpoint.manifest["bits"],
+        count,
+        info,
+        index=options.index,
     )
-    work.remove()
+    checkpoint.remove()

@@ -1,4 +1,4 @@
-"""A network that turns pixels into packed codes as fast as a device allows."""
+"""Runs a network from uint8 pixels to packed codes, overlapping computation and transfers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 
 from ..codes import code_bytes, pack_codes
-from ..data.transforms import Transform, from_config
+from ..data.transforms import Transform, query_transform
 from ..models import HashModel, HashOutput, for_inference
+from ..models.execution import AUTOCAST_DTYPES, autocast, compile_mode
 
 T = TypeVar("T")
-AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class _Started(NamedTuple):
-    """Codes and whether they are finite on their way to the host; `done` is None on the CPU."""
+    """A batch in flight: codes and a finiteness flag on the host, valid once `done` has occurred.
+
+    `done` is None on the CPU.
+    """
 
     codes: Tensor
     finite: Tensor
@@ -26,15 +29,17 @@ class _Started(NamedTuple):
 
 
 class Runner:
-    """Pixels, uint8 (B, 3, S, S), to packed codes, uint8 (B, ceil(bits / 8)).
+    """Encodes pixels, uint8 (B, 3, S, S), to packed codes, uint8 (B, ceil(bits / 8)).
 
     Args:
-        network: is copied, with BatchNorm folded in; it must say how its images were prepared.
+        network: the hashing network, with `preprocess`. It is copied, see `for_inference`.
         device: "cpu", "cuda", "cuda:1" ...
-        precision: of the network: "fp32", or "bf16", "fp16" by autocast; what keeps float32 inside
-            autocast keeps it here.
-        compile: torch.compile for batches of the first one's size, with CUDA graphs on a device;
-            others take the network as it is.
+        precision: "fp32", or "bf16" or "fp16" with autocast.
+        compile: use torch.compile (on a GPU with CUDA graphs) for batches of the first batch's
+            size; batches of other sizes use the uncompiled network.
+
+    Raises:
+        ValueError: the network has no `preprocess`, or an unknown precision.
     """
 
     def __init__(
@@ -45,29 +50,29 @@ class Runner:
         precision: str = "fp32",
         compile: bool = False,
     ) -> None:
-        if network.preprocess is None:
-            raise ValueError("the model does not say how its images were prepared; train it again")
-        if precision not in AUTOCAST:
-            raise ValueError(f"precision must be one of {', '.join(AUTOCAST)}, got {precision!r}")
+        self.transform: Transform = query_transform(network.preprocess)
+        if precision not in AUTOCAST_DTYPES:
+            known = ", ".join(AUTOCAST_DTYPES)
+            raise ValueError(f"precision must be one of {known}, got {precision!r}")
         self.device, self.bits = torch.device(device), network.code_length
-        self.transform: Transform = from_config(network.preprocess)
-        self._dtype = AUTOCAST[precision]
+        self._precision = precision
         self._network = for_inference(network).to(self.device)
         self._compiled: Callable[[Tensor], HashOutput] | None = None
         self._compiled_for = 0
         if compile:
-            mode = "reduce-overhead" if self.device.type == "cuda" else "default"
-            self._compiled = torch.compile(self._network, mode=mode, dynamic=False)
+            self._compiled = torch.compile(
+                self._network, mode=compile_mode(self.device), dynamic=False
+            )
 
     def __call__(self, pixels: Tensor) -> np.ndarray:
-        """Codes of one batch. Raises ValueError where the network's outputs are not finite."""
+        """Codes of one batch. Raises ValueError if the network's outputs are not finite."""
         return self._finish(self._start(pixels))
 
     def stream(self, batches: Iterable[tuple[Tensor, T]]) -> Iterator[tuple[np.ndarray, T]]:
-        """(pixels, anything) -> (codes, the same), in order.
+        """Map (pixels, other) to (codes, other), in order.
 
-        On a device one batch is computed while the codes of the one before come back and the next
-        is made.
+        On a GPU a batch is computed while the codes of the previous one are copied to the host and
+        the next one is decoded.
         """
         waiting: list[tuple[_Started, T]] = []
         for pixels, rest in batches:
@@ -85,9 +90,9 @@ class Runner:
                 return _Started(empty, torch.ones((), dtype=torch.bool), None)
             pixels = pixels.to(self.device, non_blocking=True)
             images = self.transform.normalised(pixels).to(memory_format=torch.channels_last)
-            with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
+            with autocast(self.device, self._precision):
                 codes = self._forward(images).codes
-            # As bool: of numbers, pack_codes asks the device whether they are.
+            # As bool: for other dtypes pack_codes checks the values, which synchronises.
             packed, finite = pack_codes(codes >= 0), torch.isfinite(codes).all()
             if self.device.type != "cuda":
                 return _Started(packed, finite, None)
@@ -108,7 +113,7 @@ class Runner:
             started.done.synchronize()
         if not bool(started.finite):
             raise ValueError(
-                "the network's outputs are not finite: its weights hold NaN or infinity, or "
+                "the network's outputs are not finite: its weights contain NaN or infinity, or "
                 "the precision is too low"
             )
         return started.codes.numpy()

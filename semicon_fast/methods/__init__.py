@@ -1,4 +1,4 @@
-"""Learning methods: one file a method, built by name."""
+"""Learning-to-hash methods (loss and update of learned codes), built by name."""
 
 import difflib
 import inspect

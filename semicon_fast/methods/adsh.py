@@ -1,4 +1,4 @@
-"""Asymmetric deep supervised hashing (AAAI 2018)."""
+"""Asymmetric deep supervised hashing (ADSH, AAAI 2018)."""
 
 from typing import ClassVar
 
@@ -6,7 +6,8 @@ from .asymmetric import AsymmetricMethod
 
 
 class ADSH(AsymmetricMethod):
-    """The same objective without the factor 12 / k; codes start as zeros, as in ADSH's code."""
+    """`AsymmetricMethod` without the factor 12 / k and with codes that start at zero, as in ADSH's
+    code."""
 
     name: ClassVar[str] = "adsh"
 

@@ -1,4 +1,4 @@
-"""What a learning method is: outputs to loss, targets, and the update of the codes it learns."""
+"""Base class of the learning methods: loss on the network's outputs and update of learned codes."""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
@@ -11,70 +11,89 @@ if TYPE_CHECKING:
 
 
 class Method(nn.Module):
-    """Base of every method.
+    """Base class of the learning methods.
 
-    State that must survive a restart lies in persistent buffers, so ``state_dict()`` is all that a
-    checkpoint needs; parameters of a method (a classification head, a codebook) are handed to the
-    optimiser with the network's. The trainer calls, in this order::
+    State that must be restored on resume is kept in persistent buffers, so that a checkpoint only
+    needs ``state_dict()``. Parameters of a method (a classification head, a codebook) are optimised
+    together with the network's. The trainer calls, in this order::
 
         begin -> [(take_features) -> start_iteration -> loss, loss, ... -> end_iteration] * n
 
-    After a restart it calls begin and start_iteration with the arguments of the stopped iteration
-    and then load_state_dict, so buffers must have their final shape once start_iteration returns.
+    On resume it calls begin and start_iteration with the arguments of the interrupted iteration and
+    then load_state_dict, so that buffers must have their final shape once start_iteration returns.
     """
 
     name: ClassVar[str]
     asymmetric: ClassVar[bool] = False
-    """True where the method learns the codes of the training images themselves."""
+    """Whether the method learns the codes of the training images directly."""
 
     def begin(self, labels: Tensor, code_length: int, generator: torch.Generator) -> None:
-        """Once a run. labels of ALL training images: int64 (N,), or bool (N, C) for several labels.
+        """Called once per run.
 
-        Random numbers of the method come from `generator` alone, whose state is in the checkpoint.
+        Args:
+            labels: labels of ALL training images, int64 (N,), or bool (N, C) for multi-label data.
+            code_length: bits k.
+            generator: the method's only source of random numbers; its state is in the checkpoint.
         """
 
     def start_iteration(self, iteration: int, rows: Tensor) -> None:
-        """Once an outer iteration, counted from 0. rows int64 (n,): the images sampled for it."""
+        """Called before each outer iteration.
+
+        iteration: number of the iteration, from 0. rows: int64 (n,), its sampled images.
+        """
 
     def wants_features(self, iteration: int) -> bool:
-        """Whether take_features is to be called in this iteration."""
+        """Whether take_features should be called in this iteration."""
         return False
 
     def take_features(self, batches: "Iterable[tuple[HashOutput, Tensor]]") -> None:
-        """One pass over all training images in evaluation mode, without augmentation.
+        """Receives one pass over all training images in evaluation mode, without augmentation.
 
-        batches: the network's output and the rows int64 (B,) of its images among the N. This is
-        where class anchors of part features (ExchNet) are computed. A pass that was stopped is
-        made again from its beginning.
+        A method can compute class anchors of part features here (ExchNet). After an interruption
+        the pass is repeated from its beginning.
+
+        batches: pairs of the network's output and the positions of its images, int64 (B,).
         """
 
     def loss(self, output: "HashOutput", labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        """Named scalar terms, whose sum is minimised. rows int64 (B,): the images among the N.
+        """The loss of a batch. Called outside of autocast with a float32 output.
 
-        Called outside of autocast, with a float32 output.
+        Args:
+            output: output of the network.
+            labels: labels of the batch, int64 (B,) or bool (B, C).
+            rows: int64 (B,), positions of the images among the N training images.
+
+        Returns:
+            scalar terms by name; their sum is minimised.
         """
         raise NotImplementedError
 
     def share(self, images: int, batch: int) -> float | None:
-        """What the loss of `images` >= 1 of a batch of `batch` images counts for in its loss, where
-        that is a weighted sum of losses of single images and draws no random number.
+        """The weight of a partial loss when several processes share a batch.
 
-        None, for losses of pairs and whatever else: with several processes each then takes the loss
-        of the whole batch, over outputs that are gathered from all.
+        If a batch's loss is a weighted sum of per-image losses and uses no random numbers, this is
+        the weight of the loss of `images` >= 1 of its `batch` images. None for all other losses,
+        such as those of pairs: each process then gathers all outputs and computes the loss of the
+        whole batch.
         """
         return None
 
     def exchange(self, total: "Callable[[Tensor], Tensor]") -> None:
-        """With several processes, after each epoch and before each checkpoint: makes equal on all
-        of them what each has learned of its own images. total: the sum over processes, collective.
+        """Synchronises the method's state between processes.
+
+        Called after each epoch and before each checkpoint if there are several processes; each has
+        then stored results only for its own images.
+
+        total: sums a tensor over all processes (a collective operation).
         """
 
     def end_iteration(self) -> None:
-        """The update of the codes, after the last epoch of an outer iteration."""
+        """Updates the learned codes; called after the last epoch of an outer iteration."""
 
     @property
     def learned_codes(self) -> Tensor | None:
-        """float32 (N, k) of -1 and +1; None before the first update and in symmetric methods."""
+        """The learned codes, float32 (N, k) of -1 and +1; None before the first update and for
+        symmetric methods."""
         return None
 
 
@@ -84,7 +103,7 @@ def check_labels(labels: Tensor) -> None:
     several = labels.ndim == 2 and labels.dtype == torch.bool
     if not (single or several) or len(labels) == 0:
         raise ValueError(
-            "labels must be int64 (N,), or bool (N, C) for several labels an image, with N >= 1, "
+            "labels must be int64 (N,), or bool (N, C) for multi-label images, with N >= 1, "
             f"got {labels.dtype} {tuple(labels.shape)}"
         )
     if single and int(labels.min()) < 0:
@@ -92,7 +111,7 @@ def check_labels(labels: Tensor) -> None:
 
 
 def check_number(name: str, value: float, least: float, *, above: bool = False) -> float:
-    """`value` as a float. Raises ValueError unless it is finite and >= (above: >) `least`."""
+    """`value` as a float. Raises ValueError unless it is finite and >= `least` (above: >)."""
     number = float(value)
     enough = number > least if above else number >= least
     if not enough or number == float("inf"):

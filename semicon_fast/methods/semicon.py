@@ -6,8 +6,8 @@ from .asymmetric import AsymmetricMethod
 
 
 class SEMICONObjective(AsymmetricMethod):
-    """Eq. 16 with the factor 12 / k and the division by (batch * N) of the released code; codes
-    start as standard normal reals. On a plain ResNet (`BackboneHash`) it is the paper's "vanilla
-    backbone"."""
+    """Eq. 16 with the released code's factor 12 / k and division by (batch * N); the codes are
+    initialised with standard normal values. With a plain ResNet (`BackboneHash`) this is the
+    paper's "vanilla backbone"."""
 
     name: ClassVar[str] = "semicon"

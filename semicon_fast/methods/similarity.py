@@ -1,27 +1,29 @@
-"""The similarity matrix of all sampled images against all database images, never written down.
+"""Products with the similarity matrix of sampled and database images, without forming the matrix.
 
-Images with the same label, or the same set of labels, are one *group*. Two images are similar when
-their groups are, so a product with S (n x N) is sums over groups, a product with the relevance R
-(D x D) between the D groups, and a look-up. With one label an image R is the identity; with
-several, R_gh = 1 where the two sets have a label in common, which is not low rank in general: R
-keeps the size D x D (D distinct label sets) and is formed tile by tile.
+Images with the same label, or the same set of labels, form a *group*. Similarity depends only on
+the groups, so a product with S (n x N) is a sum over each group, a product with the relevance
+matrix R (D x D) between the D groups, and a look-up. For single-label images R is the identity. For
+multi-label images R_gh = 1 if the two label sets intersect, which does not have low rank in
+general; R is then computed tile by tile.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
-# Rows and columns of one tile of R: its float64 values are 8 MiB.
+# Rows and columns of one tile of R, which takes 8 MiB in float64.
 TILE = 1024
-# Rows of the database taken at a time; a block of float64 codes then stays in the cache.
+# Database rows that are processed at a time, so that a block of float64 codes fits in the cache.
 CHUNK_ROWS = 8192
 
 
 class Groups:
     """Groups of images with equal labels.
 
-    index int64 (N,): group of each image; counts float64 (D,): images in each group; label_sets
-    float32 (D, C), or None where each image has one label.
+    Attributes:
+        index: int64 (N,), the group of each image.
+        counts: float64 (D,), the number of images in each group.
+        label_sets: float32 (D, C) of 0 and 1, or None for single-label images.
     """
 
     def __init__(self, labels: Tensor) -> None:
@@ -47,17 +49,17 @@ class Groups:
             self.label_sets = self.label_sets.to(device)
         return self
 
-    def spread(self, table: Tensor) -> Tensor:
-        """R @ table: float64 (D, c) -> float64 (D, c), sums over the similar groups.
+    def sum_similar(self, table: Tensor) -> Tensor:
+        """R @ table, the sums over similar groups: float64 (D, c) -> float64 (D, c).
 
-        O(D c) for one label an image, O(D^2 (C + c)) for several.
+        Free for single-label images, where it returns `table`; O(D^2 (C + c)) for multi-label ones.
         """
         if self.label_sets is None:
             return table
         result = torch.zeros_like(table)
         for rows, sums in zip(self.label_sets.split(TILE), result.split(TILE), strict=True):
             for columns, values in zip(self.label_sets.split(TILE), table.split(TILE), strict=True):
-                # In place: small results kept between large blocks fragment the heap by gigabytes.
+                # In place: small results between large blocks fragment the heap by gigabytes.
                 sums.addmm_((rows @ columns.T > 0).double(), values)
         return result
 
@@ -65,12 +67,12 @@ class Groups:
 def group_sums(values: Tensor, index: Tensor, groups: int) -> Tensor:
     """Sums of the rows of values (M, k) with equal index (M,): float64 (groups, k).
 
-    The order of the additions is fixed, so equal arguments give equal bits.
+    Deterministic: the additions are in a fixed order, on a GPU too.
     """
     sums = torch.zeros(groups, values.shape[1], dtype=torch.float64, device=values.device)
     for rows, where in zip(values.split(CHUNK_ROWS), index.split(CHUNK_ROWS), strict=True):
         if values.is_cuda:
-            # index_add_ adds with atomics on a GPU; accumulating index_put_ sorts first.
+            # On a GPU index_add_ uses atomics, while an accumulating index_put_ sorts first.
             sums.index_put_((where,), rows.double(), accumulate=True)
         else:
             sums.index_add_(0, where, rows.double())
@@ -78,7 +80,7 @@ def group_sums(values: Tensor, index: Tensor, groups: int) -> Tensor:
 
 
 def gram(values: Tensor) -> Tensor:
-    """values^T values in float64: (M, k) -> (k, k)."""
+    """The Gram matrix values^T values in float64: (M, k) -> (k, k)."""
     product = torch.zeros(
         values.shape[1], values.shape[1], dtype=torch.float64, device=values.device
     )

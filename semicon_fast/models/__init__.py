@@ -1,4 +1,4 @@
-"""Hashing networks: images to codes."""
+"""Hashing networks, which map images to binary codes."""
 
 import lazy_loader
 

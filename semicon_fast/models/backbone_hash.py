@@ -1,4 +1,4 @@
-"""The vanilla network: a residual network, one linear layer, tanh (ADSH, the paper's baseline)."""
+"""Baseline network: a residual network, one linear layer, tanh (ADSH; SEMICON's "vanilla")."""
 
 import math
 from typing import Any
@@ -6,19 +6,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .backbones import Stage4, Trunk, pooled, spec
+from .backbones import Stage4, Trunk, global_average_pool, spec
 from .base import HashModel
 from .outputs import HashOutput
 from .weights import Weights, load_stage4, load_trunk, pretrained
 
 
 class BackboneHash(HashModel):
-    """Images (B, 3, S, S), any S -> codes (B, k) in (-1, 1); `features` (B, F) are pooled.
+    """Images (B, 3, S, S), any S -> codes (B, k) in (-1, 1) and pooled features (B, F).
 
     Args:
         code_length: bits k.
         backbone: "resnet18", "resnet34", "resnet50", "resnet101", "tiny" or "micro".
-        weights: ImageNet weights, see `weights.pretrained`; None: random.
+        weights: ImageNet weights, see `weights.pretrained`; None: random initialisation.
     """
 
     network = "backbone"
@@ -39,10 +39,10 @@ class BackboneHash(HashModel):
             load_stage4(self.refine, backbone, state, by_number=False)
 
     def options(self) -> dict[str, Any]:
-        """The constructor's arguments without `weights`, which are part of the state."""
+        """The constructor arguments without `weights`, which are in the state dict."""
         return {"code_length": self.code_length, "backbone": self.backbone_name}
 
     def forward(self, images: Tensor) -> HashOutput:
         """images (B, 3, S, S) -> codes (B, k), features (B, F)."""
-        features = pooled(self.refine(self.backbone(images)))
+        features = global_average_pool(self.refine(self.backbone(images)))
         return HashOutput(torch.tanh(self.hash(features)), features)

@@ -1,4 +1,4 @@
-"""Residual networks cut where SEMICON needs them: stages 1 to 3, and stage 4 as blocks."""
+"""Residual networks split into stages 1 to 3 (`Trunk`) and stage 4 (`Stage4`), as in SEMICON."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,7 +14,14 @@ from ..layers.residual import BasicBlock, Bottleneck
 
 @dataclass(frozen=True)
 class Spec:
-    """Shape of one backbone: block, blocks and width of each stage, and its first convolution."""
+    """Architecture of one backbone.
+
+    Attributes:
+        block: residual block.
+        blocks: number of blocks in each of the four stages.
+        widths: base width of each stage.
+        small_images: a 3x3 first convolution and no max pooling, for small images.
+    """
 
     block: type[BasicBlock] | type[Bottleneck]
     blocks: tuple[int, int, int, int]
@@ -22,7 +29,7 @@ class Spec:
     small_images: bool = False
 
     def channels(self, stage: int) -> int:
-        """Channels that stage 1 to 4 puts out."""
+        """Output channels of stage 1, 2, 3 or 4."""
         return self.widths[stage - 1] * self.block.expansion
 
 
@@ -37,17 +44,17 @@ BACKBONES = {
 
 
 def spec(backbone: str) -> Spec:
-    """The shape of a backbone by name; ValueError for an unknown one."""
+    """The architecture of a backbone by name; ValueError for an unknown one."""
     if backbone not in BACKBONES:
         raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, got {backbone!r}")
     return BACKBONES[backbone]
 
 
 class Trunk(nn.Module):
-    """Images (B, 3, S, S) -> stage 3 of a residual network, under torchvision's names.
+    """Stages 1 to 3 of a residual network, with torchvision's parameter names.
 
-    "tiny" and "micro" have a 3x3 first convolution of stride 2 and no pooling, so 32 to 96 pixel
-    images keep 4 to 12 cells a side.
+    "tiny" and "micro" have a 3x3 first convolution of stride 2 and no max pooling, so that images
+    of 32 to 96 pixels give feature maps of 4 to 12 cells a side.
     """
 
     def __init__(self, backbone: str) -> None:
@@ -72,16 +79,16 @@ class Trunk(nn.Module):
 
 
 class Stage4(nn.Module):
-    """The last stage with ICON after each of its last two blocks (after block 1 and block 2).
+    """Stage 4 of a residual network with ICON after each of its last two blocks.
 
-    Children of `layer4` are numbered as in the released network: 0, 1 blocks, 2 ICON, 3 block,
-    4 ICON. Without ICON the blocks keep their numbers, so their parameters have the same names
-    in every variant.
+    Children of `layer4` are numbered as in the released network: 0 and 1 are blocks, 2 is ICON, 3
+    is a block, 4 is ICON. Without ICON the blocks keep these numbers, so that their parameters have
+    the same names in every variant.
 
     Args:
         backbone: name in `BACKBONES`.
         icon: "two-step", "one-step" or "none".
-        variant: ICON's, "paper" or "official".
+        variant: variant of ICON, "paper" or "official".
     """
 
     def __init__(self, backbone: str, icon: str = "none", variant: str = "paper") -> None:
@@ -101,44 +108,53 @@ class Stage4(nn.Module):
         self.layer4 = nn.Sequential(slots)
 
     def forward(self, features: Tensor) -> Tensor:
-        """features (B, C, H, W) of stage 3 -> (B, C', H / 2, W / 2), rounded up."""
+        """Features of stage 3 (B, C, H, W) -> (B, C', H / 2, W / 2), rounded up."""
         result: Tensor = self.layer4(features)
         return result
 
     def parts(self, features: Tensor, maps: Tensor) -> Tensor:
-        """The stage on maps[:, i] * features for each i: means over the cells, (B, m, C').
+        """Apply the stage to maps[:, i] * features for each part i and average over the cells.
 
-        A map has one value a cell, so a 1x1 convolution of the product is the product with its
-        convolution: those of the first block run once for all parts. The convolutions after them
-        see the parts as one batch. In training BatchNorm and ICON see one part after the other, as
-        released, so its statistics and their running means are those of a loop over the parts.
+        A map has one value per cell, so a 1x1 convolution commutes with the product. The 1x1
+        convolutions at the input of the first block therefore run once for all parts; the later
+        ones process all parts as one batch. In training, BatchNorm and ICON process one part after
+        the other as in the released code, so that batch statistics and running means equal those
+        of a loop over the parts.
 
         Args:
-            features: (B, C, H, W) of stage 3.
-            maps: (B, m, H, W).
+            features: features of stage 3, (B, C, H, W).
+            maps: attention maps, (B, m, H, W).
+
+        Returns:
+            pooled features of each part, (B, m, C').
         """
         first, *rest = self.layer4
-        inner, skip = convolved(first, features)
+        inner, skip = shared_convolutions(first, features)
         if not self.training:
-            # Dense in this order, so that the products keep the layout of the features.
-            x = _scaled_block(first, inner, skip, maps.contiguous(), _whole)
+            # Contiguous maps, so that the products keep the memory format of the features.
+            x = _scaled_block(first, inner, skip, maps.contiguous(), _call_module)
             for module in rest:
                 x = module(x)
-            return pooled(x).unflatten(0, (-1, maps.shape[1]))
+            return global_average_pool(x).unflatten(0, (-1, maps.shape[1]))
         count = maps.shape[1]
 
-        def alone(module: nn.Module, x: Tensor) -> Tensor:
+        def per_part(module: nn.Module, x: Tensor) -> Tensor:
             return torch.cat([module(part) for part in x.chunk(count)])
 
-        # Part after part, so that each lies together.
-        x = _scaled_block(first, inner, skip, maps, alone, by_part=True)
+        # Ordered by part, so that each part is contiguous in memory.
+        x = _scaled_block(first, inner, skip, maps, per_part, by_part=True)
         for module in rest:
-            x = alone(module, x) if isinstance(module, ICON) else _block(module, x, alone)
-        return pooled(x).unflatten(0, (count, -1)).transpose(0, 1)
+            x = per_part(module, x) if isinstance(module, ICON) else _block(module, x, per_part)
+        return global_average_pool(x).unflatten(0, (count, -1)).transpose(0, 1)
 
 
-def convolved(block: nn.Module, features: Tensor) -> tuple[Tensor, Tensor]:
-    """What a stage's first block makes of its input by 1x1 convolutions alone: (inner, skip)."""
+def shared_convolutions(block: nn.Module, features: Tensor) -> tuple[Tensor, Tensor]:
+    """The input of a stage's first block after those of its convolutions that commute with a map.
+
+    Returns:
+        inner: after conv1 of a Bottleneck; the unchanged input of a BasicBlock, whose conv1 is 3x3.
+        skip: after the 1x1 convolution of the shortcut.
+    """
     assert isinstance(block, (BasicBlock, Bottleneck)) and block.downsample is not None
     inner = block.conv1(features) if isinstance(block, Bottleneck) else features
     return inner, block.downsample[0](features)
@@ -147,7 +163,7 @@ def convolved(block: nn.Module, features: Tensor) -> tuple[Tensor, Tensor]:
 Norm = Callable[[nn.Module, Tensor], Tensor]
 
 
-def _whole(module: nn.Module, x: Tensor) -> Tensor:
+def _call_module(module: nn.Module, x: Tensor) -> Tensor:
     result: Tensor = module(x)
     return result
 
@@ -160,44 +176,54 @@ def _scaled_block(
     norm: Norm,
     by_part: bool = False,
 ) -> Tensor:
-    """The rest of the block for maps * features, (B m, C', H / 2, W / 2), image after image or
-    part after part. norm: how a BatchNorm is called."""
+    """The rest of a stage's first block on maps * features, (B m, C', H / 2, W / 2).
+
+    Args:
+        block: the block.
+        inner: first result of `shared_convolutions`.
+        skip: second result of `shared_convolutions`.
+        maps: (B, m, H, W).
+        norm: calls a BatchNorm on all parts.
+        by_part: order of the result's first axis, see `multiply_maps`.
+    """
     assert isinstance(block, (BasicBlock, Bottleneck)) and block.downsample is not None
-    x = times(maps, inner, by_part)
+    x = multiply_maps(maps, inner, by_part)
     if isinstance(block, Bottleneck):
-        x = _after_first(block, block.relu(norm(block.bn1, x)), norm)
+        x = _later_convolutions(block, block.relu(norm(block.bn1, x)), norm)
     else:
-        x = _after_first(block, block.relu(norm(block.bn1, block.conv1(x))), norm)
+        x = _later_convolutions(block, block.relu(norm(block.bn1, block.conv1(x))), norm)
     step = block.stride
-    skip = times(maps[:, :, ::step, ::step], skip, by_part)
+    skip = multiply_maps(maps[:, :, ::step, ::step], skip, by_part)
     return block.relu(x + norm(block.downsample[1], skip))
 
 
 def _block(block: nn.Module, x: Tensor, norm: Norm) -> Tensor:
-    """A block without down-sampling, its BatchNorm called by `norm`."""
+    """A block without down-sampling whose BatchNorms are called through `norm`."""
     assert isinstance(block, (BasicBlock, Bottleneck)) and block.downsample is None
     y = block.relu(norm(block.bn1, block.conv1(x)))
-    return block.relu(_after_first(block, y, norm) + x)
+    return block.relu(_later_convolutions(block, y, norm) + x)
 
 
-def _after_first(block: BasicBlock | Bottleneck, x: Tensor, norm: Norm) -> Tensor:
-    """The convolutions of a block after its first, each with its BatchNorm."""
+def _later_convolutions(block: BasicBlock | Bottleneck, x: Tensor, norm: Norm) -> Tensor:
+    """The convolutions of a block after the first one, each with its BatchNorm."""
     x = norm(block.bn2, block.conv2(x))
     return norm(block.bn3, block.conv3(block.relu(x))) if isinstance(block, Bottleneck) else x
 
 
-def times(maps: Tensor, features: Tensor, by_part: bool = False) -> Tensor:
-    """(B, m, H, W), (B, C, H, W) -> (B m, C, H, W), each map times all channels; image after image,
-    or all images of a part after those of the part before."""
+def multiply_maps(maps: Tensor, features: Tensor, by_part: bool = False) -> Tensor:
+    """Product of each map with all channels: (B, m, H, W), (B, C, H, W) -> (B m, C, H, W).
+
+    The first axis of the result is ordered by (image, part), with by_part by (part, image).
+    """
     if by_part:
-        # Dense in this order, so that the products keep the layout of the features.
+        # Contiguous maps, so that the products keep the memory format of the features.
         first = maps.transpose(0, 1).contiguous()
         return (first.unsqueeze(2) * features.unsqueeze(0)).flatten(0, 1)
     return (maps.unsqueeze(2) * features.unsqueeze(1)).flatten(0, 1)
 
 
 def icon_heads(channels: int) -> int:
-    """Groups of ICON's first step in the released network: C' / 64, at least 16."""
+    """Heads of ICON (groups of its first step) in the released network: C' / 64, at least 16."""
     return max(channels // 64, 16)
 
 
@@ -227,6 +253,6 @@ def _sequential(blocks: list[nn.Module]) -> nn.Sequential:
     return nn.Sequential(*blocks)
 
 
-def pooled(features: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, C), the mean over the cells."""
+def global_average_pool(features: Tensor) -> Tensor:
+    """Global average pooling: (B, C, H, W) -> (B, C)."""
     return torch.mean(features, dim=(2, 3))

@@ -1,4 +1,4 @@
-"""What every hashing network shares: bits by name, configuration, images to packed codes."""
+"""Base class of the hashing networks: configuration, bit groups, encoding to packed codes."""
 
 from typing import Any, ClassVar, overload
 
@@ -11,13 +11,13 @@ from .outputs import HashOutput
 
 
 class HashModel(nn.Module):
-    """Base of the networks. A subclass sets `network` and defines `forward` and `options`.
+    """Base class of hashing networks. A subclass sets `network` and defines `forward`, `options`.
 
     Attributes:
         network: name in the registry, the "network" entry of `config`.
         code_length: number of bits k.
-        bit_groups: which columns of the codes belong to which branch, in order.
-        preprocess: the `Transform.config()` the network was trained with, None if unknown.
+        bit_groups: the columns of the codes that belong to each branch, in order.
+        preprocess: the `Transform.config()` that the network was trained with, None if unknown.
     """
 
     network: ClassVar[str]
@@ -33,7 +33,7 @@ class HashModel(nn.Module):
         raise NotImplementedError
 
     def options(self) -> dict[str, Any]:
-        """The constructor arguments that rebuild this network, JSON-able; no weights."""
+        """The constructor arguments that rebuild this network, JSON-serialisable, no weights."""
         raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
@@ -41,10 +41,10 @@ class HashModel(nn.Module):
         return {"network": self.network, **self.options()}
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """Parameter groups for an optimiser: every parameter decays, as in SEMICON's recipe.
+        """Parameter groups for an optimiser; all parameters have weight decay, as in SEMICON.
 
-        Each group has "params", "weight_decay" and "lr_scale"; the caller multiplies its
-        learning rate by "lr_scale".
+        Each group has "params", "weight_decay" and "lr_scale", by which the caller multiplies its
+        learning rate.
         """
         return [{"params": list(self.parameters()), "weight_decay": weight_decay, "lr_scale": 1.0}]
 
@@ -60,34 +60,34 @@ class HashModel(nn.Module):
         """Binary codes of preprocessed images, in evaluation mode and without gradients.
 
         Args:
-            images: (B, 3, H, W) floating, normalised as in training (see `preprocess`); torch or
-                numpy, on any device.
-            batch_size: images in one pass through the network, None for all at once.
+            images: floating point (B, 3, H, W), normalised as in training (see `preprocess`); a
+                torch tensor on any device, or a numpy array.
+            batch_size: images per forward pass, None for all at once.
 
         Returns:
-            packed uint8 (B, ceil(k/8)); the kind and the device of `images`.
+            packed codes, uint8 (B, ceil(k/8)), of the same array type and device as `images`.
 
         Raises:
-            ValueError: wrong shape, or outputs that are not finite.
+            ValueError: wrong shape or batch size, or outputs that are not finite.
             TypeError: not a floating-point array.
         """
-        batch = _image_tensor(images)
+        batch = _checked_images(images)
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"encode: batch_size must be at least 1 or None, got {batch_size}")
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
             with torch.inference_mode():
-                codes = self._packed(batch, batch_size or max(len(batch), 1))
+                codes = self._encode_batches(batch, batch_size or max(len(batch), 1))
         finally:
             for module, training in modes:
                 module.training = training
         if isinstance(images, np.ndarray):
             return codes.cpu().numpy()
-        # A copy made outside inference mode is an ordinary tensor.
+        # The copy turns the inference tensor into a normal tensor.
         return codes.to(batch.device).clone()
 
-    def _packed(self, images: Tensor, batch_size: int) -> Tensor:
+    def _encode_batches(self, images: Tensor, batch_size: int) -> Tensor:
         like = next(self.parameters())
         pieces = []
         for start in range(0, len(images), batch_size):
@@ -96,7 +96,7 @@ class HashModel(nn.Module):
             if not bool(torch.isfinite(codes).all()):
                 raise ValueError(
                     "encode: the network's outputs are not finite; its weights or the images "
-                    f"hold NaN or infinity (images {start} to {start + len(batch) - 1})"
+                    f"contain NaN or infinity (images {start} to {start + len(batch) - 1})"
                 )
             pieces.append(pack_codes(codes.float()))
         if not pieces:
@@ -105,7 +105,7 @@ class HashModel(nn.Module):
 
 
 def check_code_length(code_length: int) -> int:
-    """`code_length` if it is an integer of at least 1, else an error naming it."""
+    """`code_length`, if it is an int of at least 1. Raises TypeError, ValueError."""
     if not isinstance(code_length, int) or isinstance(code_length, bool):
         raise TypeError(f"code_length must be an int, got {type(code_length).__name__}")
     if code_length < 1:
@@ -113,7 +113,7 @@ def check_code_length(code_length: int) -> int:
     return code_length
 
 
-def _image_tensor(images: Any) -> Tensor:
+def _checked_images(images: Any) -> Tensor:
     if not isinstance(images, (Tensor, np.ndarray)):
         raise TypeError(
             f"encode: images must be a torch tensor or a numpy array, got {type(images).__name__}"

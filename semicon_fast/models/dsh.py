@@ -14,10 +14,11 @@ FEATURES = 500
 
 
 class WithinChannelNorm(nn.Module):
-    """x (B, C, H, W) -> x (1 + alpha mean(x^2))^-beta, the mean over a square around each cell.
+    """Local response normalisation over space instead of channels.
 
-    Local response normalisation across space, not channels. Cells outside the map count as
-    zeros and the divisor is always size^2, which is what the published models were trained with.
+    x (B, C, H, W) -> x (1 + alpha mean(x^2))^-beta, with the mean over a size x size window around
+    each cell. Cells outside the map count as zeros and the divisor is always size^2, as in the
+    framework that the published models were trained with.
     """
 
     def __init__(self, size: int = 3, alpha: float = 5e-5, beta: float = 0.75) -> None:
@@ -34,16 +35,16 @@ class WithinChannelNorm(nn.Module):
 
 
 class DSHNet(HashModel):
-    """Images (B, 3, S, S) -> linear outputs (B, k); `features` are the 500 rectified activations.
+    """Images (B, 3, S, S) -> linear outputs (B, k) and features (B, 500), which are after the ReLU.
 
-    Pooling rounds up (32 -> 16 -> 8 -> 4), so the first linear layer sees 4 x 4 cells of 64
-    channels, not the 3 x 3 of rounding down.
+    Pooling rounds sizes up (32 -> 16 -> 8 -> 4), so the input of the first linear layer has 4 x 4
+    cells of 64 channels; rounding down would give 3 x 3.
 
     Args:
         code_length: bits k.
-        image_size: side of the square input.
-        extended: the network was started from a shorter code (`extend`); its last layer then
-            learns ten times as fast, as in the paper's fine-tuning.
+        image_size: side of the square input in pixels.
+        extended: the network was initialised from one with shorter codes (`extend`); the learning
+            rate of its last layer is then ten times higher, as in the paper's fine-tuning.
     """
 
     network = "dsh"
@@ -57,7 +58,7 @@ class DSHNet(HashModel):
         self.conv2 = nn.Conv2d(32, 32, 5, padding=2)
         self.conv3 = nn.Conv2d(32, 64, 5, padding=2)
         self.norm1, self.norm2 = WithinChannelNorm(), WithinChannelNorm()
-        cells = _pooled(_pooled(_pooled(image_size)))
+        cells = _pooled_side(_pooled_side(_pooled_side(image_size)))
         self.fc = nn.Linear(64 * cells * cells, FEATURES)
         self.hash = nn.Linear(FEATURES, code_length)
         for layer in (self.conv1, self.conv2, self.conv3, self.fc, self.hash):
@@ -85,9 +86,9 @@ class DSHNet(HashModel):
         return HashOutput(self.hash(features), features)
 
     def extend(self, code_length: int) -> "DSHNet":
-        """A network for longer codes that starts from this one: new last layer, the rest copied.
+        """A network for longer codes, initialised from this one except for a new last layer.
 
-        code_length must be greater than this network's; this network is not changed.
+        code_length must be greater than this network's, which is not changed; else ValueError.
         """
         if code_length <= self.code_length:
             raise ValueError(
@@ -101,7 +102,8 @@ class DSHNet(HashModel):
         return longer.to(self.hash.weight.device, self.hash.weight.dtype)
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """Biases learn twice as fast and do not decay; after `extend` the last layer ten times."""
+        """Biases have twice the learning rate and no weight decay; after `extend` the last layer
+        has ten times the learning rate."""
         last = 10.0 if self.extended else 1.0
         groups: list[dict[str, Any]] = []
         for scale, layers in (
@@ -115,13 +117,13 @@ class DSHNet(HashModel):
         return groups
 
 
-def _pooled(side: int) -> int:
+def _pooled_side(side: int) -> int:
     return math.ceil((side - 3) / 2) + 1
 
 
 @torch.no_grad()
 def _xavier(layer: nn.Conv2d | nn.Linear) -> None:
-    # Xavier by fan-in alone, U(+-sqrt(3 / fan_in)), as the framework of the paper defines it.
+    # Xavier initialisation by fan-in only, U(+-sqrt(3 / fan_in)), as in the paper's framework.
     nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")
     assert layer.bias is not None
     layer.bias.zero_()

@@ -1,4 +1,4 @@
-"""A network as it runs when nothing is learned: BatchNorm inside the convolutions, one layout."""
+"""Optimises a network for inference: folded BatchNorm, channels-last, small batches on the CPU."""
 
 import copy
 from collections.abc import Iterator
@@ -13,52 +13,54 @@ from .backbones import Trunk
 from .base import HashModel
 from .semicon import SEMICON
 
-# Four images of 224 pixels: a third-level cache keeps the maps of their first layers (AMD EPYC
-# Zen 3, 32 MiB: a ResNet-50's trunk in 0.90 of the time of 16 images at once).
-FEW_PIXELS = 4 * 224 * 224
+# Four images of 224 x 224 pixels: the activations of their first layers fit in an L3 cache of
+# 32 MiB (AMD EPYC Zen 3: a ResNet-50's trunk takes 0.90 of the time of 16 images at once).
+BATCH_PIXELS = 4 * 224 * 224
 
 
 def for_inference(model: HashModel) -> HashModel:
-    """A copy in evaluation mode, channels-last, with BatchNorm folded into the convolutions, and
-    on the CPU with the trunk on a few images at a time.
+    """A copy of the model for inference only.
 
-    W' = W s, b' = b - mean s + bias, s = weight / sqrt(var + eps): the same function by fewer
-    roundings, so a bit can differ from the model's own only where the code lies within their error
-    of 0. Left as they are: a convolution or BatchNorm with a hook, and what is not a plain
-    sequence of the two (SEM's heads, BatchNorm inside ICON, what `Stage4.parts` runs around the
+    It is in evaluation mode and channels-last, BatchNorm is folded into the preceding convolution,
+    and on the CPU the trunk processes a few images at a time. Folding computes W' = W s,
+    b' = b - mean s + bias, s = weight / sqrt(var + eps), which is the same function with fewer
+    roundings: a bit can differ from the original model's only if the real code is within the
+    rounding error of 0. Not folded are layers with a hook and BatchNorms that do not directly
+    follow a convolution (SEM's heads, inside ICON, and those that `Stage4.parts` runs after the
     product with the maps).
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
-    apart = {id(module) for module in _around_maps(model)}
+    apart = {id(module) for module in _unfoldable_norms(model)}
     for owner, first, second in list(_pairs(model)):
         conv, norm = owner.get_submodule(first), owner.get_submodule(second)
-        if id(norm) not in apart and _foldable(conv, norm):
+        if id(norm) not in apart and _can_fold(conv, norm):
             assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
             setattr(owner, first, fuse_conv_bn_eval(conv, norm))
             setattr(owner, second, nn.Identity())
     for name, module in list(model.named_children()):
         if isinstance(module, Trunk):
-            setattr(model, name, _FewAtATime(module))
+            setattr(model, name, _SmallBatches(module))
     return model.to(memory_format=torch.channels_last)
 
 
-class _FewAtATime(nn.Module):
-    """The trunk, whose images have nothing to do with each other, in small batches on the CPU."""
+class _SmallBatches(nn.Module):
+    """Runs the trunk in small batches on the CPU; in evaluation mode images are independent."""
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
         self.trunk = trunk
 
     def forward(self, images: Tensor) -> Tensor:
-        few = max(1, FEW_PIXELS // (images.shape[2] * images.shape[3]))
-        if len(images) <= few or not images.is_cpu or torch.compiler.is_compiling():
+        size = max(1, BATCH_PIXELS // (images.shape[2] * images.shape[3]))
+        if len(images) <= size or not images.is_cpu or torch.compiler.is_compiling():
             result: Tensor = self.trunk(images)
             return result
-        return torch.cat([self.trunk(some) for some in images.split(few)])
+        return torch.cat([self.trunk(some) for some in images.split(size)])
 
 
 def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
-    """(owner, convolution, BatchNorm) where one feeds the other and nothing else."""
+    """(owner, first, second): names of consecutive layers of `owner`, where only `second` reads
+    the output of `first`."""
     for module in model.modules():
         if isinstance(module, nn.Sequential):
             names = [name for name, _ in module.named_children()]
@@ -68,8 +70,8 @@ def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
             yield from ((module, f"conv{n}", f"bn{n}") for n in numbers)
 
 
-def _around_maps(model: nn.Module) -> Iterator[nn.Module]:
-    """BatchNorm that does not follow its convolution directly: see `Stage4.parts`, `SEM`."""
+def _unfoldable_norms(model: nn.Module) -> Iterator[nn.Module]:
+    """BatchNorms that do not directly follow their convolution: see `Stage4.parts`, `SEM`."""
     if isinstance(model, SEMICON):
         first = model.refine_local.layer4[0]
         assert isinstance(first, BasicBlock | Bottleneck) and first.downsample is not None
@@ -80,8 +82,8 @@ def _around_maps(model: nn.Module) -> Iterator[nn.Module]:
             yield model.attention.get_submodule(f"feature{i + 1}.1")
 
 
-def _foldable(conv: nn.Module, norm: nn.Module) -> bool:
-    """Just the arithmetic of the two, and statistics that do not change."""
+def _can_fold(conv: nn.Module, norm: nn.Module) -> bool:
+    """Whether these are a Conv2d and a BatchNorm without hooks and with running statistics."""
     hooked = conv._forward_hooks or conv._forward_pre_hooks or "forward" in conv.__dict__
     fixed = getattr(norm, "running_mean", None) is not None
     return type(conv) is nn.Conv2d and not hooked and is_plain(norm) and fixed

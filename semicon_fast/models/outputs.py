@@ -1,4 +1,4 @@
-"""What a hashing network returns."""
+"""Output of a hashing network."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,13 @@ from torch import Tensor
 
 
 class HashOutput(NamedTuple):
-    """One batch through a hashing network.
+    """Output of a hashing network for one batch.
 
-    codes: (B, k) real codes before the sign; in (-1, 1) where the network ends in tanh.
-    features: (B, F) global feature that the codes are computed from.
-    parts: (B, m, F) features of the local branch, None where a network has none.
-    maps: (B, m, H, W) attention maps, None where a network has none.
+    Attributes:
+        codes: real-valued codes before the sign (B, k), in (-1, 1) if the network ends in tanh.
+        features: global features (B, F), from which the codes are computed.
+        parts: features of the local branch (B, m, F), None if the network has none.
+        maps: attention maps (B, m, H, W), None if the network has none.
     """
 
     codes: Tensor

@@ -1,4 +1,4 @@
-"""Networks by name, and `build`, the inverse of `HashModel.config`."""
+"""Networks by name; `build` is the inverse of `HashModel.config`."""
 
 import inspect
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ def build(config: Mapping[str, Any], *, seed: int | None = None) -> HashModel:
 
     Args:
         config: {"network": name in `NETWORKS`, **constructor arguments}.
-        seed: seed of the initial weights, drawn without touching the global generators; None
+        seed: seed of the initial weights, which leaves the global random state unchanged; None
             draws them from the global generator, as torch modules do.
 
     Raises:
-        ValueError: an unknown network, or options that it does not have.
+        ValueError: an unknown network, an unknown option, or no code_length.
     """
     options = dict(config)
     name = options.pop("network", None)

@@ -6,39 +6,39 @@ import torch
 from torch import Tensor
 
 from .semicon import SEMICON, split_bits
-from .storage import assign
+from .storage import assign_tensors, check_found_length
 from .weights import read_tensors
 
 
 def load_released(path: str | os.PathLike[str], code_length: int | None = None) -> SEMICON:
-    """The network of a state dict that the released training code wrote ("model.pth").
+    """Load a state dict that the released training code wrote ("model.pth").
 
-    ResNet-50, variant "official"; parts and code length follow from the hash weights.
+    The network is SEMICON with a ResNet-50, variant "official", in evaluation mode; the number of
+    parts and the code length follow from the shapes of the hash weights.
 
     Args:
-        path: file with 502 entries (for three parts), read without unpickling objects.
-        code_length: what the caller expects; None takes what the file has.
+        path: a file with 502 entries (for three parts), read without unpickling objects.
+        code_length: the expected code length; None accepts any.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not a state dict, entries missing or unexpected, or another code length.
     """
     state: dict[str, Tensor] = read_tensors(path)
-    sizes = _hash_rows(state, path)
+    sizes = _branch_bits(state, path)
     found, parts = sum(sizes), len(sizes) - 1
-    if code_length is not None and code_length != found:
-        raise ValueError(f"code_length {code_length} was asked for, {path} holds {found}-bit codes")
+    check_found_length(path, found, code_length)
     if sizes != split_bits(found, parts):
         raise ValueError(
             f"{path} splits {found} bits into {sizes}, this library into {split_bits(found, parts)}"
         )
     with torch.device("meta"):
         model = SEMICON(found, parts=parts, variant="official")
-    assign(model, state, path)
+    assign_tensors(model, state, path)
     return model.eval()
 
 
-def _hash_rows(state: dict[str, Tensor], path: str | os.PathLike[str]) -> list[int]:
+def _branch_bits(state: dict[str, Tensor], path: str | os.PathLike[str]) -> list[int]:
     names = ["W_G"]
     while f"W_L{len(names)}" in state:
         names.append(f"W_L{len(names)}")

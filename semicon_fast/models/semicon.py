@@ -1,4 +1,4 @@
-"""SEMICON (paper section 3): global and local features of one image in one binary code."""
+"""SEMICON (paper section 3): global and part features of an image in one binary code."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..layers import SEM
 from ..layers.choices import VARIANTS, check_choice
-from .backbones import Stage4, Trunk, pooled, spec
+from .backbones import Stage4, Trunk, global_average_pool, spec
 from .base import HashModel, check_code_length
 from .outputs import HashOutput
 from .weights import Weights, load_stage4, load_trunk, pretrained
@@ -21,21 +21,24 @@ MAX_PARTS = 8
 class SEMICON(HashModel):
     """Images (B, 3, S, S), any S -> codes (B, k) in (-1, 1), ordered [global, part 1, ..., m].
 
-    A trunk (stages 1 to 3) gives features T. The global branch is stage 4 on T; the local one, a
-    second stage 4 shared by all parts, on M_i * T for each attention map M_i of SEM (Eq. 10).
-    Means over the cells, one linear map a branch without bias, tanh.
+    The trunk (stages 1 to 3) computes features T. The global branch applies stage 4 to T. The
+    local branch applies a second stage 4, shared by all parts, to M_i * T for each attention map
+    M_i of SEM (Eq. 10). Each branch ends in global average pooling, a linear layer without bias,
+    and tanh.
 
     Args:
-        code_length: bits k, at least 2 parts. Each part gets floor(k / (2 parts)), the global
-            branch the rest: 6 + 3 x 2, 12 + 3 x 4, 17 + 3 x 5, 24 + 3 x 8 for 12, 24, 32, 48.
-        parts: attention maps m, 1 to 8.
+        code_length: bits k, at least 2 * parts. Each part gets floor(k / (2 * parts)) bits, the
+            global branch the rest: 6 + 3 x 2, 12 + 3 x 4, 17 + 3 x 5 and 24 + 3 x 8 for 12, 24, 32
+            and 48 bits with three parts.
+        parts: number m of attention maps, 1 to 8.
         backbone: "resnet18", "resnet34", "resnet50", "resnet101", "tiny" or "micro".
         weights: ImageNet weights of the trunk and both stages 4, see `weights.pretrained`; None
-            leaves all random. SEM, ICON and the hash weights are always random. "official" with
-            ICON leaves the last block of stage 4 random, as the released code does.
+            initialises everything at random. SEM, ICON and the hash weights are always initialised
+            at random, and with variant "official" and ICON also the last block of stage 4, as in
+            the released code.
         variant: "paper", or "official" for the released network and its checkpoints; see `SEM`,
-            `ICON`. Same parameters. With "official" and more than one part, an image's codes
-            depend on the batch it is encoded in.
+            `ICON`. Both have the same parameters. With "official" and more than one part, an
+            image's codes depend on the batch that it is encoded in.
         attention: "sem", "erase" or "none", see `SEM`.
         icon: "two-step", "one-step" or "none".
         alpha: exponent of the mask, see `SEM`.
@@ -79,7 +82,7 @@ class SEMICON(HashModel):
             self._load_pretrained(weights)
 
     def options(self) -> dict[str, Any]:
-        """The constructor's arguments without `weights`, which are part of the state."""
+        """The constructor arguments without `weights`, which are in the state dict."""
         return {
             "code_length": self.code_length,
             "parts": self.parts,
@@ -93,11 +96,11 @@ class SEMICON(HashModel):
     def forward(self, images: Tensor) -> HashOutput:
         """images (B, 3, S, S) -> codes (B, k), features (B, C'), parts (B, m, C'), maps."""
         if images.is_cpu and not self.training:
-            # The CPU's convolutions read this layout without reordering it first.
+            # CPU convolutions use channels-last without reordering their input first.
             images = images.contiguous(memory_format=torch.channels_last)
         trunk = self.backbone(images)
         maps = self.attention(trunk)
-        features = pooled(self.refine_global(trunk))
+        features = global_average_pool(self.refine_global(trunk))
         parts = self.refine_local.parts(trunk, maps)
         codes = [
             F.linear(feature, self.get_parameter(self._hash_name(i)))
@@ -118,7 +121,7 @@ class SEMICON(HashModel):
 
 
 def split_bits(code_length: int, parts: int) -> list[int]:
-    """Bits of [global, part 1, ..., part m]; ValueError if a part would have none."""
+    """Bits of each branch, [global, part 1, ..., part m]; ValueError if a part would have none."""
     if not 1 <= parts <= MAX_PARTS:
         raise ValueError(f"parts must be from 1 to {MAX_PARTS}, got {parts}")
     if code_length < 2 * parts:

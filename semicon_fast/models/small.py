@@ -1,4 +1,4 @@
-"""A small network with batch normalisation, for 32 to 64 pixel images and CPU training."""
+"""A small convolutional network for images of 32 to 64 pixels and for training on a CPU."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from .outputs import HashOutput
 
 
 class SmallHashNet(HashModel):
-    """Images (B, 3, S, S) -> linear outputs (B, k); `features` (B, 4 width) are pooled.
+    """Images (B, 3, S, S) -> linear outputs (B, k) and pooled features (B, 4 * width).
 
-    Five 3x3 convolutions with BatchNorm and ReLU, two of them of stride 2, the mean over the
-    cells, one linear layer.
+    Five 3x3 convolutions with BatchNorm and ReLU, two of them with stride 2, global average
+    pooling, one linear layer.
 
     Args:
         code_length: bits k.
@@ -36,11 +36,11 @@ class SmallHashNet(HashModel):
         self.hash = nn.Linear(4 * width, code_length)
 
     def options(self) -> dict[str, Any]:
-        """code_length, width."""
+        """The constructor arguments code_length and width."""
         return {"code_length": self.code_length, "width": self.width}
 
     def forward(self, images: Tensor) -> HashOutput:
-        """images (B, 3, S, S), any S -> codes (B, k) unbounded, features (B, 4 width)."""
+        """images (B, 3, S, S), any S -> codes (B, k) unbounded, features (B, 4 * width)."""
         features = self.features(images).mean((2, 3))
         return HashOutput(self.hash(features), features)
 

@@ -1,4 +1,4 @@
-"""A network in one file: tensors as safetensors, its configuration as JSON in the metadata."""
+"""Saves a network in one safetensors file, with its configuration as JSON in the metadata."""
 
 import json
 import os
@@ -19,7 +19,7 @@ FORMAT = 1
 def save(
     model: HashModel, path: str | os.PathLike[str], *, record: dict[str, Any] | None = None
 ) -> None:
-    """Write `model` to `path`; what was there before is replaced only by a complete file.
+    """Write `model` to `path` atomically: an existing file is replaced only by a complete one.
 
     The metadata entry "semicon_fast" is JSON: {"format": 1, "config", "preprocess"}, and "record"
     where one is given: where the weights are from, JSON-able.
@@ -34,26 +34,26 @@ def save(
 
 
 def load(path: str | os.PathLike[str], code_length: int | None = None) -> HashModel:
-    """The network of a file that `save` wrote, on the CPU and in evaluation mode.
+    """Load a network that `save` wrote, on the CPU and in evaluation mode.
 
     Args:
         path: the file.
-        code_length: what the caller expects; None takes what the file has.
+        code_length: the expected code length; None accepts any.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: damaged or not safetensors, not written by this library, written by a newer
-            one, tensors that do not fit the configuration, or another code length.
+        ValueError: the file is damaged, not a safetensors file, not written by `save` or written
+            by a newer version; its tensors do not fit its configuration; or its code length is
+            not `code_length`.
     """
-    header, tensors = _read(path)
+    header, tensors = _read_file(path)
     if header["format"] > FORMAT:
         raise ValueError(
             f"{path} has format {header['format']}, this version reads up to {FORMAT}; it was "
             "written by a newer semicon_fast"
         )
     found = header["config"].get("code_length")
-    if code_length is not None and found != code_length:
-        raise ValueError(f"code_length {code_length} was asked for, {path} holds {found}-bit codes")
+    check_found_length(path, found, code_length)
     model = restore(header["config"], tensors, path)
     model.preprocess = header.get("preprocess")
     return model
@@ -61,7 +61,7 @@ def load(path: str | os.PathLike[str], code_length: int | None = None) -> HashMo
 
 def record_of(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The record that `save` was given, None without one. Raises as `load`."""
-    return _read(path, tensors=False)[0].get("record")
+    return _read_file(path, tensors=False)[0].get("record")
 
 
 def restore(
@@ -76,14 +76,25 @@ def restore(
             model = build(config)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} describes a network that cannot be built: {error}") from error
-    assign(model, tensors, path)
+    assign_tensors(model, tensors, path)
     return model.eval()
 
 
-def assign(
+def check_found_length(
+    path: str | os.PathLike[str], found: int | None, expected: int | None
+) -> None:
+    """Raises ValueError if a file's code length is not the expected one; None accepts any."""
+    if expected is not None and found != expected:
+        raise ValueError(f"{path} has {found}-bit codes, but code_length is {expected}")
+
+
+def assign_tensors(
     model: HashModel, tensors: dict[str, torch.Tensor], path: str | os.PathLike[str]
 ) -> None:
-    """Put `tensors` in the place of a meta-device model's own; ValueError if they do not fit."""
+    """Replace the parameters and buffers of a model on the meta device by `tensors`.
+
+    Raises ValueError if names or shapes differ; `path` is for its message.
+    """
     expected = model.state_dict()
     problems = [f"no {name}" for name in expected if name not in tensors]
     problems += [f"unexpected {name}" for name in tensors if name not in expected]
@@ -95,13 +106,13 @@ def assign(
     if problems:
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise ValueError(
-            f"the entries of {path} do not fit network {model.network!r}: "
+            f"the tensors in {path} do not fit network {model.network!r}: "
             f"{'; '.join(problems[:4])}{more}"
         )
     model.load_state_dict(tensors, assign=True)
 
 
-def _read(
+def _read_file(
     path: str | os.PathLike[str], tensors: bool = True
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     if not os.path.isfile(path):

@@ -1,4 +1,4 @@
-"""ImageNet weights into a trunk and into stage 4."""
+"""Loads ImageNet weights into a trunk and into stage 4."""
 
 import os
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ _SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Tensors of a .safetensors file or of a torch file, read without unpickling objects.
+    """The state dict in a .safetensors or torch file, read without unpickling objects.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not such a file, damaged, or one that holds more than tensors.
+        ValueError: another type of file, a damaged one, or one with other objects than tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -36,36 +36,40 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     except OSError:
         raise
     except Exception as error:
-        # A damaged file can fail anywhere in the reader; whatever it was, the file is not usable.
+        # Reading a damaged file can raise almost any exception.
         raise ValueError(
-            f"{path} is not a file of tensors: it is damaged, of another kind, or holds objects "
-            "that would have to be unpickled, which is refused"
+            f"{path} is not a file of tensors: it is damaged, has another format, or has objects "
+            "that would have to be unpickled, which is not allowed"
         ) from error
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ValueError(f"{path} must hold a state dict (names and tensors)")
+        raise ValueError(f"{path} must be a state dict (names and tensors)")
     return {str(name): value for name, value in content.items()}
 
 
 def pretrained(backbone: str, weights: Weights) -> dict[str, Tensor]:
-    """State dict of a whole residual network under torchvision's names.
+    """State dict of a whole residual network with torchvision's parameter names.
 
     Args:
         backbone: name in `BACKBONES`.
         weights: a torchvision weights enum, its name ("IMAGENET1K_V1",
             "ResNet50_Weights.IMAGENET1K_V1"), "DEFAULT", or a path to a state dict. The paper
-            used IMAGENET1K_V1. Names are downloaded by torchvision; "tiny" and "micro"
-            have only paths.
+            used IMAGENET1K_V1. Named weights are downloaded by torchvision; "tiny" and "micro" have
+            none.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: an unknown name, or a file that `read_tensors` rejects.
     """
     spec(backbone)
     assert weights is not None
     if not isinstance(weights, (str, os.PathLike)):
-        return _published(backbone, str(weights))
+        return _torchvision_weights(backbone, str(weights))
     if os.sep in str(weights) or Path(weights).suffix in _SUFFIXES or Path(weights).is_file():
         return read_tensors(weights)
-    return _published(backbone, str(weights))
+    return _torchvision_weights(backbone, str(weights))
 
 
-def _published(backbone: str, name: str) -> dict[str, Tensor]:
+def _torchvision_weights(backbone: str, name: str) -> dict[str, Tensor]:
     members: Mapping[str, Any] = {}
     if not spec(backbone).small_images:
         # Only here, and not at the top: torchvision takes as long to import as torch.
@@ -82,20 +86,20 @@ def _published(backbone: str, name: str) -> dict[str, Tensor]:
 
 
 def load_trunk(trunk: Trunk, state: Mapping[str, Tensor]) -> None:
-    """Stages 1 to 3 from a torchvision state dict."""
-    _load(trunk, {name: state[name] for name in trunk.state_dict() if name in state})
+    """Load stages 1 to 3 from a torchvision state dict. ValueError if it does not fit."""
+    _load_checked(trunk, {name: state[name] for name in trunk.state_dict() if name in state})
 
 
 def load_stage4(stage: Stage4, backbone: str, state: Mapping[str, Tensor], by_number: bool) -> None:
-    """Stage 4 from a torchvision state dict; ICON keeps its initial weights.
+    """Load stage 4 from a torchvision state dict; ICON keeps its initial weights.
 
     Args:
-        stage: what is loaded.
-        backbone: its name.
-        state: torchvision's names.
-        by_number: only blocks whose torchvision number is also their number in `stage`. The
-            released code loads by name, where the last block's number has been taken by ICON:
-            that block stays random.
+        stage: the stage to load.
+        backbone: name of its backbone.
+        state: state dict with torchvision's parameter names.
+        by_number: load only blocks whose number in torchvision is also their number in `stage`.
+            This reproduces the released code, which loads by name: ICON has the number of
+            torchvision's last block, so that the last block keeps its random weights.
     """
     for block, slot in enumerate(block_slots(spec(backbone).blocks[3])):
         if by_number and block != slot:
@@ -103,13 +107,15 @@ def load_stage4(stage: Stage4, backbone: str, state: Mapping[str, Tensor], by_nu
         module = stage.layer4.get_submodule(str(slot))
         prefix = f"layer4.{block}."
         found = {name: state.get(prefix + name) for name in module.state_dict()}
-        _load(module, {name: value for name, value in found.items() if value is not None}, prefix)
+        _load_checked(
+            module, {name: value for name, value in found.items() if value is not None}, prefix
+        )
 
 
-def _load(module: nn.Module, state: dict[str, Tensor], prefix: str = "") -> None:
+def _load_checked(module: nn.Module, state: dict[str, Tensor], prefix: str = "") -> None:
     expected = module.state_dict()
     for name, value in expected.items():
-        # Checkpoints of old torch versions have no counters of BatchNorm batches.
+        # Checkpoints of old torch versions have no num_batches_tracked.
         if name not in state and name.endswith("num_batches_tracked"):
             state[name] = value
     missing = [prefix + name for name in expected if name not in state]

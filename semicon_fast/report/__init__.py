@@ -1,4 +1,4 @@
-"""What a run looks like: pictures of it, two images explained, and a page that holds it all."""
+"""Reports on a training run: figures, an HTML page, and the explanation of a pair's distance."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Some images of a run, what the network makes of them, and what they find in its database."""
+"""Example queries of a run with the network's activations and their nearest database images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,14 +12,18 @@ from ..data import ImageSet
 from ..data.decode import decode
 from ..search import HammingIndex
 from ..training import EncodedRun
-from ..viz import Look, look
+from ..viz import Activations, record_activations
 
 QUERIES, HITS = 6, 10
 
 
 @dataclass(frozen=True)
 class Hit:
-    """An image that was found. parts: differing bits by part. right: None where nobody knows."""
+    """A retrieved image, uint8 (3, H, W).
+
+    distance: Hamming distance in bits. parts: differing bits in each part. right: whether it is
+    relevant, None if unknown.
+    """
 
     image: Tensor
     name: str
@@ -31,39 +35,43 @@ class Hit:
 
 @dataclass(frozen=True)
 class Examples:
-    """B images uint8 (3, H, W) with names and labels, the look at them, and the hits of each."""
+    """B example queries, uint8 (3, H, W), with their activations and hits.
+
+    names: identifiers. labels: class names, "" if unknown. look: the network's activations.
+    parts: names of the code's parts. hits: for each query its hits, nearest first.
+    """
 
     images: list[Tensor]
     names: list[str]
     labels: list[str]
-    look: Look
+    look: Activations
     parts: list[str]
     hits: list[list[Hit]] = field(default_factory=list)
 
 
 def of_run(run: EncodedRun, queries: int = QUERIES, hits: int = HITS) -> Examples:
-    """The first queries of different classes, and their nearest images in the database."""
+    """The first queries of different classes with their nearest database images."""
     query = run.data.query
-    chosen = _one_a_class(query.labels, queries)
+    chosen = _one_per_class(query.labels, queries)
     images = [query.image(i) for i in chosen]
     names = [query.identifier(i) for i in chosen]
-    seen = look(run.model, images)
-    return _found(run, images, names, seen, run.queries[chosen], query.labels[chosen], hits)
+    seen = record_activations(run.model, images)
+    return _with_hits(run, images, names, seen, run.queries[chosen], query.labels[chosen], hits)
 
 
 def of_paths(run: EncodedRun, paths: Sequence[Path], hits: int = HITS) -> Examples:
-    """The images of these files. Raises BrokenImageError."""
+    """The images of these files with their nearest database images. Raises BrokenImageError."""
     images = [decode(path) for path in paths]
-    seen = look(run.model, images)
+    seen = record_activations(run.model, images)
     codes = pack_codes(seen.outputs)
-    return _found(run, images, [path.name for path in paths], seen, codes, None, hits)
+    return _with_hits(run, images, [path.name for path in paths], seen, codes, None, hits)
 
 
-def _found(
+def _with_hits(
     run: EncodedRun,
     images: list[Tensor],
     names: list[str],
-    seen: Look,
+    seen: Activations,
     codes: Tensor,
     labels: Tensor | None,
     count: int,
@@ -77,21 +85,24 @@ def _found(
             Hit(
                 database.image(i),
                 database.identifier(i),
-                _label(database, database.labels[i]),
+                _label_text(database, database.labels[i]),
                 int(near[row, column]),
                 parts[row, column].tolist(),
-                None if labels is None else _share(labels[row], database.labels[i]),
+                None if labels is None else _are_similar(labels[row], database.labels[i]),
             )
             for column, i in enumerate(ids[row].tolist())
         ]
         for row in range(len(images))
     ]
-    words = ["" if labels is None else _label(run.data.query, labels[i]) for i in range(len(names))]
-    return Examples(images, names, words, seen, list(run.model.bit_groups), hits)
+    label_texts = [""] * len(names)
+    if labels is not None:
+        label_texts = [_label_text(run.data.query, label) for label in labels]
+    return Examples(images, names, label_texts, seen, list(run.model.bit_groups), hits)
 
 
-def _one_a_class(labels: Tensor, count: int) -> list[int]:
-    """The first image of each of the first classes; of several labels an image counts for one."""
+def _one_per_class(labels: Tensor, count: int) -> list[int]:
+    """Positions of the first image of each class, at most `count`; a multi-label image counts for
+    the first of its labels."""
     first: dict[int, int] = {}
     kinds = labels.to(torch.int64).argmax(1) if labels.ndim == 2 else labels
     for position, label in enumerate(kinds.tolist()):
@@ -99,11 +110,11 @@ def _one_a_class(labels: Tensor, count: int) -> list[int]:
     return sorted(first.values())[:count]
 
 
-def _label(images: ImageSet, label: Tensor) -> str:
+def _label_text(images: ImageSet, label: Tensor) -> str:
     if images.multi_label:
         return ", ".join(images.classes[i] for i in label.nonzero().flatten().tolist())
     return images.classes[int(label)]
 
 
-def _share(a: Tensor, b: Tensor) -> bool:
+def _are_similar(a: Tensor, b: Tensor) -> bool:
     return bool((a & b).any()) if a.dtype is torch.bool else bool(a == b)

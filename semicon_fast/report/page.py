@@ -1,4 +1,4 @@
-"""One HTML file with everything in it: opens from disk, asks the network for nothing."""
+"""A self-contained HTML page: it has no scripts and loads nothing from disk or network."""
 
 import base64
 import hashlib
@@ -20,16 +20,21 @@ from ..viz.figure import pixels, write_figure
 from .examples import Examples
 from .pictures import curve_picture, outputs_picture, parts_picture
 
-HERE = Path(__file__).resolve().parent
-THUMB = 112
+TEMPLATE_FOLDER = Path(__file__).resolve().parent
+THUMBNAIL_SIDE = 112
 
 
 @dataclass
 class Page:
-    """What a page shows; what is empty is left out.
+    """Content of a page; empty sections are left out.
 
-    sentences: what was done, a paragraph each. tables: caption -> (columns, rows). figures:
-    (caption, picture). facts: name -> value, such as command and versions.
+    Attributes:
+        title: heading of the page.
+        sentences: introductory paragraphs.
+        tables: caption -> (column names, rows).
+        figures: (caption, figure) pairs.
+        examples: queries with their attention maps and hits.
+        facts: name -> value, such as command and versions.
     """
 
     title: str
@@ -42,30 +47,30 @@ class Page:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def html(self) -> str:
-        """The page, every name in it escaped."""
+        """The HTML text; all inserted text is escaped."""
         environment = Environment(
             autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        environment.filters |= {"cell": _cell, "numeric": _numeric}
-        style = (HERE / "page.css").read_text("utf-8")
+        environment.filters |= {"cell": _format_cell, "numeric": _is_number}
+        style = (TEMPLATE_FOLDER / "page.css").read_text("utf-8")
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-        template = environment.from_string((HERE / "page.html").read_text("utf-8"))
+        template = environment.from_string((TEMPLATE_FOLDER / "page.html").read_text("utf-8"))
         return template.render(
             page=self,
             style=style,
-            # Nothing may be loaded and no script may run, whatever a file is called.
+            # A second line of defence behind escaping: no scripts, no external resources.
             policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
             "base-uri 'none'; form-action 'none'",
             figures=[
-                (caption, _drawing(figure), _wide(figure)) for caption, figure in self.figures
+                (caption, _svg_uri(figure), _is_wide(figure)) for caption, figure in self.figures
             ],
             parts=[] if self.examples is None else self.examples.parts,
-            examples=[] if self.examples is None else _shown(self.examples),
+            examples=[] if self.examples is None else _template_examples(self.examples),
         )
 
 
 def write(page: Page, path: str | os.PathLike[str]) -> Path:
-    """Writes the page, whole or not at all."""
+    """Write the page atomically."""
     with atomic_write(path, "w") as file:
         file.write(page.html())
     return Path(path)
@@ -81,9 +86,19 @@ def run_page(
     tables: Mapping[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Page:
-    """The page of a run. evaluation: `evaluate_encoded(run)["evaluation"]`; tables: put before."""
+    """The page of a run.
+
+    Args:
+        run: the run with its codes.
+        evaluation: `evaluate_encoded(run)["evaluation"]`.
+        examples: queries with their hits.
+        title: heading of the page.
+        sentences: paragraphs after the sentence about the data.
+        tables: tables before the table of metrics, see `Page`.
+        facts: see `Page`.
+    """
     parts = parts_picture(evaluation)
-    figures = [("Precision over recall, a point a radius", curve_picture(evaluation))]
+    figures = [("Precision over recall, one point per Hamming radius", curve_picture(evaluation))]
     if parts is not None:
         figures.append(("mAP by parts of the code", parts))
     figures.append(("Outputs of the network before the sign", outputs_picture(run)))
@@ -98,15 +113,15 @@ def run_page(
 
 
 def figure_tables(evaluation: Mapping[str, Any]) -> dict[str, tuple[list[str], list[list[Any]]]]:
-    """One table: a row a figure, a column a way of making the database's codes."""
+    """The table of metrics: one row per metric, one column per way of computing database codes."""
     ways = list(evaluation)
     names = [n for n, v in evaluation[ways[0]].items() if isinstance(v, (int, float))]
     rows = [[name, *(evaluation[way].get(name, "") for way in ways)] for name in names]
-    return {"Figures": (["figure", *ways], rows)}
+    return {"Metrics": (["metric", *ways], rows)}
 
 
-def data_uri(image: Tensor, side: int = THUMB) -> str:
-    """An image uint8 (3, H, W) no larger than `side` as a JPEG inside an address."""
+def data_uri(image: Tensor, side: int = THUMBNAIL_SIDE) -> str:
+    """A data: URI with an image uint8 (3, H, W) as a JPEG of at most side x side pixels."""
     picture = Image.fromarray(pixels(image))
     picture.thumbnail((side, side))
     buffer = io.BytesIO()
@@ -114,18 +129,18 @@ def data_uri(image: Tensor, side: int = THUMB) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _drawing(figure: Picture) -> str:
+def _svg_uri(figure: Picture) -> str:
     buffer = io.BytesIO()
     write_figure(figure, buffer, "svg")
     return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _wide(figure: Picture) -> bool:
+def _is_wide(figure: Picture) -> bool:
     width, height = figure.get_size_inches()
     return bool(width > 1.8 * height)
 
 
-def _shown(examples: Examples) -> list[dict[str, Any]]:
+def _template_examples(examples: Examples) -> list[dict[str, Any]]:
     shown = []
     for row, hits in enumerate(examples.hits):
         seen, maps = examples.look.seen[row], examples.look.maps
@@ -151,9 +166,9 @@ def _shown(examples: Examples) -> list[dict[str, Any]]:
     return shown
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _numeric(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float))

@@ -1,4 +1,4 @@
-"""Every kind of picture of a run."""
+"""All figures of a run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -20,10 +20,10 @@ from ..viz import (
 from .examples import Examples
 from .kinds import KINDS
 
-CHANNELS = 4
-RADIUS = "precision_within_radius_2"
-# Images whose outputs make the histogram.
-OUTPUTS = 2000
+CHANNEL_COUNT = 4
+RADIUS_METRIC = "precision_within_radius_2"
+# Largest number of images whose outputs are in the histogram.
+HISTOGRAM_IMAGES = 2000
 
 
 def run_pictures(
@@ -33,11 +33,20 @@ def run_pictures(
     others: Sequence[Result] = (),
     kinds: Sequence[str] = tuple(KINDS),
 ) -> Iterator[tuple[str, Picture]]:
-    """(kind, picture) of each of `kinds` that the run has.
+    """(kind, figure) for each of `kinds` that applies to the run.
 
-    evaluation: `evaluate_encoded(run)["evaluation"]`. others: runs for other lengths of code.
-    A network without attention has no maps, one without ICON no channels, one part no parts.
-    Raises ValueError for an unknown kind.
+    A network without attention has no "maps", one without ICON no "channels", one with a single
+    part no "parts".
+
+    Args:
+        run: the run with its codes.
+        examples: queries with their activations and hits.
+        evaluation: `evaluate_encoded(run)["evaluation"]`.
+        others: results of runs with other code lengths, for "lengths".
+        kinds: keys of `KINDS`.
+
+    Raises:
+        ValueError: an unknown kind.
     """
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise ValueError(f"kind must be among {', '.join(KINDS)}, got {unknown[0]!r}")
@@ -57,24 +66,25 @@ def run_pictures(
 
 
 def maps_picture(examples: Examples) -> Picture | None:
-    """Attention maps of the examples."""
+    """Attention maps of the examples; None without attention."""
     if examples.look.maps is None:
         return None
     return attention_figure(examples.look.seen, examples.look.maps, titles(examples))
 
 
 def channels_picture(examples: Examples) -> Picture | None:
-    """The channels that differ most between the examples after ICON, before and after it."""
+    """Features before and after ICON in the channels whose mean after ICON varies most between the
+    examples; None without ICON."""
     before, after = examples.look.before, examples.look.after
     if before is None or after is None:
         return None
     spread = after.mean((2, 3)).std(0, unbiased=False)
-    channels = spread.topk(min(CHANNELS, len(spread))).indices.sort().values.tolist()
+    channels = spread.topk(min(CHANNEL_COUNT, len(spread))).indices.sort().values.tolist()
     return channel_figure(examples.look.seen, before, after, channels, titles(examples))
 
 
 def grid_picture(run: EncodedRun, examples: Examples) -> Picture:
-    """The examples and what they find."""
+    """The examples with their hits."""
     known = all(hit.right is not None for row in examples.hits for hit in row)
     return retrieval_grid(
         examples.images,
@@ -88,15 +98,15 @@ def grid_picture(run: EncodedRun, examples: Examples) -> Picture:
 
 
 def curve_picture(evaluation: Mapping[str, Any]) -> Picture:
-    """Precision over recall, a line a way of making the database's codes."""
+    """Precision over recall, one line per way of computing the database codes."""
     return precision_recall_figure(
         {way: (f["curve"]["recall"], f["curve"]["precision"]) for way, f in evaluation.items()}
     )
 
 
 def parts_picture(evaluation: Mapping[str, Any]) -> Picture | None:
-    """mAP by parts, where there are any."""
-    found = {way: figures["parts"] for way, figures in evaluation.items() if "parts" in figures}
+    """mAP by parts; None if the code has a single part."""
+    found = {way: metrics["parts"] for way, metrics in evaluation.items() if "parts" in metrics}
     if not found:
         return None
     kinds = ("cumulative", "alone")
@@ -106,26 +116,26 @@ def parts_picture(evaluation: Mapping[str, Any]) -> Picture | None:
 def lengths_picture(
     run: EncodedRun, evaluation: Mapping[str, Any], others: Sequence[Result]
 ) -> Picture:
-    """Precision within radius 2 over the length of the codes, over this run and others."""
+    """Precision within radius 2 over the code length, for this run and others."""
     lines: dict[str, dict[int, float]] = {}
     runs = [(run.config, evaluation), *((other.config, other.evaluation) for other in others)]
-    for config, figures in runs:
-        for way, values in figures.items():
+    for config, by_way in runs:
+        for way, metrics in by_way.items():
             name = f"{config.method.name}, {way}"
-            lines.setdefault(name, {})[config.model.code_length] = values[RADIUS]
+            lines.setdefault(name, {})[config.model.code_length] = metrics[RADIUS_METRIC]
     return code_length_figure(lines)
 
 
 def outputs_picture(run: EncodedRun) -> Picture:
-    """Outputs of the first queries, by part."""
+    """Histogram of the outputs for the first queries, by part."""
     outputs = query_outputs(run)
     return output_histogram(
         {name: outputs[:, group].numpy() for name, group in run.model.bit_groups.items()}
     )
 
 
-def query_outputs(run: EncodedRun, most: int = OUTPUTS) -> torch.Tensor:
-    """Real outputs (B, k) of the first queries, before the sign."""
+def query_outputs(run: EncodedRun, most: int = HISTOGRAM_IMAGES) -> torch.Tensor:
+    """Real-valued outputs float32 (B, k) for the first `most` queries, before the sign."""
     from ..viz.activations import transform_of
 
     images = run.data.query.subset(range(min(most, len(run.data.query))))
@@ -139,6 +149,6 @@ def query_outputs(run: EncodedRun, most: int = OUTPUTS) -> torch.Tensor:
 
 
 def titles(examples: Examples) -> list[str]:
-    """Label where one is known, else name."""
+    """The label of each example, or its name if the label is unknown."""
     pairs = zip(examples.labels, examples.names, strict=True)
     return [label or name for label, name in pairs]

@@ -1,4 +1,4 @@
-"""A gallery in the browser: a page to drop an image on, and the same as JSON over HTTP.
+"""Search a gallery in the browser: a web page for image uploads and the JSON API behind it.
 
 Needs the extra `[serve]` (FastAPI, uvicorn), which nothing else in the library imports.
 """

@@ -1,4 +1,4 @@
-"""The addresses: a page, pictures by number, searches, maps, and their OpenAPI description."""
+"""The FastAPI application: routes for the page, thumbnails, searches and attention maps."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
@@ -11,25 +11,37 @@ from starlette.types import ASGIApp
 from .. import __version__
 from ..data.decode import decode_bytes
 from . import schemas
-from .errors import PROBLEMS, explain
-from .handlers import IMAGE_BODY, Desk
+from .errors import PROBLEMS, add_error_handlers
+from .handlers import UPLOAD_BODY, HandlerContext
 from .limits import Limits
-from .middleware import Guard
+from .middleware import RequestGuard
 from .pictures import Pictures
-from .searcher import Found, Searcher
+from .searcher import Searcher, SearchHit
 from .workers import Pool
 
 Number = Annotated[int, Path(ge=0, le=2**62, description="Number of an image in the gallery.")]
-STATIC = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+MEDIA_TYPES = {
+    "html": "text/html",
+    "css": "text/css",
+    "js": "text/javascript",
+    "svg": "image/svg+xml",
+}
 
 
 def create_app(
     searcher: Searcher, pictures: Pictures, limits: Limits, names: Collection[str] = ()
 ) -> ASGIApp:
-    """The application. names: hosts that it goes by besides localhost and addresses in numbers."""
+    """Build the ASGI application.
+
+    Args:
+        searcher: the gallery, its index and, optionally, the network.
+        pictures: reads the gallery's image files.
+        limits: bounds on uploads, time and concurrency.
+        names: accepted values of the Host header besides localhost and IP addresses.
+    """
     heavy = Pool("network", limits.workers, limits.places, limits.held_bytes)
     light = Pool("pictures", 2, limits.connections)
-    desk = Desk(searcher, pictures, limits, heavy, light)
+    context = HandlerContext(searcher, pictures, limits, heavy, light)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -41,24 +53,26 @@ def create_app(
         lifespan=lifespan,
         title="semicon_fast gallery",
         version=__version__,
-        description="Neighbours of images by binary codes. A failure is a sentence in `detail`.",
+        description="Nearest neighbours of images by their binary codes. Every error response is "
+        "JSON with a one-sentence `detail`.",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         responses=PROBLEMS,
     )
-    explain(app)
-    _add_gallery(app, desk)
-    _add_uploads(app, desk)
+    add_error_handlers(app)
+    _add_gallery(app, context)
+    _add_queries_by_number(app, context)
+    _add_uploads(app, context)
     _add_page(app)
-    return Guard(app, names, limits.request_seconds)
+    return RequestGuard(app, names, limits.request_seconds)
 
 
-def _add_gallery(app: FastAPI, desk: Desk) -> None:
-    """What needs no network: the gallery, its pictures, searches by number."""
-    searcher = desk.searcher
+def _add_gallery(app: FastAPI, context: HandlerContext) -> None:
+    """Routes for the gallery and its images."""
+    searcher = context.searcher
 
-    @app.get("/api/gallery", summary="What is in the gallery")
+    @app.get("/api/gallery", summary="Size, code layout and capabilities of the gallery")
     async def gallery(query: Annotated[schemas.NoQuery, Query()]) -> schemas.About:
         return schemas.About(
             count=len(searcher.gallery),
@@ -66,99 +80,111 @@ def _add_gallery(app: FastAPI, desk: Desk) -> None:
             parts=[schemas.Part(name=n, bits=b) for n, b in searcher.parts.items()],
             network=None if searcher.network is None else searcher.network.network,
             has_maps=searcher.has_maps,
-            max_bytes=desk.limits.upload_bytes,
-            max_pixels=desk.limits.pixels,
+            max_bytes=context.limits.upload_bytes,
+            max_pixels=context.limits.pixels,
         )
 
-    @app.get("/api/images", summary="Images by number")
+    @app.get("/api/images", summary="A range of the gallery's images")
     async def images(query: Annotated[schemas.ListQuery, Query()]) -> schemas.Pictures:
         count = len(searcher.gallery)
         numbers = range(min(query.start, count), min(query.start + query.count, count))
-        listed = [schemas.Picture(**desk.picture(number)) for number in numbers]
+        listed = [schemas.Picture(**context.picture_fields(number)) for number in numbers]
         return schemas.Pictures(count=count, images=listed)
 
     @app.get(
         "/api/images/{number}",
-        summary="A picture, as a small JPEG",
+        summary="A JPEG thumbnail of a gallery image",
         response_class=Response,
         responses={200: {"content": {"image/jpeg": {}}}},
     )
     async def image(
         number: Number, query: Annotated[schemas.PictureQuery, Query()], request: Request
     ) -> Response:
-        desk.number(number)
-        version = await desk.light.run(desk.pictures.version, number, query.side)
+        context.valid_number(number)
+        version = await context.light.run(context.pictures.version, number, query.side)
         headers = {"ETag": f'"{version}"', "Cache-Control": "private, no-cache"}
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
-        small = await desk.light.run(desk.pictures.small, number, query.side)
+        small = await context.light.run(context.pictures.small, number, query.side)
         return Response(small, media_type="image/jpeg", headers=headers)
 
-    @app.get("/api/images/{number}/neighbours", summary="The nearest to one of the gallery")
+
+def _add_queries_by_number(app: FastAPI, context: HandlerContext) -> None:
+    """Routes for searches and attention maps by image number."""
+    searcher = context.searcher
+
+    @app.get("/api/images/{number}/neighbours", summary="Nearest neighbours of a gallery image")
     async def neighbours(
         number: Number, query: Annotated[schemas.SearchQuery, Query()]
     ) -> schemas.Hits:
-        weights = desk.weights(query)
-        found = await desk.light.run(searcher.by_number, desk.number(number), query.k, weights)
-        return desk.hits(found, weights)
+        weights = context.part_weights(query)
+        found = await context.light.run(
+            searcher.by_number, context.valid_number(number), query.k, weights
+        )
+        return context.hits_response(found, weights)
 
-    @app.get("/api/images/{number}/maps", summary="Attention maps over one of the gallery")
+    @app.get("/api/images/{number}/maps", summary="Attention maps of a gallery image")
     async def maps(
         number: Number, query: Annotated[schemas.NoQuery, Query()]
     ) -> schemas.AttentionMaps:
-        desk.needs_network(maps=True)
-        return await desk.heavy.run(_maps_of_number, desk, desk.number(number))
+        context.require_network(maps=True)
+        return await context.heavy.run(_maps_of_number, context, context.valid_number(number))
 
 
-def _add_uploads(app: FastAPI, desk: Desk) -> None:
-    """What an image is sent to."""
-    searcher = desk.searcher
+def _add_uploads(app: FastAPI, context: HandlerContext) -> None:
+    """Routes that take an uploaded image."""
+    searcher = context.searcher
 
-    @app.post("/api/search", summary="The nearest to an image", openapi_extra=IMAGE_BODY)
+    @app.post(
+        "/api/search", summary="Nearest neighbours of an uploaded image", openapi_extra=UPLOAD_BODY
+    )
     async def search(
         request: Request, query: Annotated[schemas.SearchQuery, Query()]
     ) -> schemas.Hits:
-        desk.needs_network()
-        weights = desk.weights(query)
+        context.require_network()
+        weights = context.part_weights(query)
 
-        def work(content: bytes) -> list[Found]:
-            code = searcher.by_image(content, desk.limits.pixels)
+        def work(content: bytes) -> list[SearchHit]:
+            code = searcher.by_image(content, context.limits.pixels)
             return searcher.search(code, query.k, weights)
 
-        return desk.hits(await desk.upload(request, work), weights)
+        return context.hits_response(await context.process_upload(request, work), weights)
 
-    @app.post("/api/maps", summary="Attention maps over an image", openapi_extra=IMAGE_BODY)
+    @app.post("/api/maps", summary="Attention maps of an uploaded image", openapi_extra=UPLOAD_BODY)
     async def maps(
         request: Request, query: Annotated[schemas.NoQuery, Query()]
     ) -> schemas.AttentionMaps:
-        desk.needs_network(maps=True)
+        context.require_network(maps=True)
 
         def work(content: bytes) -> schemas.AttentionMaps:
-            found = searcher.maps(decode_bytes(content, max_pixels=desk.limits.pixels))
+            found = searcher.maps(decode_bytes(content, max_pixels=context.limits.pixels))
             assert found is not None
-            return desk.maps(found)
+            return context.maps_response(found)
 
-        return await desk.upload(request, work)
+        return await context.process_upload(request, work)
 
 
-def _maps_of_number(desk: Desk, number: int) -> schemas.AttentionMaps:
-    found = desk.searcher.maps(desk.pictures.pixels(number))
+def _maps_of_number(context: HandlerContext, number: int) -> schemas.AttentionMaps:
+    found = context.searcher.maps(context.pictures.pixels(number))
     assert found is not None
-    return desk.maps(found)
+    return context.maps_response(found)
 
 
 def _add_page(app: FastAPI) -> None:
-    """The page and what it loads, read once: no name from outside becomes a path."""
+    """Routes for the static files.
+
+    They are read into memory once, so a request can never name a path on disk.
+    """
     folder = resources.files(__package__) / "static"
     for file in folder.iterdir():
-        media_type = STATIC.get(file.name.rpartition(".")[2])
+        media_type = MEDIA_TYPES.get(file.name.rpartition(".")[2])
         if media_type is None:
             continue
         address = "/" if file.name == "index.html" else f"/{file.name}"
-        app.add_route(address, _static(file.read_bytes(), media_type), ["GET"])
+        app.add_route(address, _static_route(file.read_bytes(), media_type), ["GET"])
 
 
-def _static(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+def _static_route(content: bytes, media_type: str) -> Callable[[Request], Awaitable[Response]]:
     async def static(request: Request) -> Response:
         return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
 

@@ -1,4 +1,4 @@
-"""Every failure as {"detail": a sentence}, which names no path of this machine."""
+"""Error handlers: every error response is {"detail": one sentence}, without server paths."""
 
 from typing import Any
 
@@ -14,57 +14,63 @@ from .workers import Busy
 
 RETRY_SECONDS = 1
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": schemas.Problem, "description": "Refused."},
-    503: {"model": schemas.Problem, "description": "Busy; try again after `Retry-After` seconds."},
+    "4XX": {"model": schemas.Problem, "description": "The request was rejected."},
+    503: {
+        "model": schemas.Problem,
+        "description": "The server is busy; retry after `Retry-After` seconds.",
+    },
 }
 
 
-def explain(app: FastAPI) -> None:
-    """Adds the handlers."""
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(BrokenImageError, _broken)
-    app.add_exception_handler(MissingImageError, _missing)
-    app.add_exception_handler(Busy, _busy)
-    app.add_exception_handler(Exception, _mistake)
+def add_error_handlers(app: FastAPI) -> None:
+    """Register the error handlers on `app`."""
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(BrokenImageError, _broken_image)
+    app.add_exception_handler(MissingImageError, _missing_image)
+    app.add_exception_handler(Busy, _pool_busy)
+    app.add_exception_handler(Exception, _internal_error)
 
 
-def _say(status: int, detail: str, headers: Any = None) -> JSONResponse:
+def error_response(status: int, detail: str, headers: Any = None) -> JSONResponse:
+    """The response of every error, from handlers and middleware."""
     return JSONResponse({"detail": detail}, status, headers)
 
 
-async def _http(request: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
-        return _say(405, f"this address takes {allowed} only", error.headers)
+        return error_response(405, f"this address supports {allowed} only", error.headers)
     if error.detail == "Not Found":
-        return _say(404, "there is nothing at this address; /openapi.json lists what there is")
-    return _say(error.status_code, error.detail, error.headers)
+        return error_response(
+            404, "there is nothing at this address; /openapi.json lists all addresses"
+        )
+    return error_response(error.status_code, error.detail, error.headers)
 
 
-async def _invalid(request: Request, error: Exception) -> Response:
+async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    name, said = str(first["loc"][-1])[:60], first["msg"][:1].lower() + first["msg"][1:]
-    return _say(422, f"{name}: {said}, got {str(first.get('input'))[:60]!r}")
+    name, reason = str(first["loc"][-1])[:60], first["msg"][:1].lower() + first["msg"][1:]
+    return error_response(422, f"{name}: {reason}, got {str(first.get('input'))[:60]!r}")
 
 
-async def _broken(request: Request, error: Exception) -> Response:
-    return _say(422, str(error))
+async def _broken_image(request: Request, error: Exception) -> Response:
+    return error_response(422, str(error))
 
 
-async def _missing(request: Request, error: Exception) -> Response:
-    return _say(404, str(error))
+async def _missing_image(request: Request, error: Exception) -> Response:
+    return error_response(404, str(error))
 
 
-async def _busy(request: Request, error: Exception) -> Response:
-    return _say(
+async def _pool_busy(request: Request, error: Exception) -> Response:
+    return error_response(
         503,
-        "the server is busy with other images; try again in a moment",
+        "the server is busy with other requests; try again in a moment",
         {"Retry-After": str(RETRY_SECONDS)},
     )
 
 
-async def _mistake(request: Request, error: Exception) -> Response:
-    return _say(500, "the server made a mistake; its own log says more")
+async def _internal_error(request: Request, error: Exception) -> Response:
+    return error_response(500, "internal server error; see the server's log")

@@ -1,4 +1,4 @@
-"""What every address needs: checks, answers in their public form, images received in bounds."""
+"""Shared parts of the request handlers: validation, response schemas, bounded uploads."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -11,15 +11,16 @@ from starlette.requests import ClientDisconnect
 from . import schemas
 from .limits import Limits
 from .pictures import Pictures
-from .searcher import Found, Maps, Searcher
+from .searcher import Maps, Searcher, SearchHit
 from .workers import Pool
 
 T = TypeVar("T")
-# The image itself is the body: nothing to parse before its size is known, nothing put on disk.
-IMAGE_BODY = {
+# OpenAPI description of uploads. The raw image is the request body, so its size is known from the
+# Content-Length before anything is parsed, and nothing is written to disk.
+UPLOAD_BODY = {
     "requestBody": {
         "required": True,
-        "description": "The image file's content: JPEG, PNG, WebP, BMP, GIF or TIFF.",
+        "description": "The bytes of an image file: JPEG, PNG, WebP, BMP, GIF or TIFF.",
         "content": {
             kind: {"schema": {"type": "string", "format": "binary"}}
             for kind in ("image/*", "application/octet-stream")
@@ -28,8 +29,12 @@ IMAGE_BODY = {
 }
 
 
-class Desk(NamedTuple):
-    """What every address needs. heavy: uploads and the network; light: the rest."""
+class HandlerContext(NamedTuple):
+    """What all request handlers share.
+
+    heavy: thread pool for uploads and everything that runs the network.
+    light: thread pool for searches by number and thumbnails.
+    """
 
     searcher: Searcher
     pictures: Pictures
@@ -37,25 +42,29 @@ class Desk(NamedTuple):
     heavy: Pool
     light: Pool
 
-    def number(self, number: int) -> int:
+    def valid_number(self, number: int) -> int:
+        """`number`, if it is an image of the gallery; otherwise HTTPException 404."""
         count = len(self.searcher.gallery)
         if number >= count:
-            raise HTTPException(404, f"there is no image {number}: the gallery has {count}")
+            raise HTTPException(404, f"there is no image {number}: the gallery has {count} images")
         return number
 
-    def weights(self, query: schemas.SearchQuery) -> dict[str, int] | None:
+    def part_weights(self, query: schemas.SearchQuery) -> dict[str, int] | None:
+        """`Searcher.weights` of a query; HTTPException 422 if they are invalid."""
         try:
             return self.searcher.weights(query.part, query.weights)
         except ValueError as error:
             raise HTTPException(422, str(error)) from None
 
-    def needs_network(self, maps: bool = False) -> None:
+    def require_network(self, maps: bool = False) -> None:
+        """HTTPException 409 without a network or, with `maps`, without attention maps."""
         if self.searcher.network is None:
             raise HTTPException(409, "this server has no model; search by an image of the gallery")
         if maps and not self.searcher.has_maps:
             raise HTTPException(409, "this gallery's network has no attention maps")
 
-    def picture(self, number: int) -> dict[str, Any]:
+    def picture_fields(self, number: int) -> dict[str, Any]:
+        """The fields of `schemas.Picture` for one image."""
         return {
             "number": number,
             "name": self.pictures.name(number),
@@ -63,18 +72,23 @@ class Desk(NamedTuple):
             "image": f"/api/images/{number}",
         }
 
-    def hits(self, found: list[Found], weights: dict[str, int] | None) -> schemas.Hits:
+    def hits_response(self, found: list[SearchHit], weights: dict[str, int] | None) -> schemas.Hits:
+        """Search results in the response schema."""
         parts = list(self.searcher.parts)
         hits = [
             schemas.Hit(
-                **self.picture(f.number), distance=f.distance, by_part=f.by_part, score=f.score
+                **self.picture_fields(f.number),
+                distance=f.distance,
+                by_part=f.by_part,
+                score=f.score,
             )
             for f in found
         ]
         counted = [1 if weights is None else weights.get(name, 0) for name in parts]
         return schemas.Hits(parts=parts, weights=counted, hits=hits)
 
-    def maps(self, found: Maps) -> schemas.AttentionMaps:
+    def maps_response(self, found: Maps) -> schemas.AttentionMaps:
+        """Attention maps in the response schema, each divided by its own peak."""
         peaks = np.array(found.peaks).reshape(-1, 1, 1)
         shares = np.divide(
             found.values, peaks, out=np.zeros(found.values.shape), where=peaks > 0
@@ -88,9 +102,15 @@ class Desk(NamedTuple):
             box=found.box,
         )
 
-    async def upload(self, request: Request, work: Callable[..., T], *arguments: Any) -> T:
-        """`work(content, *arguments)` in a thread, of the image that the request brings."""
-        size = _length(request, self.limits.upload_bytes)
+    async def process_upload(self, request: Request, work: Callable[..., T], *arguments: Any) -> T:
+        """Receive the request body and run `work(body, *arguments)` in the heavy thread pool.
+
+        Raises:
+            HTTPException: 400 client disconnected, 408 upload too slow, 411 no Content-Length,
+                413 too large, 415 not an image, 422 empty.
+            Busy: the pool has no room.
+        """
+        size = _checked_length(request, self.limits.upload_bytes)
         with self.heavy.place(size) as place:
             try:
                 with anyio.fail_after(self.limits.upload_seconds):
@@ -102,22 +122,25 @@ class Desk(NamedTuple):
                     408, f"the image did not arrive within {self.limits.upload_seconds:g} seconds"
                 ) from None
             except ClientDisconnect:
-                raise HTTPException(400, "the image broke off") from None
+                raise HTTPException(400, "the upload was interrupted") from None
             return await place.run(work, bytes(content), *arguments)
 
 
-def _length(request: Request, most: int) -> int:
-    """The body's size, before any of it is read. Raises HTTPException."""
+def _checked_length(request: Request, most: int) -> int:
+    """The body's size in bytes from the headers, before any of it is read.
+
+    Raises HTTPException for an unsuitable Content-Type or Content-Length.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not kind.startswith("image/") and kind != "application/octet-stream":
         raise HTTPException(
             415,
-            "send the image itself as the body, with a Content-Type of image/jpeg, image/png or "
-            f"the like, got {kind[:60]!r}",
+            "send the image itself as the body, with a Content-Type such as image/jpeg or "
+            f"image/png, got {kind[:60]!r}",
         )
     given = request.headers.get("content-length", "")
     if not given.isdigit():
-        raise HTTPException(411, "the request must say its Content-Length")
+        raise HTTPException(411, "the request must have a Content-Length")
     size = int(given)
     if size > most:
         raise HTTPException(413, f"the image must have at most {most} bytes, got {size}")

@@ -1,4 +1,4 @@
-"""How much a server takes from anybody, in one place."""
+"""The server's resource limits."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,17 @@ from dataclasses import dataclass
 class Limits:
     """Bounds on what one request and all requests together may use.
 
-    upload_bytes, pixels: of one image. places: uploads that are being received, wait, or are at
-    work; held_bytes: what these may have sent, together. More are answered 503. upload_seconds:
-    to send an image; header_seconds: to send a request's head; request_seconds: for all of it.
-    connections: open ones. workers: images through the network at a time.
+    Attributes:
+        upload_bytes: size of one uploaded image file.
+        pixels: width times height of one uploaded image.
+        places: uploads that are being received, are queued or are being processed; further ones
+            are answered with status 503.
+        held_bytes: total size of these uploads; further ones are answered with status 503.
+        upload_seconds: time to send an image.
+        header_seconds: time to send a request's headers.
+        request_seconds: time for a whole request, including the response.
+        connections: open connections.
+        workers: images that go through the network at the same time.
     """
 
     upload_bytes: int = 16 * 2**20

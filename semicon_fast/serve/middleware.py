@@ -1,13 +1,14 @@
-"""What holds for every request: whose name it uses, how long it takes, what the browser may do."""
+"""Middleware for every request: Host check, header and time limits, security headers."""
 
 import ipaddress
-import json
 from collections.abc import Collection
 
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-HEADERS = {
+from .errors import error_response
+
+SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -19,15 +20,24 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 MAX_HEADERS = 16 * 1024
-_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+_ENCODED_HEADERS = [
+    (name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()
+]
 
 
-class Guard:
-    """Wraps an application: checks Host, adds headers, ends what takes too long.
+class RequestGuard:
+    """ASGI middleware that checks the Host header, limits headers and time, and adds headers.
 
-    A page of another site can make a browser send requests here, and by changing what its own
-    name resolves to even read the answers; it cannot make the browser send another Host. An
-    address in numbers cannot be changed so, and is always right; names are right if given.
+    The Host check defends against DNS rebinding: a page of another site can make its own host
+    name resolve to this server and then read the responses, but the browser still sends that name
+    as Host. An IP address cannot be rebound and is always accepted; host names are accepted if
+    they are in `names` or "localhost".
+
+    Args:
+        app: the application to wrap.
+        names: accepted host names.
+        seconds: time limit of a request; when it passes before the response starts, the status
+            is 503.
     """
 
     def __init__(self, app: ASGIApp, names: Collection[str], seconds: float) -> None:
@@ -44,17 +54,19 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                own = {name for name, _ in _HEADERS}
+                own = {name for name, _ in _ENCODED_HEADERS}
                 kept = [(n, v) for n, v in message.get("headers", ()) if n.lower() not in own]
-                message = {**message, "headers": [*kept, *_HEADERS]}
+                message = {**message, "headers": [*kept, *_ENCODED_HEADERS]}
             await send(message)
 
         hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) != 1 or not self._is_ours(hosts[0].decode("latin-1")):
-            await _say(answer, 403, "the Host of the request is none that this server goes by")
+        if len(hosts) != 1 or not self._is_allowed_host(hosts[0].decode("latin-1")):
+            refused = error_response(403, "the Host header is not a name of this server")
+            await refused(scope, receive, answer)
             return
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
-            await _say(answer, 431, f"the headers must have at most {MAX_HEADERS} bytes together")
+            detail = f"the headers must have at most {MAX_HEADERS} bytes in total"
+            await error_response(431, detail)(scope, receive, answer)
             return
         try:
             with anyio.fail_after(self._seconds):
@@ -62,9 +74,10 @@ class Guard:
         except TimeoutError:
             if started:
                 raise
-            await _say(answer, 503, "the answer took too long; try again later", retry=10)
+            detail, retry = "the request took too long; try again later", {"Retry-After": "10"}
+            await error_response(503, detail, retry)(scope, receive, answer)
 
-    def _is_ours(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str) -> bool:
         name, colon, port = host.rpartition(":")
         if not colon or not port.isdigit():
             name = host
@@ -75,12 +88,3 @@ class Guard:
             return True
         except ValueError:
             return name.lower().rstrip(".") in self._names
-
-
-async def _say(send: Send, status: int, detail: str, retry: int | None = None) -> None:
-    body = json.dumps({"detail": detail}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if retry is not None:
-        headers.append((b"retry-after", b"%d" % retry))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

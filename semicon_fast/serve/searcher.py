@@ -1,4 +1,4 @@
-"""What the server knows: a gallery, its index, and the network, if there is one."""
+"""Searches in a gallery by image number or, with a network, by image content."""
 
 from typing import NamedTuple
 
@@ -15,8 +15,12 @@ from ..viz.activations import transform_of
 MAX_WEIGHT = 9
 
 
-class Found(NamedTuple):
-    """One hit: its number, the distance in bits, that of each part, and the weighted one."""
+class SearchHit(NamedTuple):
+    """One search result.
+
+    number: the image's number in the gallery. distance: Hamming distance in bits.
+    by_part: Hamming distance within each part. score: weighted distance.
+    """
 
     number: int
     distance: int
@@ -25,9 +29,11 @@ class Found(NamedTuple):
 
 
 class Maps(NamedTuple):
-    """Attention maps of one image: values (m, H, W) from 0 to each map's own largest, `peaks`.
+    """Attention maps of one image.
 
-    box: (left, top, width, height) of what they cover, as shares of the upright image.
+    values: float32 (m, H, W). peaks: the maximum of each map.
+    box: (left, top, width, height) of the region that the maps cover, as fractions of the upright
+    image.
     """
 
     values: np.ndarray
@@ -36,10 +42,16 @@ class Maps(NamedTuple):
 
 
 class Searcher:
-    """Searches a gallery by images and by numbers.
+    """Searches a gallery by image content or by image number.
 
-    network: the one that made the gallery's codes, on any device; None where only numbers are
-    asked for. Raises ValueError where it has no `preprocess` or other bits.
+    Args:
+        gallery: codes, image paths and labels.
+        index: Hamming index over the gallery's codes.
+        network: the model that computed the codes, on any device; None allows only searches by
+            number.
+
+    Raises:
+        ValueError: the network has no `preprocess`, or its code length is not the gallery's.
     """
 
     def __init__(
@@ -59,16 +71,21 @@ class Searcher:
         self._transform = transform_of(network)
         self._device = next(network.parameters()).device
         network.eval()
-        # The first pass compiles kernels; better now than while somebody waits.
+        # Warm up: the first forward pass compiles kernels, which should not delay a request.
         self.has_maps = self.maps(torch.zeros(3, 32, 32, dtype=torch.uint8)) is not None
 
     def weights(self, part: str | None, numbers: str | None) -> dict[str, int] | None:
-        """What to weigh each part by; None for the plain distance.
+        """The weight of each part in the distance; None for the unweighted distance.
 
-        part: one alone. numbers: a digit for each part, "1,0,0,2". Raises ValueError.
+        Args:
+            part: the only part to compare, or None.
+            numbers: one digit per part, such as "1,0,0,2", or None.
+
+        Raises:
+            ValueError: both are given, an unknown part, or malformed or all-zero weights.
         """
         if part is not None and numbers is not None:
-            raise ValueError("part and weights exclude each other: one part alone is a weight of 1")
+            raise ValueError("part and weights cannot be given together")
         if part is not None:
             if part not in self.parts:
                 raise ValueError(f"part must be one of {', '.join(self.parts)}, got {part[:40]!r}")
@@ -78,43 +95,46 @@ class Searcher:
         given = numbers.split(",")
         if len(given) != len(self.parts):
             raise ValueError(
-                f"weights must be {len(self.parts)} numbers, for {', '.join(self.parts)}, "
+                f"weights must be {len(self.parts)} numbers (for {', '.join(self.parts)}), "
                 f"got {len(given)}"
             )
         if not all(n.isascii() and n.isdigit() and len(n) == 1 for n in given):
             raise ValueError(f"weights must be whole numbers from 0 to {MAX_WEIGHT}")
         weights = dict(zip(self.parts, map(int, given), strict=True))
         if not any(weights.values()):
-            raise ValueError("weights must have one that is larger than 0, got none")
+            raise ValueError("at least one of the weights must be greater than 0")
         return None if set(weights.values()) == {1} else weights
 
     def by_image(self, data: bytes, max_pixels: int) -> np.ndarray:
-        """The code of an image file's content, uint8 (1, bytes). Raises BrokenImageError."""
+        """The packed code of an image file's bytes, uint8 (1, code bytes).
+
+        Raises BrokenImageError.
+        """
         assert self.network is not None
         batch = self._transform([decode_bytes(data, max_pixels=max_pixels)]).to(self._device)
         return self.network.encode(batch).cpu().numpy()
 
     def search(
-        self, code: np.ndarray, k: int, weights: dict[str, int] | None, besides: int | None = None
-    ) -> list[Found]:
-        """The k nearest by (distance, number), without image `besides`."""
-        count = min(k + (besides is not None), len(self.gallery))
+        self, code: np.ndarray, k: int, weights: dict[str, int] | None, exclude: int | None = None
+    ) -> list[SearchHit]:
+        """The k nearest images, ascending by (score, number), leaving out image `exclude`."""
+        count = min(k + (exclude is not None), len(self.gallery))
         if not count:
             return []
         scores, ids, by_part = self.index.search(code, count, weights=weights, by_part=True)
         found = [
-            Found(int(i), int(split.sum()), split.tolist(), int(score))
+            SearchHit(int(i), int(split.sum()), split.tolist(), int(score))
             for score, i, split in zip(scores[0], ids[0], by_part[0], strict=True)
-            if int(i) != besides
+            if int(i) != exclude
         ]
         return found[:k]
 
-    def by_number(self, number: int, k: int, weights: dict[str, int] | None) -> list[Found]:
-        """The k nearest to one of the gallery's own images, without itself."""
+    def by_number(self, number: int, k: int, weights: dict[str, int] | None) -> list[SearchHit]:
+        """The k nearest neighbours of a gallery image, not counting the image itself."""
         return self.search(self.index.reconstruct(np.array([number])), k, weights, number)
 
     def maps(self, image: Tensor) -> Maps | None:
-        """The attention maps over an image, uint8 (3, H, W); None where a network has none."""
+        """The attention maps of an image, uint8 (3, H, W); None if the network has none."""
         assert self.network is not None
         with torch.inference_mode():
             found = self.network(self._transform([image]).to(self._device)).maps

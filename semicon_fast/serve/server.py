@@ -1,4 +1,4 @@
-"""Listens and serves until Ctrl-C."""
+"""The uvicorn server: listening socket, request-head deadline, shutdown on Ctrl-C."""
 
 import asyncio
 import socket
@@ -12,20 +12,30 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .limits import Limits
 
 STOP_SECONDS = 5
-MAX_HEAD = 32 * 1024
+MAX_HEAD_BYTES = 32 * 1024
 
 
 def listen(host: str, port: int) -> tuple[socket.socket, str]:
-    """A listening socket and its address for a browser. port 0: any that is free.
+    """Open a listening socket.
 
-    Raises ValueError where that cannot be had.
+    Args:
+        host: host name or IP address of this machine.
+        port: TCP port; 0 chooses a free one.
+
+    Returns:
+        the socket and the URL to open in a browser.
+
+    Raises:
+        ValueError: the host is not an address of this machine, or the port cannot be used.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
         listening = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise ValueError(f"host {host!r} is no address of this machine: {error.strerror}") from None
+        raise ValueError(
+            f"host {host!r} is not an address of this machine: {error.strerror}"
+        ) from None
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
@@ -39,27 +49,28 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
     return listening, f"http://{shown}:{listening.getsockname()[1]}/"
 
 
-def protocol(seconds: float) -> type[H11Protocol]:
-    """uvicorn's protocol, less clients that take more than `seconds` to send a request's head.
+def http_protocol(seconds: float) -> type[H11Protocol]:
+    """uvicorn's HTTP protocol with a deadline for receiving a request's head (line and headers).
 
-    The time does not start again with each byte. A connection that rests between two requests is
-    closed by uvicorn's own, shorter time.
+    A connection whose head is not complete after `seconds` is closed; receiving further bytes does
+    not extend the deadline. A connection that is idle between two requests is closed earlier, by
+    uvicorn's keep-alive timeout.
     """
 
-    class Punctual(H11Protocol):
+    class DeadlineProtocol(H11Protocol):
         _deadline: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._watch()
+            self._update_deadline()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            self._watch()
+            self._update_deadline()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            self._watch()
+            self._update_deadline()
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)
@@ -69,7 +80,7 @@ def protocol(seconds: float) -> type[H11Protocol]:
         def send_400_response(self, msg: str) -> None:
             at_work = self.cycle is not None and not self.cycle.response_complete
             if at_work:
-                # What follows a head can be wrong too; the application's answer has no place then.
+                # The body can be malformed too; the application's response is dropped then.
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
             if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
@@ -77,7 +88,7 @@ def protocol(seconds: float) -> type[H11Protocol]:
             else:
                 self.transport.close()
 
-        def _watch(self) -> None:
+        def _update_deadline(self) -> None:
             at_work = self.cycle is not None and not self.cycle.response_complete
             if at_work and self._deadline is not None:
                 self._deadline.cancel()
@@ -85,15 +96,15 @@ def protocol(seconds: float) -> type[H11Protocol]:
             elif not at_work and self._deadline is None:
                 self._deadline = self.loop.call_later(seconds, self.transport.close)
 
-    return Punctual
+    return DeadlineProtocol
 
 
-def configured(app: ASGIApp, limits: Limits) -> uvicorn.Server:
-    """A server of the application within `limits`; it names itself to nobody."""
+def configure_server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
+    """A uvicorn server for the application within `limits`, without a Server header."""
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            http=protocol(limits.header_seconds),
+            http=http_protocol(limits.header_seconds),
             ws="none",
             loop="asyncio",
             lifespan="on",
@@ -103,13 +114,16 @@ def configured(app: ASGIApp, limits: Limits) -> uvicorn.Server:
             proxy_headers=False,
             limit_concurrency=limits.connections,
             timeout_graceful_shutdown=STOP_SECONDS,
-            h11_max_incomplete_event_size=MAX_HEAD,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )
     )
 
 
 def run(app: ASGIApp, listening: socket.socket, limits: Limits) -> None:
-    """Serves at `listening` until Ctrl-C; what is at work then ends first. KeyboardInterrupt."""
-    configured(app, limits).run(sockets=[listening])
-    # uvicorn raises the signal again, in vain where the caller had SIGINT ignored.
+    """Serve on the socket `listening` until Ctrl-C.
+
+    Running requests get up to `STOP_SECONDS` to finish; then KeyboardInterrupt is raised.
+    """
+    configure_server(app, limits).run(sockets=[listening])
+    # uvicorn re-raises the signal, which has no effect if the caller ignores SIGINT.
     raise KeyboardInterrupt

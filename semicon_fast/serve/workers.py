@@ -1,4 +1,4 @@
-"""Work in threads, with a bounded queue: what does not fit is refused at once."""
+"""A thread pool with a bounded queue: work that does not fit is rejected immediately."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -10,32 +10,42 @@ T = TypeVar("T")
 
 
 class Busy(Exception):
-    """Every place is taken."""
+    """The pool has no free place, or too few free bytes."""
 
 
 class Place:
-    """One of a pool's places, held until the work that was begun in it is done."""
+    """A reserved slot of a pool. It is held until the work that was started in it has finished."""
 
     def __init__(self, executor: ThreadPoolExecutor) -> None:
         self._executor = executor
-        self.work: Future[Any] | None = None
+        self.future: Future[Any] | None = None
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """`function(*arguments)` in a thread. Who stops waiting for it does not stop it."""
-        self.work = self._executor.submit(function, *arguments)
-        return await asyncio.shield(asyncio.wrap_future(self.work))
+        """Run `function(*arguments)` in a thread. Cancelling the wait does not stop the thread."""
+        self.future = self._executor.submit(function, *arguments)
+        return await asyncio.shield(asyncio.wrap_future(self.future))
 
 
 class Pool:
-    """`workers` threads, `places` requests at work or waiting, `held` bytes between them."""
+    """A thread pool with admission control, for use from one event loop.
 
-    def __init__(self, name: str, workers: int, places: int, held: int = 0) -> None:
+    Args:
+        name: prefix of the threads' names.
+        workers: number of threads.
+        places: requests that may run or wait at the same time.
+        held_bytes: bytes that these requests may hold in total.
+    """
+
+    def __init__(self, name: str, workers: int, places: int, held_bytes: int = 0) -> None:
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix=name)
-        self._places, self._bytes = places, held
+        self._places, self._bytes = places, held_bytes
 
     @contextmanager
     def place(self, size: int = 0) -> Iterator[Place]:
-        """A place for `size` bytes. Raises Busy. For the event loop's thread only."""
+        """Reserve a place for a request of `size` bytes, or raise Busy.
+
+        Must be called from the event loop's thread.
+        """
         if self._places < 1 or self._bytes < size:
             raise Busy
         self._take(1, size)
@@ -43,21 +53,21 @@ class Pool:
         try:
             yield place
         finally:
-            if place.work is None or place.work.done():
+            if place.future is None or place.future.done():
                 self._take(-1, -size)
             else:
                 loop = asyncio.get_running_loop()
-                place.work.add_done_callback(
+                place.future.add_done_callback(
                     lambda _: loop.call_soon_threadsafe(self._take, -1, -size)
                 )
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """`function(*arguments)` in a place of its own. Raises Busy."""
+        """Run `function(*arguments)` in a newly reserved place, or raise Busy."""
         with self.place() as place:
             return await place.run(function, *arguments)
 
     def close(self) -> None:
-        """Drops what waits; what is at work ends by itself."""
+        """Cancel queued work; running work finishes in the background."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _take(self, places: int, size: int) -> None:

@@ -1,4 +1,4 @@
-"""Training: configuration, presets, the loop with its checkpoints, evaluation of a run."""
+"""Training: configuration, presets, the training loop with checkpoints, evaluation of a run."""
 
 import lazy_loader
 

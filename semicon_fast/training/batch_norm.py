@@ -1,4 +1,4 @@
-"""BatchNorm over the images that all processes have of a batch."""
+"""Synchronised BatchNorm: statistics over the parts of a batch in all processes."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from .. import distributed
 
 
-class DeviceBatchNorm(nn.SyncBatchNorm):
-    """torch's own, which is for CUDA alone.
+class CudaSyncBatchNorm(nn.SyncBatchNorm):
+    """torch's SyncBatchNorm, which supports only CUDA.
 
-    shared: False for a batch that one process has alone, and takes its own statistics of.
+    shared: False for a batch that is in one process only, which then uses plain BatchNorm.
     """
 
     shared = True
@@ -21,23 +21,24 @@ class DeviceBatchNorm(nn.SyncBatchNorm):
         return super().forward(x) if self.shared else super(nn.SyncBatchNorm, self).forward(x)
 
 
-class HostBatchNorm(nn.BatchNorm2d):
-    """The same for the CPU: the definition, in float64, with one exchange each way."""
+class CpuSyncBatchNorm(nn.BatchNorm2d):
+    """Synchronised BatchNorm for the CPU, by its definition in float64, with one all-reduce in the
+    forward and one in the backward pass."""
 
     shared = True
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, H, W) of this process, B >= 0 -> the same shape and dtype."""
-        return self._plain(x) if self.training and self.shared else super().forward(x)
+        return self._synchronised(x) if self.training and self.shared else super().forward(x)
 
-    def _plain(self, x: Tensor) -> Tensor:
+    def _synchronised(self, x: Tensor) -> Tensor:
         wide = x.double()
         count = wide.new_full((1,), x.numel() / x.shape[1])
         sums = torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), count])
-        sums = _Total.apply(sums)
+        sums = _AllReduce.apply(sums)
         mean, square = (sums[:-1] / sums[-1]).chunk(2)
         variance = square - mean.square()
-        self._remember(mean.detach(), variance.detach(), float(sums[-1].detach()))
+        self._update_running_statistics(mean.detach(), variance.detach(), float(sums[-1].detach()))
         shape = (1, -1, 1, 1)
         y = (wide - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
@@ -45,7 +46,7 @@ class HostBatchNorm(nn.BatchNorm2d):
         return y.to(x.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor, count: float) -> None:
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: float) -> None:
         if self.running_mean is None or self.running_var is None:
             return
         assert self.num_batches_tracked is not None
@@ -58,13 +59,13 @@ class HostBatchNorm(nn.BatchNorm2d):
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
 
 
-def share_statistics(model: nn.Module) -> None:
-    """Takes the statistics of every BatchNorm2d over all processes; its tensors stay."""
+def synchronise_batch_norm(model: nn.Module) -> None:
+    """Replace every BatchNorm2d by a synchronised one with the same parameters and buffers."""
     for name, module in list(model.named_modules()):
         if type(module) is not nn.BatchNorm2d:
             continue
         on_host = module.running_mean is None or module.running_mean.is_cpu
-        kind = HostBatchNorm if on_host else DeviceBatchNorm
+        kind = CpuSyncBatchNorm if on_host else CudaSyncBatchNorm
         new = kind(module.num_features, module.eps, module.momentum, module.affine, False)
         new.track_running_stats = module.track_running_stats
         new.weight, new.bias = module.weight, module.bias
@@ -74,14 +75,14 @@ def share_statistics(model: nn.Module) -> None:
 
 
 def set_shared(model: nn.Module, shared: bool) -> None:
-    """Whether the next batch is spread over the processes."""
+    """Set whether the next batch is distributed over the processes."""
     for module in model.modules():
-        if isinstance(module, (HostBatchNorm, DeviceBatchNorm)):
+        if isinstance(module, (CpuSyncBatchNorm, CudaSyncBatchNorm)):
             module.shared = shared
 
 
-class _Total(torch.autograd.Function):
-    """The sum over all processes; its gradient is the sum of the gradients on all of them."""
+class _AllReduce(torch.autograd.Function):
+    """All-reduce (sum) over the processes; the gradient is the sum of all processes' gradients."""
 
     @staticmethod
     def forward(context: Any, values: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from .checkpoint import Checkpoint, Position
 from .config import Config, sentence
 from .evaluation import transform_of
 from .resume import CHECKPOINTS
-from .state import under
+from .state import without_prefix
 
 Warn = Callable[[str], None]
 
@@ -52,7 +52,7 @@ def best_so_far(run: Path, warn: Warn | None = None) -> BestSoFar:
             "first checkpoint"
         )
     config, record = _config(found), _record(found)
-    tensors = under("model" if "checkpoint" in record else "best", found.tensors)
+    tensors = without_prefix("model" if "checkpoint" in record else "best", found.tensors)
     network = {"network": config.model.network, "code_length": config.model.code_length}
     model = restore({**network, **config.model.options}, tensors, found.path)
     model.preprocess = transform_of(config.data, train=False).config()

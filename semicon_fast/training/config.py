@@ -1,4 +1,4 @@
-"""Everything a run depends on, typed; JSON out and in again without a change."""
+"""The configuration of a run: typed sections that serialise to JSON and back without loss."""
 
 import difflib
 import json
@@ -15,28 +15,32 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """Which images, and how they reach the network."""
+    """The dataset, its transform and caching."""
 
     name: str
     root: str | None = None
-    """Folder of the data set; None for generated ones."""
+    """Folder of the dataset; None for generated ones."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Passed to the data set's loader."""
+    """Options of the dataset's loader."""
     image_size: int = Field(default=224, ge=1)
     transform: Literal["imagenet", "mild", "small", "plain"] = "imagenet"
     augment: bool = True
-    """False: training images take the query transform (ADSH)."""
+    """False: training images use the query transform (ADSH)."""
     mean: Triple | None = None
     std: Triple | None = None
-    """Of each channel on a scale of 0 to 1; None for ImageNet's."""
+    """Mean and standard deviation of each channel in units of 0..1; None: those of ImageNet."""
     cache: bool = False
-    """Keep decoded images in memory, reduced to cache_size on the shorter side if given."""
+    """Keep decoded images in memory, with the shorter side reduced to cache_size if given."""
     cache_size: int | None = Field(default=None, ge=1)
     on_broken: Literal["error", "skip"] = "error"
 
 
 class ModelConfig(Section):
-    """Which network. start: a .safetensors file of this network, of this or a shorter code."""
+    """The network.
+
+    start: a .safetensors file of the same type of network to initialise from, with the same code
+    length or, for networks with `extend`, a shorter one.
+    """
 
     network: str
     code_length: int = Field(ge=1, le=4096)
@@ -45,14 +49,14 @@ class ModelConfig(Section):
 
 
 class MethodConfig(Section):
-    """Which loss and code update."""
+    """The learning method, see `methods.METHODS`."""
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
 
 
 class OptimizerConfig(Section):
-    """momentum is that of SGD and RMSprop; Adam and AdamW keep betas (0.9, 0.999)."""
+    """The optimiser. momentum applies to SGD and RMSprop; Adam and AdamW use betas (0.9, 0.999)."""
 
     name: Literal["sgd", "adamw", "adam", "rmsprop"] = "sgd"
     lr: float = Field(gt=0)
@@ -62,7 +66,11 @@ class OptimizerConfig(Section):
 
 
 class ScheduleConfig(Section):
-    """Outer iterations; in each `samples` images are drawn (None: all) and seen `epochs` times."""
+    """Length of the training and learning-rate schedule.
+
+    There are `iterations` outer iterations. Each draws `samples` training images (None: all) and
+    trains on them for `epochs` epochs.
+    """
 
     iterations: int = Field(ge=1)
     epochs: int = Field(default=1, ge=1)
@@ -70,10 +78,10 @@ class ScheduleConfig(Section):
     batch_size: int = Field(ge=1)
     lr: Literal["constant", "step", "onecycle"] = "constant"
     milestones: tuple[int, ...] = ()
-    """"step": outer iterations (counted from 0) from which on lr is multiplied by factor."""
+    """For "step": outer iterations (from 0) at which lr is multiplied by factor."""
     factor: float = Field(default=0.1, gt=0)
     rise: float = Field(default=0.25, gt=0, lt=1)
-    """"onecycle": the share of all steps in which lr rises."""
+    """For "onecycle": the fraction of all steps in which lr rises."""
 
     @field_validator("milestones")
     @classmethod
@@ -84,12 +92,13 @@ class ScheduleConfig(Section):
 
 
 class SelectionConfig(Section):
-    """Which model is kept.
+    """Model selection: which model of a run is kept.
 
-    mode: "holdout" keeps the best on a stratified fraction of the training images that the network
-    never learns from; "test" keeps the best on the query set, as the papers did, and says so in
-    log and result; "last" keeps the last. every: outer iterations between evaluations.
-    batch_size: images encoded at a time.
+    mode: "holdout" keeps the best model on a stratified fraction of the training images, which are
+    excluded from training; "test" keeps the best on the query set, as the papers did, and says so
+    in the log and the result; "last" keeps the last model.
+    fraction: fraction of the training images held out. every: outer iterations between
+    evaluations. batch_size: images per forward pass in evaluations.
     """
 
     mode: Literal["holdout", "test", "last"] = "holdout"
@@ -99,28 +108,28 @@ class SelectionConfig(Section):
 
 
 class RunConfig(Section):
-    """How it is run. workers, threads, device, tensorboard may change when a run is resumed."""
+    """Execution. workers, threads, device and tensorboard may change when a run is resumed."""
 
     seed: int = Field(default=68, ge=0, lt=2**63)
     workers: int = Field(default=0, ge=0)
     threads: int | None = Field(default=None, ge=1)
     device: str = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the network in training, by autocast; losses and code updates are always float32 or
-    more, evaluation is always float32."""
+    """Precision of the network in training, by autocast; losses and code updates always have at
+    least float32, evaluation always float32."""
     channels_last: bool = False
     batch_norm: Literal["process", "global"] = "process"
-    """Images that BatchNorm's statistics are taken over, of several processes: those that the
-    process has of a batch, or the whole batch, as one process would."""
+    """With several processes, whether BatchNorm's statistics are computed over the process's part
+    of a batch ("process") or over the whole batch, as with one process ("global")."""
     compile: bool = False
-    """torch.compile of the network, with CUDA graphs on a device."""
+    """Compile the network with torch.compile, on a GPU with CUDA graphs."""
     checkpoint_every: Literal["iteration", "epoch"] = "epoch"
     tensorboard: bool = False
-    """Draw the log's figures in OUTPUT/tensorboard too."""
+    """Also write the log's metrics for TensorBoard to OUTPUT/tensorboard."""
 
 
 class Config(Section):
-    """A whole run."""
+    """The configuration of a run."""
 
     data: DataConfig
     model: ModelConfig
@@ -132,32 +141,33 @@ class Config(Section):
 
     @classmethod
     def model_validate_json(cls, *args: Any, **kwargs: Any) -> "Config":
-        """Raises ValueError with one sentence that names the keys."""
+        """Parse JSON. Raises ValueError with one sentence that names the wrong keys."""
         try:
             return super().model_validate_json(*args, **kwargs)
         except ValidationError as error:
             raise ValueError(sentence(error)) from None
 
     def override(self, settings: Sequence[str]) -> "Config":
-        """A copy with "section.key=value" settings; values are JSON, or text where JSON fails.
+        """A copy with settings "section.key=value", whose values are parsed as JSON or else taken
+        as text.
 
-        Raises ValueError for an unknown key (with the nearest known ones) or a bad value.
+        Raises ValueError for an unknown key (with the nearest known ones) or an invalid value.
         """
         config = self
         for setting in settings:
-            config = config._with(setting)
+            config = config._with_setting(setting)
         return config
 
-    def _with(self, setting: str) -> "Config":
+    def _with_setting(self, setting: str) -> "Config":
         key, equals, text = setting.partition("=")
         if not equals:
             raise ValueError(f"a setting must be section.key=value, got {setting!r}")
         path = key.strip().split(".")
         failure: ValidationError | None = None
-        # A root named "12" is text, a size of 12 a number: whatever the field takes, number first.
-        for value in _readings(text.strip()):
+        # Try each reading until one is valid: a root called "12" is text, a size of 12 a number.
+        for value in _possible_values(text.strip()):
             content = self.model_dump(mode="json")
-            _put(content, path, value)
+            _assign(content, path, value)
             try:
                 return Config.model_validate(content)
             except ValidationError as error:
@@ -166,7 +176,7 @@ class Config(Section):
         raise ValueError(f"{setting}: {sentence(failure)}") from None
 
 
-def _readings(text: str) -> list[Any]:
+def _possible_values(text: str) -> list[Any]:
     if text.lower() in ("none", "null"):
         return [None]
     try:
@@ -175,8 +185,8 @@ def _readings(text: str) -> list[Any]:
         return [{"true": True, "false": False}.get(text.lower(), text)]
 
 
-def _put(content: dict[str, Any], path: list[str], value: Any) -> None:
-    """content[path] = value; the keys of `options` are free, all others must exist."""
+def _assign(content: dict[str, Any], path: list[str], value: Any) -> None:
+    """content[path] = value. Keys must exist, except for those inside `options`."""
     where = content
     for depth, name in enumerate(path):
         free = "options" in path[:depth]
@@ -200,7 +210,7 @@ def _unknown(key: str, above: list[str], name: str, known: list[str]) -> str:
 
 
 def sentence(error: ValidationError) -> str:
-    """All that pydantic found wrong, in one sentence with the names of the keys."""
+    """All of pydantic's validation errors in one sentence with the names of the keys."""
     found = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"]) or "the configuration"
@@ -215,6 +225,6 @@ def sentence(error: ValidationError) -> str:
 
 
 def differences(one: Config, other: Config) -> list[str]:
-    """Keys ("section.key") whose values differ."""
+    """The keys ("section.key") whose values differ."""
     a, b = one.model_dump(mode="json"), other.model_dump(mode="json")
     return [f"{s}.{key}" for s in a for key in a[s] if a[s][key] != b[s][key]]

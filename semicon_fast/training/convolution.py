@@ -1,9 +1,9 @@
-"""Convolutions on a CPU with AVX2: the gradient of their weights as a matrix product.
+"""Computes the weight gradient of convolutions by matrix products, on a CPU with AVX2.
 
-oneDNN's kernels for that gradient, a third of SEMICON's training step, make 60 GFLOP/s with 3x3
-and 85 with 1x1 weights where a product of channels-last maps makes 85 and 105, its copies included
-(AMD EPYC Zen 3, 2 threads). With AVX-512, which has other kernels, nothing was measured and nothing
-is changed.
+This gradient takes a third of SEMICON's training step. oneDNN's kernels reach 60 GFLOP/s for 3x3
+and 85 for 1x1 weights; matrix products of channels-last maps reach 85 and 105, including the copies
+(AMD EPYC Zen 3, 2 threads). CPUs with AVX-512 have other oneDNN kernels and were not measured;
+there nothing is changed.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from torch.autograd.function import once_differentiable
 from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
-# Neighbourhoods laid out at once: 8 MiB.
-VALUES = 1 << 21
+# Values of the im2col buffer: 8 MiB of float32.
+BUFFER_VALUES = 1 << 21
 
 
 def weight_gradients_by_products(device: torch.device) -> AbstractContextManager[Any]:
-    """A context for the forward pass; its backward pass may run outside."""
-    wins = device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2"
-    return _Products() if wins else nullcontext()
+    """A context for the forward pass in which convolutions use this gradient, where it is faster.
+
+    The backward pass may run outside of the context.
+    """
+    is_faster = device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2"
+    return _WeightGradientMode() if is_faster else nullcontext()
 
 
-class _Products(TorchFunctionMode):
+class _WeightGradientMode(TorchFunctionMode):
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
@@ -59,12 +62,12 @@ def _conv2d(
         and torch.is_grad_enabled()
     )
     if fits:
-        result: Tensor = _Convolution.apply(input, weight, _pair(stride))
+        result: Tensor = _ConvolutionFunction.apply(input, weight, _pair(stride))
         return result
     return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
-class _Convolution(torch.autograd.Function):
+class _ConvolutionFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
         ctx.save_for_backward(images, weight)
@@ -88,28 +91,28 @@ class _Convolution(torch.autograd.Function):
 
 
 def pointwise_weight_gradient(grad: Tensor, images: Tensor, stride: tuple[int, int]) -> Tensor:
-    """Of a 1x1 convolution: grad (B, O, H', W'), images (B, C, H, W) -> (O, C, 1, 1). Both
-    channels-last."""
+    """Weight gradient of a 1x1 convolution: grad (B, O, H', W'), images (B, C, H, W) ->
+    (O, C, 1, 1). Both are channels-last."""
     seen = images[:, :, :: stride[0], :: stride[1]]
     cells = [maps.permute(0, 2, 3, 1).flatten(0, 2) for maps in (grad, seen)]
     return (cells[0].T @ cells[1])[:, :, None, None]
 
 
 def weight_gradient(grad: Tensor, images: Tensor, stride: tuple[int, int]) -> Tensor:
-    """Of a 3x3 convolution with a border of 1: grad (B, O, H', W'), images (B, C, H, W) -> (O, C,
-    3, 3). Both channels-last."""
+    """Weight gradient of a 3x3 convolution with padding 1: grad (B, O, H', W'), images
+    (B, C, H, W) -> (O, C, 3, 3). Both are channels-last."""
     channels, out_channels = images.shape[1], grad.shape[1]
     height, width = grad.shape[2:]
     padded = F.pad(images.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
     rows = grad.permute(0, 2, 3, 1).reshape(len(grad), -1, out_channels)
     cells = height * width * 9 * channels
-    few = min(max(1, VALUES // cells), len(images))
-    scratch = padded.new_empty(few * cells)
+    images_at_once = min(max(1, BUFFER_VALUES // cells), len(images))
+    scratch = padded.new_empty(images_at_once * cells)
     gradient = padded.new_zeros(out_channels, 9 * channels)
     image, row, column, _ = padded.stride()
     strides = image, stride[0] * row, stride[1] * column, row, column, 1
-    for some, g in zip(padded.split(few), rows.split(few), strict=True):
-        # The 3x3 neighbourhood of each cell of the output, side by side.
+    for some, g in zip(padded.split(images_at_once), rows.split(images_at_once), strict=True):
+        # im2col: the 3x3 neighbourhood of each output cell, contiguous.
         around = scratch[: len(some) * cells].view(-1, height, width, 3, 3, channels)
         around.copy_(some.as_strided(around.shape, strides))
         gradient.addmm_(g.flatten(0, 1).T, around.flatten(0, 2).flatten(1))

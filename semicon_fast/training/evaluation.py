@@ -1,8 +1,4 @@
-"""Codes and figures of a model: of a held-out split, of the query set, of a finished run.
-
-Two ways to make the database's codes, never mixed up: "asymmetric" takes the codes that were
-learned with the labels of the database images, "symmetric" encodes those images.
-"""
+"""Encodes images with a model, during training and afterwards, and evaluates finished runs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,21 +19,19 @@ from ..models import HashModel
 from .config import Config, DataConfig
 from .factory import choose_device
 from .resume import CONFIG, MODEL, check_finished
-
-ASYMMETRIC = "asymmetric (learned database codes)"
-SYMMETRIC = "symmetric (encoded database)"
+from .retrieval_metrics import ASYMMETRIC, SYMMETRIC, Codes, compute_metrics
 
 Progress = Callable[[int], None]
 
 
 def load_data(config: DataConfig) -> HashingData:
-    """The images a configuration names, in memory if it says so."""
+    """Load the dataset of a configuration; with `cache` its images are decoded into memory."""
     data = datasets.load(config.name, config.root, on_broken=config.on_broken, **config.options)
     return data.cached(config.cache_size) if config.cache else data
 
 
 def transform_of(config: DataConfig, train: bool) -> Transform:
-    """The transform of training images, or of queries."""
+    """The transform for training images (train=True) or for queries and database."""
     given = {k: v for k, v in (("mean", config.mean), ("std", config.std)) if v is not None}
     return datasets.build(config.transform, config.image_size, train and config.augment, **given)
 
@@ -53,9 +47,9 @@ def encode_set(
 ) -> Tensor:
     """Packed codes of all images in order, uint8 (N, bytes) on the CPU.
 
-    Several processes encode a part each and all of them get all codes; the batches are those of
-    one process, so an image's neighbours are too. progress(batches done) is called equally often
-    in each of them.
+    With several processes each encodes a share of the batches and all receive all codes. The
+    batches are the same as with one process. progress(batches done) is called the same number of
+    times in every process.
     """
     mine = distributed.share(batch_count(len(images), batch_size))
     batches = evaluation_batches(images, transform, batch_size, workers, mine, raw=True)
@@ -71,22 +65,14 @@ def encode_set(
 
 
 def database_codes(learned: Tensor, data: HashingData) -> Tensor | None:
-    """Learned codes (len(train), ...) in the order of the database.
+    """Reorder learned codes (len(train), ...) to the order of the database.
 
-    None where some database image is not a training image, so that its code was not learned.
+    None if some database image is not a training image, so that it has no learned code.
     """
     inside = data.train_rows >= 0
     position = torch.full((len(data.database),), -1)
     position[data.train_rows[inside]] = inside.nonzero()[:, 0]
     return None if bool((position < 0).any()) else learned[position]
-
-
-class Codes(NamedTuple):
-    """Packed uint8 codes of a data set; learned None where a method learns none for all of it."""
-
-    queries: Tensor
-    database: Tensor
-    learned: Tensor | None
 
 
 def all_codes(
@@ -96,7 +82,10 @@ def all_codes(
     learned: Tensor | None,
     progress: Progress | None = None,
 ) -> Codes:
-    """learned: packed codes of the training images, None in symmetric methods."""
+    """Encode queries and database.
+
+    learned: packed codes of the training images; None for symmetric methods.
+    """
     options: dict[str, Any] = {
         "batch_size": config.selection.batch_size,
         "workers": config.run.workers,
@@ -108,32 +97,8 @@ def all_codes(
     return Codes(queries, database, None if learned is None else database_codes(learned, data))
 
 
-def figures(codes: Codes, data: HashingData, bits: int, **options: Any) -> dict[str, Any]:
-    """Way of making the database's codes -> `metrics.evaluate`; options are passed on to it.
-
-    Ties are averaged out and the other rules stand beside: short codes tie massively, and data sets
-    that come sorted by class make the order of the database matter.
-    """
-    ways = {SYMMETRIC: codes.database}
-    if codes.learned is not None:
-        ways = {ASYMMETRIC: codes.learned, **ways}
-    return {
-        way: metrics.evaluate(
-            codes.queries,
-            database,
-            data.query.labels,
-            data.database.labels,
-            bits=bits,
-            ties="expected",
-            all_ties=True,
-            **options,
-        )
-        for way, database in ways.items()
-    }
-
-
 def save_codes(path: Path, packed: Tensor, labels: Tensor, bits: int) -> None:
-    """Learned codes of the training images with their labels: a .safetensors file."""
+    """Save packed learned codes of the training images and their labels as a .safetensors file."""
     content = serialise(
         {"codes": packed.contiguous(), "labels": labels.contiguous()}, {"bits": str(bits)}
     )
@@ -142,19 +107,19 @@ def save_codes(path: Path, packed: Tensor, labels: Tensor, bits: int) -> None:
 
 
 def keep(folder: Path, model: HashModel, learned: Tensor | None, labels: Tensor) -> None:
-    """Writes what a run ends with: the network, and packed learned codes where there are any."""
+    """Write model.safetensors and, for methods that learn codes, codes.safetensors."""
     models.save(model, folder / MODEL)
     if learned is not None:
         save_codes(folder / "codes.safetensors", learned, labels, model.code_length)
 
 
 def pack_learned(codes: Tensor | None) -> Tensor | None:
-    """float (N, k) of -1, +1 on any device -> packed on the CPU."""
+    """Pack codes of -1 and +1, float (N, k) on any device: uint8 (N, bytes) on the CPU."""
     return None if codes is None else pack_codes(codes).cpu()
 
 
 class EncodedRun(NamedTuple):
-    """A finished run with its codes. queries, database, learned: packed uint8."""
+    """A finished run with its packed uint8 codes; see `Codes` for queries, database, learned."""
 
     data: HashingData
     config: Config
@@ -171,11 +136,18 @@ class EncodedRun(NamedTuple):
 def encoded_run(
     run: Path | str, *, root: str | None = None, data: HashingData | None = None
 ) -> EncodedRun:
-    """Loads what `Trainer` left in the folder `run` and encodes its query set and database.
+    """Load a finished run of `Trainer` and encode its queries and database.
 
-    On CUDA where there is one; processes that torchrun started encode a part each and get all.
-    root: where the data set lies now; data: the data set itself. Raises ValueError when the
-    folder holds no finished run.
+    Uses CUDA if available. Under torchrun each process encodes a share and receives all codes.
+
+    Args:
+        run: the run's output folder.
+        root: folder of the dataset, if it has moved.
+        data: the dataset, if it is already loaded.
+
+    Raises:
+        ValueError: the folder has no finished run, or its learned codes are damaged or belong to
+            other training images.
     """
     folder = Path(run)
     check_finished(folder, CONFIG, MODEL)
@@ -187,7 +159,7 @@ def encoded_run(
     model = models.load(folder / MODEL, config.model.code_length)
     device = choose_device("auto")
     distributed.join(device.type)
-    learned = _learned(folder / "codes.safetensors", data)
+    learned = _load_learned_codes(folder / "codes.safetensors", data)
     codes = all_codes(model.to(device), data, config, learned)
     return EncodedRun(data, config, model.cpu(), *codes)
 
@@ -200,7 +172,7 @@ def evaluate_run(
     denominator: str = "retrieved",
     data: HashingData | None = None,
 ) -> dict[str, Any]:
-    """`evaluate_encoded` of the run in this folder."""
+    """`encoded_run`, then `evaluate_encoded`."""
     found = encoded_run(run, root=root, data=data)
     return distributed.on_main(lambda: evaluate_encoded(found, topk=topk, denominator=denominator))
 
@@ -208,9 +180,22 @@ def evaluate_run(
 def evaluate_encoded(
     found: EncodedRun, *, topk: int | None = None, denominator: str = "retrieved"
 ) -> dict[str, Any]:
-    """{"protocol", "evaluation": {way: figures, with "curve" and, of parts, "parts"}}."""
+    """Retrieval metrics of a run.
+
+    Args:
+        found: the run with its codes.
+        topk: see `metrics.evaluate`.
+        denominator: see `metrics.evaluate`.
+
+    Returns:
+        {"protocol": description of the data, "evaluation": {way: metrics}} for each way of
+        computing the database's codes. The metrics include "curve" and, if the code has several
+        parts, "parts".
+    """
     codes = Codes(found.queries, found.database, found.learned)
-    result = figures(codes, found.data, found.bits, topk=topk, denominator=denominator, curve=True)
+    result = compute_metrics(
+        codes, found.data, found.bits, topk=topk, denominator=denominator, curve=True
+    )
     if len(found.model.bit_groups) > 1:
         for way, database in ((ASYMMETRIC, codes.learned), (SYMMETRIC, codes.database)):
             if database is not None:
@@ -226,7 +211,7 @@ def evaluate_encoded(
     return {"protocol": found.data.protocol, "evaluation": result}
 
 
-def _learned(path: Path, data: HashingData) -> Tensor | None:
+def _load_learned_codes(path: Path, data: HashingData) -> Tensor | None:
     if not path.is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a configuration names: device, network, optimiser."""
+"""Creates the device, network and optimiser of a configuration."""
 
 import torch
 from torch import nn
@@ -10,9 +10,10 @@ from .config import ModelConfig, OptimizerConfig
 
 
 def choose_device(name: str) -> torch.device:
-    """ "auto" is CUDA where there is one. A process that torchrun started takes its own.
+    """The device for run.device; "auto" is CUDA if available. Under torchrun each process gets the
+    device of its local rank.
 
-    Raises ValueError for a device that is not there, or that processes would have to share.
+    Raises ValueError for a device that does not exist, or that processes would have to share.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -24,12 +25,12 @@ def choose_device(name: str) -> torch.device:
         raise ValueError(f"run.device must be auto, cpu or cuda, got {name!r}")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"run.device is {name!r}, but torch sees no CUDA device here")
-    return _own_device(name) if device.type == "cuda" and distributed.launched() else device
+    return _local_rank_device(name) if device.type == "cuda" and distributed.launched() else device
 
 
-def _own_device(name: str) -> torch.device:
+def _local_rank_device(name: str) -> torch.device:
     if name != "cuda":
-        raise ValueError(f"run.device is {name!r}, but each process has its own: say cuda or auto")
+        raise ValueError(f"run.device is {name!r}, but each process has its own: use cuda or auto")
     own, found = distributed.local_rank(), torch.cuda.device_count()
     if own >= found:
         raise ValueError(f"process {own} of this machine has no CUDA device: torch sees {found}")
@@ -37,7 +38,11 @@ def _own_device(name: str) -> torch.device:
 
 
 def build_network(config: ModelConfig, seed: int) -> HashModel:
-    """The network with its starting weights. Raises ValueError for a start that does not fit."""
+    """Build the network and initialise it at random or from model.start.
+
+    Raises ValueError if model.start is another network or has another code length that cannot be
+    extended.
+    """
     described = {"network": config.network, "code_length": config.code_length, **config.options}
     network = models.build(described, seed=seed_of("weights", seed))
     if config.start is None:
@@ -53,7 +58,7 @@ def build_network(config: ModelConfig, seed: int) -> HashModel:
     extend = getattr(start, "extend", None)
     if extend is None:
         raise ValueError(
-            f"model.start {config.start} holds {start.code_length}-bit codes, not "
+            f"model.start {config.start} has {start.code_length}-bit codes, not "
             f"{config.code_length}; network {config.network!r} cannot be extended"
         )
     with torch.random.fork_rng(devices=[]):
@@ -65,7 +70,7 @@ def build_network(config: ModelConfig, seed: int) -> HashModel:
 def build_optimizer(
     config: OptimizerConfig, model: HashModel, method: nn.Module
 ) -> tuple[torch.optim.Optimizer, list[float]]:
-    """The optimiser of the network's and the method's parameters; learning rate of each group."""
+    """The optimiser of all parameters of network and method, and each group's learning rate."""
     groups = model.parameter_groups(config.weight_decay)
     own = list(method.parameters())
     if own:

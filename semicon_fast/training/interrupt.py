@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks for a stop at a safe place, the second stops at once."""
+"""Ctrl-C and SIGTERM: the first requests a stop at a safe point, the second stops at once."""
 
 import os
 import signal
@@ -14,46 +14,46 @@ from .. import distributed
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# Seconds between two questions to the other processes, and places without one. torchrun kills
-# processes half a minute after it has asked them to end.
-ASK_EVERY = 1.0
-MOST_PLACES = 64
+# With several processes: seconds, and most calls of `check`, between two exchanges of the request.
+# torchrun kills processes half a minute after their SIGTERM.
+EXCHANGE_SECONDS = 1.0
+MAX_CHECKS = 64
 
 
 class Interrupted(RuntimeError):
-    """Training was stopped by a signal. The message says where, and how to go on."""
+    """Training was stopped by a signal. The message says where, and how to resume."""
 
 
 class StopRequested(Exception):
-    """Raised at a safe place after a signal."""
+    """Raised at a safe point after a stop was requested."""
 
 
 class Stop:
-    """A request to stop, set by a signal handler or by hand."""
+    """A flag that requests a stop, set by a signal handler or by the caller."""
 
     def __init__(self) -> None:
         self.requested = False
 
     def check(self) -> None:
-        """Raises StopRequested if a stop was asked for."""
+        """Raises StopRequested if a stop was requested."""
         if self.requested:
             raise StopRequested
 
 
 class AgreedStop:
-    """One request among several processes: all stop at the same place, or none does.
+    """A stop request that is agreed on by all processes, so that all stop at the same point.
 
-    They ask each other about once a second, and never less than at every 64th place: at each they
-    would wait for the slowest.
+    The processes exchange their requests about once a second, and at least at every 64th call of
+    `check`. Exchanging at every call would make them wait for the slowest one each time.
     """
 
     def __init__(self, stop: Stop) -> None:
         self.stop = stop
-        self._places = self._left = 1
+        self._checks = self._left = 1
         self._since = time.monotonic()
 
     def check(self) -> None:
-        """Raises StopRequested in every process if a stop was asked for in one."""
+        """Raises StopRequested in every process if a stop was requested in one; collective."""
         if distributed.world_size() == 1:
             self.stop.check()
             return
@@ -61,10 +61,12 @@ class AgreedStop:
         if self._left > 0:
             return
         now = time.monotonic()
-        own = torch.tensor([self.stop.requested, (now - self._since) / self._places])
+        own = torch.tensor([self.stop.requested, (now - self._since) / self._checks])
         requested, seconds = distributed.largest(own).tolist()
         self._since = now
-        self._places = self._left = max(1, min(MOST_PLACES, int(ASK_EVERY / max(seconds, 1e-6))))
+        self._checks = self._left = max(
+            1, min(MAX_CHECKS, int(EXCHANGE_SECONDS / max(seconds, 1e-6)))
+        )
         if requested:
             self.stop.requested = True
             self.stop.check()
@@ -72,9 +74,10 @@ class AgreedStop:
 
 @contextmanager
 def signals(stop: Stop) -> Iterator[None]:
-    """Inside, the first signal sets `stop`, the second has its usual effect.
+    """A context in which the first SIGINT or SIGTERM sets `stop` and the second one has its default
+    effect.
 
-    Does nothing outside of the main thread, where Python allows no handlers.
+    Has no effect outside of the main thread, where Python does not allow signal handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -96,5 +99,5 @@ def signals(stop: Stop) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            # None stands for a handler that was not set from Python.
+            # None means a handler that was not installed from Python.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -1,4 +1,4 @@
-"""Network, method and optimiser: what one batch does to them."""
+"""Network, method and optimiser of a run, and the training step."""
 
 import math
 from collections.abc import Callable, Generator, Iterator
@@ -19,28 +19,27 @@ from ..data import (
 )
 from ..data.seeds import generator
 from ..models import HashOutput
+from ..models.execution import autocast, compile_mode
 from . import parallel
 from .batch_norm import set_shared
 from .checkpoint import Position
 from .config import Config
 from .convolution import weight_gradients_by_products
 from .factory import build_network, build_optimizer, choose_device
-from .schedule import pace
+from .schedule import scheduled_rates
 from .state import (
     Tensors,
     load_optimizer_state,
     load_random_state,
     optimizer_state,
-    prefixed,
     random_state,
-    under,
+    with_prefix,
+    without_prefix,
 )
-
-AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Learner:
-    """One network under training. `epoch` is a generator of the loss terms of its batches."""
+    """Trains a network. `epoch` is a generator that makes one training step per item."""
 
     def __init__(self, config: Config, data: HashingData, transform: Transform) -> None:
         self.config, self.images, self.transform = config, data.train, transform
@@ -49,11 +48,10 @@ class Learner:
         if config.run.channels_last:
             self.model.to(memory_format=torch.channels_last)
         if config.run.compile:
-            # In place: the same object with the same state, also where others wrap it.
-            mode = "reduce-overhead" if self.device.type == "cuda" else "default"
-            self.model.compile(mode=mode)
+            # In place, so that references to the module and wrappers stay valid.
+            self.model.compile(mode=compile_mode(self.device))
         self.model.train()
-        # Autocast and compiled code choose their own.
+        # Autocast and compiled code choose their own kernels.
         plain = config.run.precision == "fp32" and not config.run.compile
         self._convolutions = weight_gradients_by_products(self.device) if plain else nullcontext()
         self.generators = {"method": generator("method", config.run.seed)}
@@ -64,41 +62,41 @@ class Learner:
         self.optimizer, self._rates = build_optimizer(config.optimizer, self.model, self.method)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.run.precision == "fp16")
         self.network: nn.Module = self.model
-        self._labels, self._alone = labels.to(self.device), False
+        self._labels, self._unshared = labels.to(self.device), False
         self._sums: dict[str, Tensor] = {}
-        self._bad = torch.full((), -1, device=self.device)
-        self._count, self._lr, self._place = 0, config.optimizer.lr, Position()
-        self._stream: tuple[Position, Generator[Batch, None, None]] | None = None
+        self._first_bad_batch = torch.full((), -1, device=self.device)
+        self._count, self._lr, self._position = 0, config.optimizer.lr, Position()
+        self._loader: tuple[Position, Generator[Batch, None, None]] | None = None
 
     def spread(self) -> None:
-        """From here on with the other processes, if there are any."""
-        self.network = parallel.spread(self.model, self.config.run.batch_norm, self.device)
+        """Wrap the network for data-parallel training, if there are several processes."""
+        self.network = parallel.wrap_network(self.model, self.config.run.batch_norm, self.device)
 
     def start_iteration(self, iteration: int, rows: Tensor) -> None:
         self.method.start_iteration(iteration, rows.to(self.device))
 
     def batches(self, images: int) -> int:
-        """Batches of an epoch over so many images."""
+        """Number of batches in an epoch over so many images."""
         return batch_count(images, self.config.schedule.batch_size, self._drop_last(images))
 
     def epoch(self, at: Position, rows: Tensor) -> Iterator[dict[str, Tensor]]:
-        """Learns from one batch after another, from `at` on; yields the terms of each."""
+        """Train on the batches of one epoch, starting at `at`; yields the loss terms of each."""
         schedule = self.config.schedule
         number = at.iteration * schedule.epochs + at.epoch
         count = self.batches(len(rows))
         steps = schedule.iterations * schedule.epochs * count
-        self._place = at
+        self._position = at
         for position in range(at.batch, count):
-            self._place = at._replace(batch=position)
-            batch = self._next(self._place, rows)
-            self._set_pace(at.iteration, number * count + position, steps)
+            self._position = at._replace(batch=position)
+            batch = self._next_batch(self._position, rows)
+            self._set_rates(at.iteration, number * count + position, steps)
             yield self._step(batch)
 
-    def _next(self, at: Position, rows: Tensor) -> Batch:
-        """The batch at `at`. One stream makes those of all epochs left in the iteration, so that
-        its worker processes do not stop between them."""
+    def _next_batch(self, at: Position, rows: Tensor) -> Batch:
+        """The batch at `at`. One data loader serves all remaining epochs of the iteration, so that
+        its workers are not restarted between epochs."""
         schedule, run = self.config.schedule, self.config.run
-        if self._stream is None or self._stream[0] != at:
+        if self._loader is None or self._loader[0] != at:
             made = training_batches(
                 self.images,
                 self.transform,
@@ -114,31 +112,32 @@ class Learner:
                 raw=True,
                 pinned=self.device.type == "cuda",
             )
-            self._stream = at, made
-        batch = next(self._stream[1])
+            self._loader = at, made
+        batch = next(self._loader[1])
         last = at.batch + 1 == self.batches(len(rows))
         if last and at.epoch + 1 == schedule.epochs:
             self.close()
         else:
             following = Position(at.iteration, at.epoch + 1)
             after = following if last else at._replace(batch=at.batch + 1)
-            self._stream = after, self._stream[1]
+            self._loader = after, self._loader[1]
         return batch
 
     def close(self) -> None:
-        """Ends the processes that make batches, if any are left."""
-        if self._stream is not None:
-            self._stream[1].close()
-            self._stream = None
+        """Stop the data loader's worker processes, if there are any."""
+        if self._loader is not None:
+            self._loader[1].close()
+            self._loader = None
 
     def end_epoch(self, last_good: str) -> tuple[dict[str, float], float]:
-        """Means of the terms over the epoch, and the learning rate of its last batch.
+        """Means of the loss terms over the epoch, and the learning rate of its last batch.
 
-        Raises ValueError if a loss was not finite; last_good says which checkpoint is left.
+        Raises ValueError if a loss was not finite; last_good names the last good checkpoint in the
+        message.
         """
         self.check_finite(last_good)
-        parallel.settle(self.model, self.method)
-        sums = parallel.summed(self._sums)
+        parallel.synchronise_state(self.model, self.method)
+        sums = parallel.sum_over_processes(self._sums)
         means = {name: float(value / self._count) for name, value in sums.items()}
         means["total"] = math.fsum(means.values())
         self._sums, self._count = {}, 0
@@ -146,9 +145,9 @@ class Learner:
 
     def check_finite(self, last_good: str) -> None:
         """Raises ValueError if the loss of a batch since the last call was not finite."""
-        found = [batch for batch in distributed.everyone(int(self._bad)) if batch >= 0]
+        found = [batch for batch in distributed.everyone(int(self._first_bad_batch)) if batch >= 0]
         if found:
-            at, batch = self._place, min(found)
+            at, batch = self._position, min(found)
             raise ValueError(
                 f"the loss is not finite in iteration {at.iteration + 1}, epoch {at.epoch + 1}, "
                 f"batch {batch + 1}; {last_good}; a smaller optimizer.lr or run.precision=fp32 "
@@ -156,7 +155,7 @@ class Learner:
             )
 
     def end_iteration(self) -> None:
-        """The update of the codes: every process makes it, that of process 0 counts."""
+        """Update the codes in every process, then broadcast the result of process 0."""
         self.method.end_iteration()
         distributed.broadcast(list(self.method.state_dict().values()))
 
@@ -176,16 +175,16 @@ class Learner:
             self.model.train()
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
-        """(tensors, JSON-able rest) of everything that learning depends on, of all processes."""
-        parallel.settle(self.model, self.method)
-        sums = parallel.summed(self._sums)
+        """The complete training state as (tensors, JSON-serialisable rest); collective."""
+        parallel.synchronise_state(self.model, self.method)
+        sums = parallel.sum_over_processes(self._sums)
         moments, rest = optimizer_state(self.optimizer)
         tensors = {
-            **prefixed("model", self.model.state_dict()),
-            **prefixed("method", self.method.state_dict()),
-            **prefixed("optimizer", moments),
-            **prefixed("random", random_state(self.generators, self.device)),
-            **prefixed("sums", sums),
+            **with_prefix("model", self.model.state_dict()),
+            **with_prefix("method", self.method.state_dict()),
+            **with_prefix("optimizer", moments),
+            **with_prefix("random", random_state(self.generators, self.device)),
+            **with_prefix("sums", sums),
         }
         return tensors, {
             "optimizer": rest,
@@ -195,35 +194,36 @@ class Learner:
         }
 
     def restore(self, tensors: Tensors, rest: dict[str, Any]) -> None:
-        """Inverse of `state`; start_iteration was called for the iteration it was taken in."""
-        self.model.load_state_dict(under("model", tensors))
-        self.method.load_state_dict(under("method", tensors))
-        load_optimizer_state(self.optimizer, under("optimizer", tensors), rest["optimizer"])
-        load_random_state(under("random", tensors), self.generators, self.device)
+        """Inverse of `state`, after start_iteration for the iteration in which it was saved."""
+        self.model.load_state_dict(without_prefix("model", tensors))
+        self.method.load_state_dict(without_prefix("method", tensors))
+        load_optimizer_state(
+            self.optimizer, without_prefix("optimizer", tensors), rest["optimizer"]
+        )
+        load_random_state(without_prefix("random", tensors), self.generators, self.device)
         if rest["scaler"]:
             self.scaler.load_state_dict(rest["scaler"])
-        sums = under("sums", tensors)
-        # The sums of all processes so far go on in one of them.
+        sums = without_prefix("sums", tensors)
+        # Process 0 continues with the sums of all processes.
         rest = rest if distributed.is_main() else {**rest, "terms": []}
         self._sums = {name: sums[name].to(self.device) for name in rest["terms"]}
         self._count = rest["count"]
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
         layout = torch.channels_last if self.config.run.channels_last else torch.contiguous_format
-        # Numbers on the device: a quarter of the bytes on the way there.
+        # Normalise on the device: uint8 needs a quarter of the transfer of float32.
         images = self.transform.normalised(batch.images.to(self.device, non_blocking=True))
         if len(images) == 0:
             images = images.new_zeros(1, *images.shape[1:])
         images = images.to(memory_format=layout)
         alone = len(batch.whole) < distributed.world_size()
-        if alone != self._alone:
+        if alone != self._unshared:
             set_shared(self.model, not alone)
-            self._alone = alone
-        dtype = AUTOCAST[self.config.run.precision]
-        with self._convolutions, torch.autocast(self.device.type, dtype, enabled=dtype is not None):
+            self._unshared = alone
+        with self._convolutions, autocast(self.device, self.config.run.precision):
             output = self.network(images)
-        share = parallel.share_of_loss(self.method, _float32(output), batch, self._labels)
-        self._remember(share)
+        share = parallel.loss_share(self.method, _float32(output), batch, self._labels)
+        self._accumulate(share)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(share.loss).backward()
         parallel.average_gradients(self.method)
@@ -231,22 +231,23 @@ class Learner:
         self.scaler.update()
         return {name: term.detach() for name, term in share.terms.items()}
 
-    def _remember(self, share: parallel.Share) -> None:
-        """Sums and the first bad batch stay on the device: asking for them would stop it."""
+    def _accumulate(self, share: parallel.LossShare) -> None:
+        """Accumulate the terms and the first batch with a non-finite loss, on the device, since
+        reading them at every step would synchronise with it."""
         for name, term in share.terms.items():
             value = term.detach().double() * share.weight
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._count += 1
-        bad = ~torch.isfinite(share.loss.detach()) & (self._bad < 0)
-        self._bad = torch.where(bad, self._place.batch, self._bad)
+        bad = ~torch.isfinite(share.loss.detach()) & (self._first_bad_batch < 0)
+        self._first_bad_batch = torch.where(bad, self._position.batch, self._first_bad_batch)
 
     def _drop_last(self, images: int) -> bool:
-        # A last batch of one image has no pairs, and no statistics for batch normalisation.
+        # A last batch of one image has no pairs, and BatchNorm needs more than one image.
         size = self.config.schedule.batch_size
         return size > 1 and images > size and images % size == 1
 
-    def _set_pace(self, iteration: int, step: int, steps: int) -> None:
-        now = pace(self.config.schedule, iteration, step, steps)
+    def _set_rates(self, iteration: int, step: int, steps: int) -> None:
+        now = scheduled_rates(self.config.schedule, iteration, step, steps)
         self._lr = self.config.optimizer.lr * now.lr
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * now.lr

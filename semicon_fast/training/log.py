@@ -1,7 +1,8 @@
-"""The log: one JSON object a line, on disk as soon as it is written.
+"""The log of a run: one JSON object per line, flushed after every line.
 
-Lines are events: "start", "epoch", "evaluation", "result". Everything but the key "seconds" (time
-since the run began, and it alone) is the same in a run that was stopped and resumed.
+Each line is an event: "start", "epoch", "evaluation" or "result". A run that was interrupted and
+resumed has the same log as an uninterrupted one, except for the key "seconds", the time since the
+run began.
 """
 
 import json
@@ -13,10 +14,10 @@ from ..files import atomic_write
 
 
 class Log:
-    """log.jsonl of a run; `lines` counts what is in it."""
+    """log.jsonl of a run; `lines` is the number of its lines."""
 
     def __init__(self, path: Path, keep: int = 0) -> None:
-        """Opens the log and cuts it back to its first `keep` lines."""
+        """Open the log and truncate it to its first `keep` lines."""
         self.path = path
         found = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
         self.lines = min(keep, len(found))
@@ -26,7 +27,7 @@ class Log:
         self._file = open(path, "ab")  # noqa: SIM115 - stays open for the length of a run
 
     def write(self, event: str, **values: Any) -> dict[str, Any]:
-        """Adds a line and returns it. Raises OSError with a sentence when it cannot be written."""
+        """Append an event and return it. Raises OSError if the file cannot be written."""
         record = {"event": event, **values}
         try:
             self._file.write(json.dumps(record).encode() + b"\n")
@@ -37,7 +38,7 @@ class Log:
         return record
 
     def sync(self) -> None:
-        """Makes all lines durable: a checkpoint counts on those before it."""
+        """fsync the file: a checkpoint relies on the lines before it."""
         self._file.flush()
         os.fsync(self._file.fileno())
 

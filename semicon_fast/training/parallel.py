@@ -1,8 +1,8 @@
-"""A batch that is spread over several processes: one loss, one gradient, whatever their number.
+"""Data-parallel training whose loss and gradient do not depend on the number of processes.
 
-Gradients are averaged by torch's DistributedDataParallel. A process has a part of each batch, so
-its loss is scaled by what it counts for in the loss of the whole batch; a loss that is no sum over
-images is taken by every process over the outputs of all of them.
+Each process has a part of each batch, and torch's DistributedDataParallel averages the gradients.
+If the loss is a sum over images, each process's loss is weighted by its share of the batch's loss.
+For any other loss, every process gathers all outputs and computes the loss of the whole batch.
 """
 
 import inspect
@@ -17,14 +17,15 @@ from ..data import Batch
 from ..data.loader import part_of_batch
 from ..methods import Method
 from ..models import HashOutput
-from .batch_norm import share_statistics
+from .batch_norm import synchronise_batch_norm
 
 
-class Share(NamedTuple):
-    """terms: of the loss, on this process; empty where it has no image of the batch.
+class LossShare(NamedTuple):
+    """This process's contribution to the loss of a batch.
 
-    loss: what it differentiates, so that the mean of all processes' gradients is the gradient of
-    the batch's loss. weight: of the terms in the batch's terms, which are the sum over processes.
+    terms: its loss terms, empty if it has no image of the batch. loss: the value to differentiate;
+    the mean of all processes' gradients is then the gradient of the batch's loss. weight: weight of
+    `terms`, whose weighted sum over all processes gives the terms of the batch.
     """
 
     terms: dict[str, Tensor]
@@ -32,17 +33,18 @@ class Share(NamedTuple):
     weight: float
 
 
-def spread(model: nn.Module, batch_norm: str, device: torch.device) -> nn.Module:
-    """The network to train: `model` itself with one process, else with averaged gradients.
+def wrap_network(model: nn.Module, batch_norm: str, device: torch.device) -> nn.Module:
+    """`model` itself with one process, else wrapped in DistributedDataParallel.
 
-    Its parameters stay those of `model`. Buffers are not exchanged; see `settle`.
+    The parameters are still those of `model`. Buffers are not synchronised here, but by
+    `synchronise_state`.
     """
     if distributed.world_size() == 1:
         return model
     if batch_norm == "global":
-        share_statistics(model)
+        synchronise_batch_norm(model)
     known = inspect.signature(DistributedDataParallel).parameters
-    # The name of torch before 2.14 warns there.
+    # torch 2.14 renamed the argument and warns about the old name.
     buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
     options: dict[str, Any] = {buffers: False, "gradient_as_bucket_view": True}
     if device.type == "cuda":
@@ -51,43 +53,52 @@ def spread(model: nn.Module, batch_norm: str, device: torch.device) -> nn.Module
         return DistributedDataParallel(model, **options)
 
 
-def part(batch: int) -> range:
-    """The places of a batch of so many images that this process has."""
+def own_part(batch: int) -> range:
+    """The range of positions in a batch of `batch` images that belongs to this process."""
     return part_of_batch(batch, distributed.rank(), distributed.world_size())
 
 
-def share_of_loss(method: Method, output: HashOutput, batch: Batch, labels: Tensor) -> Share:
-    """output: of this process's images, or of a stand-in where it has none. labels: of all images,
-    on the device of `output`."""
+def loss_share(method: Method, output: HashOutput, batch: Batch, labels: Tensor) -> LossShare:
+    """This process's share of the loss of a batch.
+
+    Args:
+        method: the learning method.
+        output: output for this process's images, or for a dummy image if it has none.
+        batch: the batch.
+        labels: labels of all training images, on the device of `output`.
+    """
     processes, images = distributed.world_size(), len(batch.rows)
     if processes == 1 or method.share(1, 1) is not None:
-        return _own_share(method, output, batch.rows.to(labels.device), labels, len(batch.whole))
-    whole, start = batch.whole.to(labels.device), part(len(batch.whole)).start
+        return _per_image_share(
+            method, output, batch.rows.to(labels.device), labels, len(batch.whole)
+        )
+    whole, start = batch.whole.to(labels.device), own_part(len(batch.whole)).start
     gathered: list[Any] = [
-        None if value is None else _Gathered.apply(value[:images], start, len(whole))
+        None if value is None else _AllGather.apply(value[:images], start, len(whole))
         for value in output
     ]
     terms = method.loss(HashOutput(*gathered), labels[whole], whole)
-    return Share(terms, _sum(terms), 1 / processes)
+    return LossShare(terms, _sum_terms(terms), 1 / processes)
 
 
-def _own_share(
+def _per_image_share(
     method: Method, output: HashOutput, rows: Tensor, labels: Tensor, batch: int
-) -> Share:
+) -> LossShare:
     if len(rows) == 0:
-        # Every parameter needs a gradient, if one of zeros.
-        return Share({}, 0.0 * output.codes.double().sum(), 0.0)
+        # DistributedDataParallel needs a gradient for every parameter, even if it is zero.
+        return LossShare({}, 0.0 * output.codes.double().sum(), 0.0)
     terms = method.loss(output, labels[rows], rows)
     processes = distributed.world_size()
     if processes == 1:
-        return Share(terms, _sum(terms), 1.0)
+        return LossShare(terms, _sum_terms(terms), 1.0)
     weight = method.share(len(rows), batch)
     assert weight is not None
-    return Share(terms, _sum(terms) * (weight * processes), weight)
+    return LossShare(terms, _sum_terms(terms) * (weight * processes), weight)
 
 
 def average_gradients(method: Method) -> None:
-    """Of the method's own parameters, which DistributedDataParallel does not know."""
+    """Average the gradients of the method's own parameters, which are not part of the
+    DistributedDataParallel module."""
     if distributed.world_size() == 1:
         return
     for parameter in method.parameters():
@@ -95,19 +106,20 @@ def average_gradients(method: Method) -> None:
         parameter.grad = distributed.total(own) / distributed.world_size()
 
 
-def settle(model: nn.Module, method: Method) -> None:
-    """Brings together what processes hold apart within an epoch.
+def synchronise_state(model: nn.Module, method: Method) -> None:
+    """Synchronise the state that differs between processes within an epoch.
 
-    Running statistics become those of process 0, as DistributedDataParallel would have it at each
-    step; outputs that the code update needs become those of all processes.
+    The network's buffers (running statistics) become those of process 0, which
+    DistributedDataParallel would do at each step; the method exchanges its outputs.
     """
     if distributed.world_size() > 1:
         distributed.broadcast(list(model.buffers()))
         method.exchange(distributed.total)
 
 
-def summed(terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Sums of the terms over all processes, float64 on the device of `terms`; any may lack any."""
+def sum_over_processes(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Sum the terms over all processes: float64 on the device of `terms`. A process need not have
+    all terms."""
     if distributed.world_size() == 1:
         return terms
     device = next(iter(terms.values())).device if terms else None
@@ -121,13 +133,13 @@ def summed(terms: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _sum(terms: dict[str, Tensor]) -> Tensor:
+def _sum_terms(terms: dict[str, Tensor]) -> Tensor:
     return torch.stack([term.double() for term in terms.values()]).sum()
 
 
-class _Gathered(torch.autograd.Function):
-    """The rows of all processes. Each of them differentiates the same loss, and the gradients are
-    averaged afterwards: the gradient of the own rows counts for all processes."""
+class _AllGather(torch.autograd.Function):
+    """All-gather of rows. Every process differentiates the same loss and the gradients are averaged
+    afterwards, so that the gradient of a process's own rows is multiplied by their number."""
 
     @staticmethod
     def forward(context: Any, rows: Tensor, start: int, count: int) -> Tensor:

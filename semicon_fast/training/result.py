@@ -1,4 +1,4 @@
-"""What a run ends with: result.json."""
+"""The result of a run, result.json."""
 
 import json
 import os
@@ -20,8 +20,17 @@ from .resume import RESULT, check_finished
 
 @dataclass(frozen=True)
 class Result:
-    """evaluation: way of making the database's codes -> figures; protocol: one sentence with the
-    counts; selection: which model was kept and how; seconds: of training, over all restarts."""
+    """The result of a run.
+
+    Attributes:
+        evaluation: way of computing the database's codes -> metrics.
+        protocol: one sentence about the data with its counts.
+        selection: which model was kept and why.
+        config: the configuration.
+        seconds: training time, summed over resumed runs.
+        command: command line.
+        versions: versions of the software.
+    """
 
     evaluation: dict[str, dict[str, Any]]
     protocol: str
@@ -32,7 +41,7 @@ class Result:
     versions: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """The content of result.json."""
         return {
             "evaluation": self.evaluation,
             "protocol": self.protocol,
@@ -55,7 +64,7 @@ class Result:
 
     @classmethod
     def of(cls, run: Path) -> "Result":
-        """The result of the finished run in this folder. Raises ValueError where there is none."""
+        """Load the result of the finished run in this folder. Raises ValueError without one."""
         check_finished(run, RESULT)
         return cls.load(run / RESULT)
 
@@ -66,7 +75,7 @@ def command() -> str:
 
 
 def versions() -> dict[str, str]:
-    """What the figures may depend on."""
+    """Versions of the software and the machine type, on which metrics may depend."""
     return {
         "semicon_fast": __version__,
         "torch": torch.__version__,

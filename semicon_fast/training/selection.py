@@ -1,4 +1,4 @@
-"""Which model of a run is kept: the best on held-out images, the best on the queries, the last."""
+"""Model selection: keeps the best model on held-out images or on the queries, or the last one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +10,10 @@ from .. import distributed, metrics
 from ..data import HashingData, ImageSet, Transform
 from ..models import HashModel
 from .config import Config
-from .evaluation import ASYMMETRIC, SYMMETRIC, Progress, database_codes, encode_set
+from .evaluation import Progress, database_codes, encode_set
+from .retrieval_metrics import ASYMMETRIC, SYMMETRIC
 from .sampler import hold_out
-from .state import Tensors, copied, prefixed, under
+from .state import Tensors, state_copy, with_prefix, without_prefix
 
 # (what is encoded, how many images) -> its progress
 Encoding = Callable[[str, int], Progress]
@@ -21,9 +22,13 @@ Encoding = Callable[[str, int], Progress]
 class Selection:
     """Evaluates during training and keeps the best network with its learned codes.
 
-    kept: int64, the training images that the network may learn from. Held-out images of methods
-    that learn codes get codes too, since their labels are known, but are not in the database that
-    the held-out queries are searched in.
+    Methods that learn codes also learn codes of the held-out images, since they use their labels,
+    but these images are not in the database that the held-out queries are searched in.
+
+    Attributes:
+        kept: int64, positions of the training images that the network is trained on.
+        held: int64, positions of the held-out training images.
+        best: iteration and mAP of the best model so far, None before the first evaluation.
     """
 
     def __init__(
@@ -48,23 +53,26 @@ class Selection:
 
     @property
     def sentence(self) -> str:
-        """What the kept model was chosen on, in words that belong beside a figure."""
+        """How the kept model was chosen, in words to be reported with its metrics."""
         if self.mode == "holdout":
             return (
                 f"best on {len(self.held)} images held out of the training set, searched among the "
                 f"{len(self.kept)} others"
             )
         if self.mode == "test":
-            return "best on the test set, as in the papers: figures on that same set are optimistic"
+            return "best on the test set, as in the papers: metrics on that same set are optimistic"
         return "the last"
 
     def due(self, iteration: int) -> bool:
-        """Whether iteration (from 0) ends with an evaluation."""
+        """Whether the iteration (from 0) ends with an evaluation."""
         last = iteration + 1 == self.config.schedule.iterations
         return self.mode != "last" and (last or (iteration + 1) % self.config.selection.every == 0)
 
     def evaluate(self, iteration: int, learned: Tensor | None) -> dict[str, Any]:
-        """A line for the log. learned: packed codes of the training images, or None."""
+        """Evaluate, update the best model, and return the event for the log.
+
+        learned: packed codes of the training images; None for symmetric methods.
+        """
         if self.mode == "holdout":
             queries = self.data.train.subset(self.held)
             database = self.data.train.subset(self.kept)
@@ -75,12 +83,12 @@ class Selection:
         way = SYMMETRIC if codes is None else ASYMMETRIC
         if codes is None:
             codes = self._encode(database, f"the database to evaluate iteration {iteration + 1}")
-        asked = self._encode(queries, f"queries to evaluate iteration {iteration + 1}")
-        searched = codes
+        query_codes = self._encode(queries, f"queries to evaluate iteration {iteration + 1}")
+        searched_codes = codes
         figure = distributed.on_main(
             lambda: metrics.mean_average_precision(
-                asked,
-                searched,
+                query_codes,
+                searched_codes,
                 queries.labels,
                 database.labels,
                 bits=self.config.model.code_length,
@@ -90,7 +98,7 @@ class Selection:
         better = self.best is None or figure > self.best["mAP"]
         if better:
             self.best = {"iteration": iteration + 1, "mAP": figure}
-            self._network, self._codes = copied(self.model), learned
+            self._network, self._codes = state_copy(self.model), learned
         on = "held-out training images" if self.mode == "holdout" else "the test set"
         return {
             "iteration": iteration + 1,
@@ -103,20 +111,20 @@ class Selection:
         }
 
     def choose(self, learned: Tensor | None) -> Tensor | None:
-        """Puts the kept weights into the model; returns the learned codes that belong to them."""
+        """Load the best weights into the model and return the learned codes that belong to them."""
         if self.best is None:
             return learned
         self.model.load_state_dict(self._network)
         return self._codes
 
     def summary(self) -> dict[str, Any]:
-        """For the result: mode, sentence, and the kept iteration with its mAP."""
+        """Content of the result: mode, sentence, and the kept iteration with its mAP."""
         kept = self.best or {"iteration": self.config.schedule.iterations, "mAP": None}
         return {"mode": self.mode, "kept": self.sentence, **kept}
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
-        """(tensors, JSON-able rest) for a checkpoint."""
-        tensors = prefixed("best", self._network)
+        """(tensors, JSON-serialisable rest) for a checkpoint."""
+        tensors = with_prefix("best", self._network)
         if self._codes is not None:
             tensors["best codes"] = self._codes
         return tensors, {"best": self.best}
@@ -124,7 +132,7 @@ class Selection:
     def restore(self, tensors: Tensors, rest: dict[str, Any]) -> None:
         """Inverse of `state`."""
         self.best = rest["best"]
-        self._network = under("best", tensors)
+        self._network = without_prefix("best", tensors)
         self._codes = tensors.get("best codes")
 
     def _encode(self, images: ImageSet, what: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Everything a checkpoint holds of a running training, as named tensors and JSON, and back."""
+"""Converts the state of a training run to named tensors and JSON for a checkpoint, and back."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,18 +12,18 @@ from .config import RunConfig
 Tensors = dict[str, Tensor]
 
 
-def prefixed(prefix: str, tensors: Tensors) -> Tensors:
+def with_prefix(prefix: str, tensors: Tensors) -> Tensors:
     return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
 
 
-def under(prefix: str, tensors: Tensors) -> Tensors:
-    """Inverse of `prefixed`: the tensors of one prefix, without it."""
+def without_prefix(prefix: str, tensors: Tensors) -> Tensors:
+    """Inverse of `with_prefix`: the tensors of one prefix, without it."""
     start = f"{prefix}/"
     return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str, Any]]:
-    """(tensors, the rest): state_dict() without the need to pickle it."""
+    """state_dict() of the optimiser as (tensors, JSON-serialisable rest)."""
     state = optimizer.state_dict()
     tensors: Tensors = {}
     scalars: dict[str, dict[str, Any]] = {}
@@ -45,7 +45,7 @@ def load_optimizer_state(
         number, name = key.split("/", 1)
         state.setdefault(int(number), {})[name] = tensor
     groups = [
-        # JSON has no tuples; torch unpacks betas, so a list would do, but stay exact.
+        # JSON has no tuples; restore the original type of betas.
         {k: tuple(v) if k == "betas" else v for k, v in group.items()}
         for group in rest["groups"]
     ]
@@ -53,7 +53,7 @@ def load_optimizer_state(
 
 
 def random_state(generators: dict[str, torch.Generator], device: torch.device) -> Tensors:
-    """States of the global generators and of `generators`: uint8."""
+    """States of torch's global generators and of `generators`, uint8."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
@@ -73,12 +73,13 @@ def load_random_state(
 
 @contextmanager
 def own_settings(run: RunConfig) -> Iterator[None]:
-    """Threads and the global generators of a run, put back afterwards."""
+    """A context with the run's number of threads and seeded global generators; both are restored
+    afterwards."""
     threads = torch.get_num_threads()
     if run.threads is not None:
         torch.set_num_threads(run.threads)
     try:
-        # None stands for all GPUs: the run uses one, and forking many of them is slow.
+        # None means all GPUs, but the run uses one, and saving many states is slow.
         several = torch.cuda.device_count() > 1
         own = [torch.cuda.current_device()] if several else None
         with torch.random.fork_rng(devices=own):
@@ -88,8 +89,8 @@ def own_settings(run: RunConfig) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def copied(module: nn.Module) -> Tensors:
-    """state_dict() on the CPU, sharing nothing with the module."""
+def state_copy(module: nn.Module) -> Tensors:
+    """A copy of state_dict() on the CPU that shares no memory with the module."""
     return {
         name: tensor.detach().to("cpu", copy=True) for name, tensor in module.state_dict().items()
     }

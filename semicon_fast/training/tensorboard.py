@@ -1,4 +1,4 @@
-"""The log's figures as curves for TensorBoard, in OUTPUT/tensorboard."""
+"""Writes the log's losses and metrics for TensorBoard, to OUTPUT/tensorboard."""
 
 import json
 import time
@@ -9,7 +9,7 @@ from .config import ScheduleConfig
 
 
 def require_tensorboard() -> None:
-    """Raises ValueError where the package tensorboard is missing."""
+    """Raises ValueError if the package tensorboard is not installed."""
     try:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError:
@@ -20,15 +20,15 @@ def require_tensorboard() -> None:
 
 
 class Curves:
-    """Takes lines of the log. Steps are epochs over all outer iterations, counted from 1.
+    """Writes events of the log as scalars. Steps are epochs over all outer iterations, from 1.
 
-    The log is the truth: a run that goes on takes back whatever was drawn (`purge_step` 0) and
-    draws the log's lines again, so every curve has one value a step. Times are those of the log,
-    as if the run had never stopped.
+    A resumed run purges all earlier scalars (`purge_step` 0) and writes the log's events again, so
+    that every curve has one value per step. Times are those of the log, as if the run had not been
+    interrupted.
     """
 
     def __init__(self, folder: Path, schedule: ScheduleConfig, log: Path, seconds: float) -> None:
-        """log: the lines so far; seconds: the run's time so far."""
+        """log: file with the events so far. seconds: the run's time so far."""
         from torch.utils.tensorboard import SummaryWriter
 
         self.schedule, self._begun = schedule, time.time() - seconds
@@ -37,7 +37,7 @@ class Curves:
             self.record(json.loads(line))
 
     def record(self, record: dict[str, Any]) -> None:
-        """Adds the numbers of an epoch, of an evaluation, or of the result."""
+        """Write the scalars of an "epoch", "evaluation" or "result" event."""
         epochs = self.schedule.epochs
         if record["event"] == "epoch":
             step = (record["iteration"] - 1) * epochs + record["epoch"]

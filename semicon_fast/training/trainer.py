@@ -11,7 +11,7 @@ from .. import distributed
 from ..data import HashingData
 from .checkpoint import Checkpoint, Position
 from .config import Config
-from .evaluation import EncodedRun, all_codes, figures, keep, load_data, pack_learned, transform_of
+from .evaluation import EncodedRun, all_codes, keep, load_data, pack_learned, transform_of
 from .factory import choose_device
 from .interrupt import AgreedStop, Interrupted, Stop, StopRequested, signals
 from .learner import Learner
@@ -19,6 +19,7 @@ from .progress import CHECKPOINT, EVALUATION, FEATURES, UPDATE, started
 from .reporter import Reporter
 from .result import Result, versions
 from .resume import RESULT, look
+from .retrieval_metrics import compute_metrics
 from .run_folder import Folder
 from .sampler import sample
 from .selection import Selection
@@ -230,7 +231,7 @@ class Trainer:
         both = len(self.data.query) + len(self.data.database)
         progress = self._encoding("queries and database with the final model", both)
         codes = all_codes(model, self.data, self.config, learned, progress)
-        evaluation = distributed.on_main(lambda: figures(codes, self.data, bits))
+        evaluation = distributed.on_main(lambda: compute_metrics(codes, self.data, bits))
         model.preprocess = self.query_transform.config()
         self.encoded = EncodedRun(self.data, self.config, model, *codes)
         labels = self.data.train.labels

@@ -1,7 +1,8 @@
-"""Pictures of what a network sees and retrieves, each with the table behind it.
+"""Figures of attention maps, features, retrieval results and metrics, each with its data table.
 
-A figure function takes plain data and gives a `Picture`: a Matplotlib figure with its `table`.
-`save_figure` writes one file; `save_picture` writes PNG, SVG or PDF and the table as CSV.
+A figure function takes plain data and returns a `Picture`, a Matplotlib figure with the `table` of
+the plotted values. `save_figure` writes one file; `save_picture` writes PNG, SVG or PDF files and
+the table as CSV.
 """
 
 import lazy_loader

@@ -1,5 +1,7 @@
+from .activations import Activations as Activations
 from .activations import Look as Look
 from .activations import look as look
+from .activations import record_activations as record_activations
 from .activations import seen_pixels as seen_pixels
 from .curves import code_length_figure as code_length_figure
 from .curves import output_histogram as output_histogram

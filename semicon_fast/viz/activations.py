@@ -1,4 +1,4 @@
-"""What a network makes of a few images: outputs, attention maps, channels around ICON."""
+"""Activations of a network for a few images: outputs, attention maps, features around ICON."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,16 +6,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..data import Transform, from_config
+from ..data import Transform
+from ..data.transforms import query_transform
 from ..layers import ICON
 from ..models import HashModel
 
 
-class Look(NamedTuple):
-    """seen: B images uint8 (3, S, S), what the network was given. outputs: float32 (B, k) before
-    the sign. maps: float32 (B, m, h, w), None without attention. before, after: float32
-    (B, C, h, w), what goes into the first ICON of the global branch and what comes out, None
-    without ICON."""
+class Activations(NamedTuple):
+    """Activations of a network for B images, on the CPU.
+
+    seen: uint8 (3, S, S) each, the transformed images that the network was given.
+    outputs: float32 (B, k), real-valued codes before the sign.
+    maps: float32 (B, m, h, w), attention maps; None without attention.
+    before, after: float32 (B, C, h, w), input and output of the first ICON of the global branch;
+    None without ICON.
+    """
 
     seen: list[Tensor]
     outputs: Tensor
@@ -25,16 +30,22 @@ class Look(NamedTuple):
 
 
 def transform_of(model: HashModel) -> Transform:
-    """The query transform that the model was trained with. Raises ValueError if unknown."""
-    if model.preprocess is None:
-        raise ValueError("the model does not say how its images were prepared; train it again")
-    return from_config(model.preprocess)
+    """The query transform that the model was trained with. Raises ValueError if it is unknown."""
+    return query_transform(model.preprocess)
 
 
-def look(model: HashModel, images: Sequence[Tensor], transform: Transform | None = None) -> Look:
-    """images: B of uint8 (3, H, W), any sizes. transform: None for the one the model names.
+def record_activations(
+    model: HashModel, images: Sequence[Tensor], transform: Transform | None = None
+) -> Activations:
+    """Run the model on images in evaluation mode and record its activations.
 
-    The model is left in the mode it was in.
+    Args:
+        model: any hashing network; its training mode is restored afterwards.
+        images: B images, uint8 (3, H, W) of any sizes.
+        transform: the query transform; None: `transform_of(model)`.
+
+    Raises:
+        ValueError: transform is None and the model's is unknown.
     """
     transform = transform or transform_of(model)
     batch = transform(list(images))
@@ -56,14 +67,19 @@ def look(model: HashModel, images: Sequence[Tensor], transform: Transform | None
             hook.remove()
     before, after = kept[0] if kept else (None, None)
     seen = [seen_pixels(image, transform) for image in batch]
-    return Look(seen, *(_plain(x) for x in (found.codes, found.maps, before, after)))  # type: ignore[arg-type]
+    return Activations(seen, *(_to_cpu(x) for x in (found.codes, found.maps, before, after)))  # type: ignore[arg-type]
 
 
 def seen_pixels(image: Tensor, transform: Transform) -> Tensor:
-    """A normalised image (3, S, S) as pixels again, uint8."""
+    """Invert the normalisation of an image (3, S, S): uint8 pixels (3, S, S)."""
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (transform.mean, transform.std))
     return ((image * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
 
 
-def _plain(values: Tensor | None) -> Tensor | None:
+# The names of earlier versions.
+Look = Activations
+look = record_activations
+
+
+def _to_cpu(values: Tensor | None) -> Tensor | None:
     return None if values is None else values.float().cpu().clone()

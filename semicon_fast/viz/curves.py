@@ -1,4 +1,4 @@
-"""Figures of numbers: precision over recall and over code length, parts, network outputs."""
+"""Plots of metrics and outputs: precision-recall, code length, mAP by parts, output histogram."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from .figure import COLOURS, Picture, Table, line_style
 
 
-def _figure(xlabel: str, ylabel: str, table: Table) -> tuple[Picture, Any]:
+def _line_plot(xlabel: str, ylabel: str, table: Table) -> tuple[Picture, Any]:
     figure = Picture(4.8, 3.6, table)
     axis = figure.subplots()
     axis.set(xlabel=xlabel, ylabel=ylabel)
@@ -16,20 +16,24 @@ def _figure(xlabel: str, ylabel: str, table: Table) -> tuple[Picture, Any]:
     return figure, axis
 
 
-# Above the axes, where no curve runs.
-_ABOVE: dict[str, Any] = {"frameon": False, "fontsize": 8, "loc": "lower left"}
+# Legends are placed above the axes, where they cannot cover a curve.
+_LEGEND_STYLE: dict[str, Any] = {"frameon": False, "fontsize": 8, "loc": "lower left"}
 
 
 def _legend(axis: Any) -> None:
-    axis.legend(**_ABOVE, bbox_to_anchor=(0, 1))
+    axis.legend(**_LEGEND_STYLE, bbox_to_anchor=(0, 1))
 
 
 def precision_recall_figure(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
 ) -> Picture:
-    """curves: name -> (recall, precision), each in [0, 1] and equally long, a point a radius."""
+    """Precision-recall curves over the Hamming radius.
+
+    curves: legend entry -> (recall, precision), two sequences of values in [0, 1] for the radii
+    0, 1, 2, ...
+    """
     table = Table(("curve", "radius", "recall", "precision"))
-    figure, axis = _figure("recall", "precision", table)
+    figure, axis = _line_plot("recall", "precision", table)
     for number, (name, (recall, precision)) in enumerate(curves.items()):
         style = line_style(number) | {"markersize": 2.5}
         axis.plot(recall, precision, label=name, **style)
@@ -43,9 +47,12 @@ def precision_recall_figure(
 def code_length_figure(
     lines: Mapping[str, Mapping[int, float]], ylabel: str = "precision within radius 2"
 ) -> Picture:
-    """lines: name -> {bits: value in [0, 1]}, a figure of merit over the length of the codes."""
+    """A metric over the code length.
+
+    lines: legend entry -> {bits: value in [0, 1]}. ylabel: name of the metric.
+    """
     table = Table(("line", "bits", ylabel))
-    figure, axis = _figure("bits", ylabel, table)
+    figure, axis = _line_plot("bits", ylabel, table)
     for number, (name, values) in enumerate(lines.items()):
         bits = sorted(values)
         axis.plot(bits, [values[b] for b in bits], label=name, **line_style(number))
@@ -59,10 +66,10 @@ def code_length_figure(
 def parts_figure(
     cumulative: Mapping[str, Mapping[str, float]], alone: Mapping[str, Mapping[str, float]]
 ) -> Picture:
-    """mAP by number of parts used, and of each part alone (SEMICON supplement, Fig. 4).
+    """mAP by the number of parts used, and of each part alone (SEMICON supplement, Fig. 4).
 
-    cumulative, alone: name of a line -> what `metrics.part_contributions` gives under that key,
-    the same parts in the same order for every line.
+    cumulative, alone: legend entry -> the result of `metrics.part_contributions` under that key,
+    with the same parts in the same order for every line.
     """
     table = Table(("line", "bits of", "used", "mAP"))
     figure = Picture(7.2, 3.4, table)
@@ -85,15 +92,17 @@ def parts_figure(
     axes[0].set_ylabel("mAP")
     figure.tight_layout()
     handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, **_ABOVE, bbox_to_anchor=(0.06, 0.98))
+    figure.legend(handles, names, **_LEGEND_STYLE, bbox_to_anchor=(0.06, 0.98))
     return figure
 
 
 def output_histogram(outputs: Mapping[str, Any], bins: int = 60) -> Picture:
-    """How a network's real outputs are spread before the sign (DSH supplement, Fig. 1).
+    """Histogram of a network's real-valued outputs before the sign (DSH supplement, Fig. 1).
 
-    outputs: name of a part -> real values of any shape; a panel each, all on one scale. Two peaks
-    at -1 and +1 mean that the sign loses little.
+    Two peaks at -1 and +1 mean a small quantisation error.
+
+    outputs: part name -> real values of any shape; one panel each, with common axes. bins: number
+    of bins.
     """
     table = Table(("outputs of", "from", "to", "share"))
     arrays = {name: np.asarray(values, np.float64).ravel() for name, values in outputs.items()}

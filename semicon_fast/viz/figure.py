@@ -1,4 +1,4 @@
-"""A figure with its table, how both are written, and what all figures look like."""
+"""`Picture`, a figure with its data table; saving both; the common style of all figures."""
 
 import csv
 import os
@@ -16,38 +16,38 @@ from torch import Tensor
 from ..files import atomic_write
 from .formats import FORMATS, format_of
 
-# Okabe and Ito's palette: told apart by colour-blind readers. Lines differ in style and marker too,
-# so that they survive a black-and-white print.
+# Okabe and Ito's palette, which is safe for colour-blind readers. Lines also differ in style and
+# marker, so that they can be told apart in greyscale.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("solid", "dashed", "dotted", "dashdot")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-# What saving depends on beside the figure: text stays text, and equal figures give equal files.
-_RC: Any = {"svg.fonttype": "none", "svg.hashsalt": "semicon_fast", "pdf.fonttype": 42}
-_DATES: Any = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+# Settings for saving: text stays text, and files are reproducible (no dates or random ids).
+_SAVE_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "semicon_fast", "pdf.fonttype": 42}
+_NO_DATES: Any = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 @dataclass
 class Table:
-    """Rows of plain values under named columns."""
+    """A table of plain values with named columns."""
 
     columns: Sequence[str]
     rows: list[Sequence[Any]] = field(default_factory=list)
 
     def write(self, path: str | os.PathLike[str]) -> Path:
-        """As CSV, whole or not at all."""
+        """Write the table as CSV, atomically; floats have 6 significant digits."""
         with atomic_write(path, "w") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(self.columns)
-            writer.writerows([_plain(value) for value in row] for row in self.rows)
+            writer.writerows([_formatted(value) for value in row] for row in self.rows)
         return Path(path)
 
 
-def _plain(value: Any) -> Any:
+def _formatted(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
 class Picture(Figure):
-    """A figure and the numbers it shows."""
+    """A Matplotlib figure with the table of the values it shows; width and height in inches."""
 
     def __init__(self, width: float, height: float, table: Table) -> None:
         super().__init__(figsize=(width, height))
@@ -55,13 +55,13 @@ class Picture(Figure):
 
 
 def write_figure(figure: Figure, file: IO[bytes], kind: str) -> None:
-    """The figure into an open file; kind: one of `FORMATS`."""
-    with mpl.rc_context(_RC):
-        figure.savefig(file, format=kind, dpi=150, bbox_inches="tight", metadata=_DATES[kind])
+    """Write the figure to an open file in the format `kind`, one of `FORMATS`."""
+    with mpl.rc_context(_SAVE_SETTINGS):
+        figure.savefig(file, format=kind, dpi=150, bbox_inches="tight", metadata=_NO_DATES[kind])
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Writes PNG, SVG or PDF by the suffix of `path`, whole or not at all."""
+    """Write PNG, SVG or PDF by the suffix of `path`, atomically. ValueError for other suffixes."""
     target, kind = Path(path), format_of(path)
     with atomic_write(target) as file:
         write_figure(figure, file, kind)
@@ -71,7 +71,10 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
 def save_picture(
     picture: Picture, folder: str | os.PathLike[str], name: str, formats: Sequence[str] = ("png",)
 ) -> list[Path]:
-    """Writes `name` in each format and its table, `name`.csv, into the folder; their paths."""
+    """Write the figure in each format and its table as `name`.csv into the folder.
+
+    Returns the paths of the files. Raises ValueError for an unknown format.
+    """
     if unknown := [kind for kind in formats if kind not in FORMATS]:
         raise ValueError(f"formats must be among {', '.join(FORMATS)}, got {unknown[0]!r}")
     written = [save_figure(picture, Path(folder) / f"{name}.{kind}") for kind in formats]
@@ -79,7 +82,7 @@ def save_picture(
 
 
 def pixels(image: Tensor) -> np.ndarray:
-    """uint8 (3, H, W) -> (H, W, 3) for Matplotlib."""
+    """uint8 (3, H, W) -> array (H, W, 3) for Matplotlib. ValueError for other tensors."""
     if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(
             f"images must be uint8 (3, H, W), got {image.dtype} of shape {tuple(image.shape)}"
@@ -87,14 +90,14 @@ def pixels(image: Tensor) -> np.ndarray:
     return image.permute(1, 2, 0).numpy()
 
 
-def short(name: str, longest: int = 17) -> str:
-    """A title no wider than its picture: both ends of a long name."""
+def shortened(name: str, longest: int = 17) -> str:
+    """A name shortened to about `longest` characters by leaving out its middle."""
     half = longest // 2
     return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """Colour, line style and marker of a figure's line of this number."""
+    """Colour, line style and marker of the line with this number in a figure."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "linestyle": STYLES[number % len(STYLES)],

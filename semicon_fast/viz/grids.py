@@ -1,13 +1,13 @@
-"""Queries and what they find, right and wrong hits framed."""
+"""Retrieval grid: queries and their nearest images, with frames for relevant and other hits."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-from .figure import COLOURS, Picture, Table, pixels, short
+from .figure import COLOURS, Picture, Table, pixels, shortened
 
-RIGHT, WRONG, QUERY = COLOURS[0], COLOURS[1], COLOURS[-1]
+RELEVANT_COLOUR, OTHER_COLOUR, QUERY_COLOUR = COLOURS[0], COLOURS[1], COLOURS[-1]
 
 
 def retrieval_grid(
@@ -20,16 +20,26 @@ def retrieval_grid(
     hit_names: Sequence[Sequence[str]] | None = None,
     title: str = "",
 ) -> Picture:
-    """A row a query: the query, then its hits with their Hamming distances.
+    """One row per query: the query, then its hits with their Hamming distances.
 
-    queries: Q images, hits: Q lists of images, both uint8 (3, H, W) of any size. relevant: for each
-    hit whether it is a right one; None where nobody knows (no frames then). As in the DSH
-    supplement, Figs. 7 to 18, with right hits framed solid and wrong ones dashed. The table has a
-    row a hit; query_names and hit_names are in it.
+    As in the DSH supplement, Figs. 7 to 18, with solid frames for relevant and dashed ones for
+    other hits.
+
+    Args:
+        queries: Q images, uint8 (3, H, W) of any sizes.
+        hits: for each query its hits, uint8 (3, H, W) of any sizes.
+        distances: Hamming distance of each hit.
+        relevant: whether each hit is relevant; None if unknown, which draws no frames.
+        query_names: names of the queries; None: "query" in the figure, their numbers in the table.
+        hit_names: names of the hits, for the table.
+        title: title of the figure.
+
+    Returns:
+        the figure; its table has one row per hit.
     """
     if not len(queries) == len(hits) == len(distances):
         raise ValueError(
-            f"retrieval_grid: queries, hits and distances must be equally many, got "
+            f"retrieval_grid: queries, hits and distances must have the same length, got "
             f"{len(queries)}, {len(hits)} and {len(distances)}"
         )
     columns = 1 + max((len(row) for row in hits), default=0)
@@ -39,14 +49,14 @@ def retrieval_grid(
     for axis in axes.flat:
         axis.set_axis_off()
     for row, query in enumerate(queries):
-        name = short(query_names[row]) if query_names else "query"
-        _cell(axes[row, 0], query, name, QUERY, "solid")
+        name = shortened(query_names[row]) if query_names else "query"
+        _draw_image(axes[row, 0], query, name, QUERY_COLOUR, "solid")
         for column, image in enumerate(hits[row]):
             right = None if relevant is None else relevant[row][column]
-            colour = {None: None, True: RIGHT, False: WRONG}[right]
+            colour = {None: None, True: RELEVANT_COLOUR, False: OTHER_COLOUR}[right]
             style = "dashed" if right is False else "solid"
             mark = {None: "", True: " ✓", False: " ✗"}[right]
-            _cell(
+            _draw_image(
                 axes[row, column + 1], image, f"d = {distances[row][column]}{mark}", colour, style
             )
     if title:
@@ -72,7 +82,7 @@ def _table(
     return table
 
 
-def _cell(axis: Any, image: Tensor, text: str, colour: str | None, style: str) -> None:
+def _draw_image(axis: Any, image: Tensor, text: str, colour: str | None, style: str) -> None:
     axis.set_axis_on()
     axis.set_xticks([])
     axis.set_yticks([])

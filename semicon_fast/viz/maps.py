@@ -1,4 +1,4 @@
-"""Attention maps and channels laid over images, and two images explained side by side."""
+"""Figures of attention maps and feature channels over images, and of a pair's distance by part."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,18 +9,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .figure import COLOURS, Picture, Table, pixels, short
+from .figure import COLOURS, Picture, Table, pixels, shortened
 
-# Brightness grows with the value and survives a grey print; no hue is needed to read it.
-_HEAT = "inferno"
-_MOST = 0.7
+# A perceptually uniform colour map: its lightness is monotonic, so that it works in greyscale.
+_COLOUR_MAP = "inferno"
+# Opacity of the heat map at its maximum.
+_MAX_OPACITY = 0.7
 
 
 def overlay(image: Tensor, values: Tensor) -> Tensor:
-    """A map of cells over the grey image, each cell's place warm where the map is large.
+    """A map as a heat map over the greyscale image.
 
-    image: uint8 (3, H, W). values: (h, w), not negative; scaled by its own largest, so that maps
-    of one picture can be compared in place, not in height. Returns uint8 (3, H, W).
+    Args:
+        image: uint8 (3, H, W).
+        values: floating point (h, w), >= 0. Each map is scaled by its own maximum, so that the
+            location of different maps can be compared, but not their values.
+
+    Returns:
+        uint8 (3, H, W).
+
+    Raises:
+        ValueError: an argument of another shape or dtype.
     """
     pixels(image)
     if values.ndim != 2 or not values.is_floating_point():
@@ -29,22 +38,24 @@ def overlay(image: Tensor, values: Tensor) -> Tensor:
     share = (values / largest.clamp(min=1e-12)).clamp(0, 1).float()[None, None]
     size = tuple(image.shape[-2:])
     share = F.interpolate(share, size, mode="bilinear", align_corners=False)[0, 0]
-    heat = torch.from_numpy(mpl.colormaps[_HEAT](share.numpy())[..., :3]).permute(2, 0, 1) * 255
+    heat = (
+        torch.from_numpy(mpl.colormaps[_COLOUR_MAP](share.numpy())[..., :3]).permute(2, 0, 1) * 255
+    )
     grey = (image.double() * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0)
-    weight = _MOST * share**0.5
+    weight = _MAX_OPACITY * share**0.5
     mixed = (1 - weight) * grey + weight * heat
     return mixed.round().clamp(0, 255).to(torch.uint8)
 
 
-def _show(axis: Any, image: Tensor, title: str = "") -> None:
+def _draw_image(axis: Any, image: Tensor, title: str = "") -> None:
     axis.set_axis_off()
     axis.imshow(pixels(image), interpolation="lanczos")
     if title:
         axis.set_title(title, fontsize=8, pad=2.5)
 
 
-def _cells(table: Table, key: Sequence[Any], values: Tensor) -> None:
-    """A row a cell of one map."""
+def _add_cells(table: Table, key: Sequence[Any], values: Tensor) -> None:
+    """Append the cells of one map to the table, one row per cell."""
     for row, line in enumerate(values.tolist()):
         table.rows += [(*key, row, column, value) for column, value in enumerate(line)]
 
@@ -52,23 +63,28 @@ def _cells(table: Table, key: Sequence[Any], values: Tensor) -> None:
 def attention_figure(
     images: Sequence[Tensor], maps: Tensor, names: Sequence[str] | None = None
 ) -> Picture:
-    """A row an image: it, and its attention maps M1 to Mm over it (SEMICON supplement, Fig. 2).
+    """One row per image: the image and its attention maps M1 to Mm (SEMICON supplement, Fig. 2).
 
-    images: B of uint8 (3, H, W), as the network sees them. maps: (B, m, h, w). Each map is scaled
-    by its own largest value. The table has every cell.
+    Args:
+        images: B images uint8 (3, H, W) as given to the network (`Activations.seen`).
+        maps: attention maps (B, m, h, w); each is scaled by its own maximum.
+        names: names of the images; None: their numbers.
+
+    Returns:
+        the figure; its table has one row per cell of each map.
     """
     if maps.ndim != 4 or len(maps) != len(images):
         raise ValueError(
             f"attention_figure: maps must be ({len(images)}, m, h, w), got {tuple(maps.shape)}"
         )
     table = Table(("image", "map", "row", "column", "value"))
-    figure, axes = _grid(len(images), 1 + maps.shape[1], table)
+    figure, axes = _image_grid(len(images), 1 + maps.shape[1], table)
     for row, (image, found) in enumerate(zip(images, maps, strict=True)):
         name = names[row] if names else str(row)
-        _show(axes[row, 0], image, short(name))
+        _draw_image(axes[row, 0], image, shortened(name))
         for i, values in enumerate(found):
-            _show(axes[row, i + 1], overlay(image, values), f"M{i + 1}" if row == 0 else "")
-            _cells(table, (name, f"M{i + 1}"), values)
+            _draw_image(axes[row, i + 1], overlay(image, values), f"M{i + 1}" if row == 0 else "")
+            _add_cells(table, (name, f"M{i + 1}"), values)
     return figure
 
 
@@ -81,26 +97,33 @@ def channel_figure(
 ) -> Picture:
     """Channels before (left) and after (right) ICON over the image (SEMICON supplement, Fig. 7).
 
-    images: B of uint8 (3, H, W). before, after: features (B, C, h, w) of one ICON. channels: which
-    of the C to draw. What is negative is drawn as 0; the table has it.
+    Args:
+        images: B images uint8 (3, H, W).
+        before: input of one ICON (B, C, h, w).
+        after: its output, of the same shape.
+        channels: the channels to draw.
+        names: names of the images; None: their numbers.
+
+    Returns:
+        the figure, in which negative values are drawn as 0; its table has the original values.
     """
     if before.shape != after.shape or len(before) != len(images):
         raise ValueError(
-            "channel_figure: before and after must be equally large, one for each image, got "
+            "channel_figure: before and after must have the same shape and one row per image, got "
             f"{tuple(before.shape)} and {tuple(after.shape)} for {len(images)} images"
         )
     table = Table(("image", "when", "channel", "row", "column", "value"))
-    figure, axes = _grid(len(images), 1 + 2 * len(channels), table)
+    figure, axes = _image_grid(len(images), 1 + 2 * len(channels), table)
     for row, image in enumerate(images):
         name = names[row] if names else str(row)
-        _show(axes[row, 0], image, short(name))
+        _draw_image(axes[row, 0], image, shortened(name))
         for side, (when, features) in enumerate((("before", before), ("after", after))):
             for i, channel in enumerate(channels):
                 values = features[row, channel]
                 title = f"{when} {channel}" if row == 0 else ""
                 axis = axes[row, 1 + side * len(channels) + i]
-                _show(axis, overlay(image, values.clamp(min=0)), title)
-                _cells(table, (name, when, channel), values)
+                _draw_image(axis, overlay(image, values.clamp(min=0)), title)
+                _add_cells(table, (name, when, channel), values)
     return figure
 
 
@@ -110,10 +133,13 @@ def explanation_figure(
     parts: Mapping[str, tuple[int, int]],
     names: tuple[str, str] = ("query", "hit"),
 ) -> Picture:
-    """Two images, their maps, and their distance by part: what their codes do not share.
+    """Two images with their attention maps, and the Hamming distance of their codes by part.
 
-    images: uint8 (3, H, W) each. maps: (m, h, w) each, None where the network has none. parts:
-    name -> (differing bits, bits of the part), in the order of the codes.
+    Args:
+        images: uint8 (3, H, W) each.
+        maps: (m, h, w) each, None if the network has no attention.
+        parts: part name -> (differing bits, bits of the part), in the order of the codes.
+        names: names of the images.
     """
     total = tuple(sum(value[i] for value in parts.values()) for i in (0, 1))
     table = Table(("bits of", "differing", "bits"), [(n, *v) for n, v in parts.items()])
@@ -125,10 +151,10 @@ def explanation_figure(
     left, right = halves
     axes = left.subplots(2, columns, squeeze=False)
     for row, (image, found, name) in enumerate(zip(images, maps, names, strict=True)):
-        _show(axes[row, 0], image, short(name, 23))
+        _draw_image(axes[row, 0], image, shortened(name, 23))
         for i in range(columns - 1):
             assert found is not None
-            _show(axes[row, i + 1], overlay(image, found[i]), f"M{i + 1}")
+            _draw_image(axes[row, i + 1], overlay(image, found[i]), f"M{i + 1}")
     left.subplots_adjust(0.02, 0.02, 0.98, 0.92, wspace=0.06, hspace=0.16)
     axis = right.subplots()
     places = np.arange(len(parts))
@@ -146,7 +172,7 @@ def explanation_figure(
     return figure
 
 
-def _grid(rows: int, columns: int, table: Table) -> tuple[Picture, Any]:
+def _image_grid(rows: int, columns: int, table: Table) -> tuple[Picture, Any]:
     figure = Picture(1.25 * columns, 1.25 * max(rows, 1) + 0.35, table)
     axes = figure.subplots(max(rows, 1), columns, squeeze=False)
     for axis in axes.flat:

@@ -75,7 +75,8 @@ def test_a_port_in_use_and_a_foreign_address_are_sentences(folder, served):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert f"port {port}" in refused(folder, "--no-model", "--port", port)
-    assert "no address of this machine" in refused(folder, "--no-model", "--host", "no such host")
+    said = refused(folder, "--no-model", "--host", "no such host")
+    assert "not an address of this machine" in said
 
 
 def test_the_model_must_be_the_one_that_made_the_codes(folder, served, tmp_path):

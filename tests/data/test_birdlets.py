@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from semicon_fast.data import load
-from semicon_fast.data.birdlet_drawing import PARTS, Look, draw
+from semicon_fast.data.birdlet_drawing import PARTS, Appearance, draw
 from semicon_fast.data.birdlets import class_table
 
 SMALL = {"classes": 4, "train_per_class": 3, "query_per_class": 2}
 
 
 def picture(values, seed=0, **look):
-    return draw(Look(**look), values, np.random.default_rng(seed))
+    return draw(Appearance(**look), values, np.random.default_rng(seed))
 
 
 def test_default_counts():

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from semicon_fast.data import BrokenImageError
-from semicon_fast.data.catalog import Entry, listed
+from semicon_fast.data.catalog import Entry, list_images
 from semicon_fast.data.decode import decode
 
 
@@ -45,7 +45,7 @@ def folder(tmp_path):
 
 
 def test_a_folder_is_walked_in_the_order_of_its_sorted_paths(folder):
-    found = list(listed([folder]))
+    found = list(list_images([folder]))
     wanted = sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".png")
     assert [entry.name for entry in found] == [str(path.resolve()) for path in wanted]
     assert [entry.label for entry in found] == [path.parent.name for path in wanted]
@@ -55,7 +55,7 @@ def test_a_folder_is_walked_in_the_order_of_its_sorted_paths(folder):
 
 def test_a_list_names_files_below_its_folder_and_perhaps_labels(folder):
     (folder / "list.txt").write_text("a/2.png 3\n\na b/1.PNG\n")
-    found = list(listed([folder / "list.txt"]))
+    found = list(list_images([folder / "list.txt"]))
     assert values(found) == [0, 1] and [entry.label for entry in found] == ["3", "a b"]
 
 
@@ -66,11 +66,11 @@ def test_a_tar_file_gives_its_samples_with_their_labels(tmp_path):
         ("./0004.png", png(4)),
     ]  # fmt: skip
     shard = write_tar(tmp_path / "shard.tar", members)
-    found = list(listed([shard]))
+    found = list(list_images([shard]))
     assert values(found) == [1, 2, 3, 4]
     assert [entry.label for entry in found] == ["7", "", "robin", ""]
     assert [entry.name for entry in found[2:]] == [f"{shard}/robin/0003.png", f"{shard}/0004.png"]
-    assert list(listed([tmp_path])) == found
+    assert list(list_images([tmp_path])) == found
 
 
 @pytest.mark.parametrize("kind", ["bytes", "struct"])
@@ -85,7 +85,7 @@ def test_a_parquet_file_gives_its_rows(tmp_path, kind):
         {"id": list(range(5)), "image": column, "label": [0, 1, 1, None, 0]},
     ).replace_schema_metadata({"huggingface": json.dumps(about)})
     parquet.write_table(table, tmp_path / "rows.parquet", row_group_size=2)
-    found = list(listed([tmp_path / "rows.parquet"]))
+    found = list(list_images([tmp_path / "rows.parquet"]))
     assert values(found) == [0, 1, 2, 3, 4] and values(found[::-1]) == [4, 3, 2, 1, 0]
     assert [entry.label for entry in found] == ["wren", "robin", "robin", "", "wren"]
     assert found[3].name.endswith("rows.parquet#3")
@@ -98,10 +98,10 @@ def test_a_parquet_file_must_say_which_column_holds_images(tmp_path):
     for name, columns in (("two", {"a": [b"x"], "b": [b"y"]}), ("none", {"label": [1]})):
         parquet.write_table(pyarrow.table(columns), tmp_path / f"{name}.parquet")
         with pytest.raises(ValueError, match="must have one column of image bytes"):
-            list(listed([tmp_path / f"{name}.parquet"]))
+            list(list_images([tmp_path / f"{name}.parquet"]))
     (tmp_path / "words.parquet").write_text("no parquet")
-    with pytest.raises(ValueError, match="no whole Parquet file"):
-        list(listed([tmp_path / "words.parquet"]))
+    with pytest.raises(ValueError, match="not a complete Parquet file"):
+        list(list_images([tmp_path / "words.parquet"]))
 
 
 def test_what_cannot_be_listed_is_named(tmp_path, folder):
@@ -110,18 +110,18 @@ def test_what_cannot_be_listed_is_named(tmp_path, folder):
     (tmp_path / "empty").mkdir()
     (tmp_path / "packed.tar.gz").write_bytes(b"")
     for path, sentence in (
-        (shard, "no whole tar file"),
+        (shard, "not a complete tar file"),
         (tmp_path / "empty", "no image below"),
         (tmp_path / "packed.tar.gz", "is compressed"),
         (tmp_path / "gone", "does not exist"),
     ):
         with pytest.raises(ValueError, match=sentence):
-            list(listed([folder, path]))
+            list(list_images([folder, path]))
 
 
 def test_broken_images_are_named_by_what_holds_them(tmp_path):
     shard = write_tar(tmp_path / "s.tar", [("1.png", b""), ("2.png", b"words")])
-    for entry, cause in zip(listed([shard]), ("empty", "not an image"), strict=True):
+    for entry, cause in zip(list_images([shard]), ("empty", "not an image"), strict=True):
         with pytest.raises(BrokenImageError, match=cause) as caught:
             entry.image()
         assert caught.value.broken[0].path == entry.name

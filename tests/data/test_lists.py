@@ -60,13 +60,13 @@ def test_paths_may_have_spaces_and_another_folder(lists, paint):
         (["0.png"], ["2.png 0"], 'train.txt line 1 must be "path label"'),
         (["0.png cat"], ["2.png 0"], 'train.txt line 1 must be "path label"'),
         ([], ["2.png 0"], "train.txt lists no images"),
-        (["0.png 0", "1.png 0 1"], ["2.png 0"], "line 2 has 2 labels, the lines before have 1"),
-        (["0.png 0 1"], ["2.png 0"], "same number of labels a line, got train.txt 2, test.txt 1"),
+        (["0.png 0", "1.png 0 1"], ["2.png 0"], "line 2 has 2 labels, the earlier lines have 1"),
+        (["0.png 0 1"], ["2.png 0"], "same number of labels per line, got train.txt 2, test.txt 1"),
         (["0.png 0 2"], ["2.png 0 1"], "each be 0 or 1, 0.png has others"),
         (["0.png -1", "1.png 0"], ["2.png 0"], "labels must be 0 or more .* got -1"),
         (["0.png 0", "1.png 7000000"], ["2.png 0"], "3 images, but a label 7000000"),
         (["0.png 0", "2.png 1"], ["2.png 0"], "queries .* are in the database too, such as 2.png"),
-        (["0.png 0", "0.png 1"], ["2.png 0"], "gives 0.png other labels than an earlier line"),
+        (["0.png 0", "0.png 1"], ["2.png 0"], "gives 0.png different labels than an earlier line"),
     ],
 )
 def test_lists_that_contradict_themselves_are_refused(train, test, message, lists):
@@ -79,7 +79,7 @@ def test_labels_must_fit_the_given_classes(lists):
     with pytest.raises(ValueError, match=r"labels must lie in 0\.\.1 \(2 classes\), got 2"):
         load("list", root, classes=["a", "b"])
     root = lists(train=["0.png 0 1"], test=["2.png 1 1"])
-    with pytest.raises(ValueError, match="classes must be 2 names, one a label, got 3"):
+    with pytest.raises(ValueError, match="classes must be 2 names, one per label, got 3"):
         load("list", root, classes=["a", "b", "c"])
 
 

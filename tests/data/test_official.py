@@ -146,7 +146,7 @@ def test_cub_labels_are_class_numbers_less_one(tmp_path, paint):
 
 def test_cub_files_must_list_the_same_images(tmp_path, paint):
     write(make_cub(tmp_path, paint) / "train_test_split.txt", "1 1", "2 0", "9 1")
-    with pytest.raises(ValueError, match="must list the same images, 5 are in one only"):
+    with pytest.raises(ValueError, match="must list the same images, 5 are in only one of them"):
         load("cub", tmp_path, check_counts=False)
 
 

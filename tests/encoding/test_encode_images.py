@@ -11,7 +11,7 @@ from semicon_fast import models
 from semicon_fast.data import transforms
 from semicon_fast.data.decode import decode
 from semicon_fast.encoding import Options, Runner, encode_images
-from semicon_fast.encoding.checkpoint import Work
+from semicon_fast.encoding.checkpoint import EncodingCheckpoint
 from semicon_fast.search import HammingIndex, pack_codes
 from semicon_fast.search.gallery import Gallery
 
@@ -96,7 +96,7 @@ def test_a_stopped_encoding_goes_on_with_the_parts_it_has(photos, whole, tmp_pat
             network(), [photos], output, options=options(index=True), progress=stop_at(20)
         )
     assert not output.exists() and len(list((tmp_path / "g.parts").glob("part-*"))) == 2
-    with pytest.raises(ValueError, match="was begun.*go on with --resume"):
+    with pytest.raises(ValueError, match="was begun.*continue with --resume"):
         encode_images(network(), [photos], output, options=options())
     made = encode_images(network(), [photos], output, options=options(index=True), resume=True)
     assert made.encoded == COUNT - 16 and content(output) == content(whole)
@@ -170,12 +170,12 @@ def test_damage_to_what_was_left_is_named(photos, tmp_path):
     given = {"network": network(), "images": [photos], "output": tmp_path / "g"}
     with pytest.raises(Stopped):
         encode_images(**given, options=options(), progress=stop_at(20))
-    work = Work(tmp_path / "g")
-    part = work.folder / "part-000000.safetensors"
+    checkpoint = EncodingCheckpoint(tmp_path / "g")
+    part = checkpoint.folder / "part-000000.safetensors"
     part.write_bytes(part.read_bytes()[:100])
     with pytest.raises(ValueError, match="part-000000.* is damaged.*remove it and resume"):
         encode_images(**given, options=options(), resume=True)
-    (work.folder / "manifest.json").write_text("{")
+    (checkpoint.folder / "manifest.json").write_text("{")
     with pytest.raises(ValueError, match="manifest.json cannot be read"):
         encode_images(**given, options=options(), resume=True)
 

@@ -132,8 +132,10 @@ def test_q_equals_the_dense_one(kind, monkeypatch):
     spread[rows] = outputs
     wanted = K * soft_similarity(relevance(labels, rows)).T @ outputs + 200 * spread
     taken = []
-    sweep = asymmetric._sweep
-    monkeypatch.setattr(asymmetric, "_sweep", lambda q, *rest: taken.append(q) or sweep(q, *rest))
+    sweep = asymmetric._coordinate_descent
+    monkeypatch.setattr(
+        asymmetric, "_coordinate_descent", lambda q, *rest: taken.append(q) or sweep(q, *rest)
+    )
     method.end_iteration()
     torch.testing.assert_close(torch.cat(taken), wanted, rtol=1e-12, atol=1e-10)
 

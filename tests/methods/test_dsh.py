@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from semicon_fast import methods
-from semicon_fast.methods.dsh import distance_to_codes, pair_terms
+from semicon_fast.methods.dsh import code_regulariser, contrastive_loss
 
 
 def loss(codes, labels, **options):
@@ -43,7 +43,7 @@ def test_binary_codes_half_the_length_apart_cost_a_dissimilar_pair_nothing(dista
 def test_12_bits_three_apart_cost_a_dissimilar_pair_6():
     """The per-pair formula is half of the hinge; the layer divides sum_{i<j} by B (B - 1) = 2."""
     codes = torch.stack([code(12), flipped(code(12), 3)])
-    hinge = pair_terms(codes, torch.eye(2, dtype=torch.bool), 24.0)[0, 1]
+    hinge = contrastive_loss(codes, torch.eye(2, dtype=torch.bool), 24.0)[0, 1]
     assert 0.5 * float(hinge) == 6
     assert float(loss(codes, torch.tensor([0, 1]))["pair"]) == 6
 
@@ -72,7 +72,7 @@ def test_one_label_in_common_makes_a_pair_similar():
 
 def test_regulariser_has_the_papers_subgradient_everywhere():
     x = torch.tensor([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0], requires_grad=True)
-    value = distance_to_codes(x)
+    value = code_regulariser(x)
     value.sum().backward()
     assert torch.equal(value.detach(), (x.detach().abs() - 1).abs())
     assert x.grad.tolist() == [-1, 1, 1, 1, -1, 1, 1]

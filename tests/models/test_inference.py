@@ -38,7 +38,7 @@ def trained(name):
 @pytest.mark.parametrize("few", [None, 3])
 def test_codes_are_as_exact_as_the_models_and_bits_differ_nowhere_else(name, few, monkeypatch):
     if few is not None:
-        monkeypatch.setattr(inference, "FEW_PIXELS", few * 32 * 32)
+        monkeypatch.setattr(inference, "BATCH_PIXELS", few * 32 * 32)
     model = trained(name).eval()
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():

@@ -53,7 +53,7 @@ def test_a_released_checkpoint_loads_with_its_own_code_length(tmp_path, bits, pa
 def test_the_expected_code_length_is_checked(tmp_path):
     path = stored(tmp_path, entries(12))
     assert load_released(path, 12).code_length == 12
-    with pytest.raises(ValueError, match="code_length 48 was asked for.* holds 12-bit codes"):
+    with pytest.raises(ValueError, match="has 12-bit codes, but code_length is 48"):
         load_released(path, code_length=48)
 
 
@@ -104,7 +104,7 @@ def test_a_pickle_bomb_is_refused_and_does_not_go_off(tmp_path, legacy):
         path.write_bytes(pickle.dumps({"W_G": Bomb(target)}, protocol=2))
     else:
         torch.save(bomb, path)
-    with pytest.raises(ValueError, match="would have to be unpickled, which is refused"):
+    with pytest.raises(ValueError, match="would have to be unpickled, which is not allowed"):
         load_released(path)
     assert not target.exists()
     pickle.loads(pickle.dumps(Bomb(target)))

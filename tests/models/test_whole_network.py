@@ -7,7 +7,7 @@ import torch
 
 from semicon_fast import reference
 from semicon_fast.models import build
-from semicon_fast.models.backbones import Stage4, pooled
+from semicon_fast.models.backbones import Stage4, global_average_pool
 
 
 def images(count=3, size=32, seed=0):
@@ -36,7 +36,9 @@ def stage(backbone, train):
 
 def by_loop(made, features, maps):
     """As released: the stage on one product after the other."""
-    return torch.stack([pooled(made(m * features)) for m in maps.split(1, dim=1)], dim=1)
+    return torch.stack(
+        [global_average_pool(made(m * features)) for m in maps.split(1, dim=1)], dim=1
+    )
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

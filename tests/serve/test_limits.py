@@ -12,7 +12,7 @@ import pytest
 from semicon_fast.search.gallery import Gallery
 from semicon_fast.serve import Limits, Pictures, Searcher, create_app, listen
 from semicon_fast.serve import server as server_module
-from semicon_fast.serve.server import configured
+from semicon_fast.serve.server import configure_server
 
 PNG = {"Content-Type": "image/png"}
 HEAD = b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
@@ -44,7 +44,7 @@ def serving(folder):
             bounds = Limits(**limits)
             listening, _ = listen("127.0.0.1", 0)
             app = create_app(searcher, Pictures(gallery, folder), bounds)
-            server = configured(app, bounds)
+            server = configure_server(app, bounds)
             thread = threading.Thread(target=server.run, args=([listening],))
             port = listening.getsockname()[1]
             thread.start()
@@ -171,7 +171,7 @@ def test_a_mistake_inside_names_no_path(serving, ask, caplog):
     gate.open.set()
     gate.code = None
     status, headers, content = ask(port, "POST", "/api/search", b"x", PNG)
-    assert status == 500 and json.loads(content)["detail"].startswith("the server made a mistake")
+    assert status == 500 and json.loads(content)["detail"].startswith("internal server error")
     assert b".py" not in content and headers["x-content-type-options"] == "nosniff"
     assert ask(port, "GET", "/api/gallery")[0] == 200
 

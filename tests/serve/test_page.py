@@ -219,7 +219,7 @@ def test_it_reads_well(page, image, tmp_path, width, dark):
         (
             "bad.png",
             b"words",
-            "The image does not decode: the file is not an image of a known format.",
+            "The image cannot be decoded: the file is not an image of a known format.",
         ),
     ],
 )

@@ -31,7 +31,7 @@ def maps(*shape, seed=0):
 @pytest.mark.parametrize("size", [(7, 9), (1, 1), (2, 5)])
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_gradients_are_those_of_the_convolution(kernel, size, stride, values, monkeypatch):
-    monkeypatch.setattr(convolution, "VALUES", values)
+    monkeypatch.setattr(convolution, "BUFFER_VALUES", values)
     images = maps(5, 8, *size)
     conv = torch.nn.functional.conv2d
     weight = maps(6, 8, kernel, kernel, seed=1)

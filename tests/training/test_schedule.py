@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from semicon_fast.training.config import ScheduleConfig
-from semicon_fast.training.schedule import pace
+from semicon_fast.training.schedule import scheduled_rates
 
 
 @pytest.mark.parametrize("steps, rise", [(40, 0.25), (7, 0.3), (1000, 0.25)])
@@ -13,7 +13,7 @@ def test_onecycle_is_torchs(steps, rise):
     optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=1.0)
     other = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, steps, pct_start=rise)
     for step in range(steps):
-        now = pace(schedule, 0, step, steps)
+        now = scheduled_rates(schedule, 0, step, steps)
         assert now.lr == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
         assert now.momentum == pytest.approx(optimizer.param_groups[0]["betas"][0], rel=1e-9)
         optimizer.step()
@@ -25,12 +25,12 @@ def test_onecycle_is_torchs(steps, rise):
 def test_onecycle_is_finite_in_the_shortest_runs(steps):
     schedule = ScheduleConfig(iterations=1, batch_size=1, lr="onecycle")
     for step in range(steps):
-        assert 0 < pace(schedule, 0, step, steps).lr <= 1
+        assert 0 < scheduled_rates(schedule, 0, step, steps).lr <= 1
 
 
 def test_a_step_drops_from_its_iteration_on():
     schedule = ScheduleConfig(iterations=50, batch_size=1, lr="step", milestones=(10, 45))
-    rates = [pace(schedule, i, 0, 1).lr for i in range(50)]
+    rates = [scheduled_rates(schedule, i, 0, 1).lr for i in range(50)]
     assert rates[:10] == [1.0] * 10
     assert rates[10:45] == pytest.approx([0.1] * 35)
     assert rates[45:] == pytest.approx([0.01] * 5)
@@ -38,4 +38,4 @@ def test_a_step_drops_from_its_iteration_on():
 
 def test_constant_is_constant():
     schedule = ScheduleConfig(iterations=5, batch_size=1)
-    assert {pace(schedule, i, i, 5) for i in range(5)} == {(1.0, None)}
+    assert {scheduled_rates(schedule, i, i, 5) for i in range(5)} == {(1.0, None)}

@@ -23,8 +23,8 @@ from semicon_fast.training import (
     evaluate_run,
     trainer,
 )
-from semicon_fast.training.evaluation import ASYMMETRIC, SYMMETRIC
 from semicon_fast.training.learner import Learner
+from semicon_fast.training.retrieval_metrics import ASYMMETRIC, SYMMETRIC
 
 METHODS = {
     "semicon": (),

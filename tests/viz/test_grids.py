@@ -36,7 +36,7 @@ def test_without_relevance_nothing_is_framed():
 
 
 def test_a_grid_needs_as_many_rows_everywhere():
-    with pytest.raises(ValueError, match="equally many, got 1, 0 and 0"):
+    with pytest.raises(ValueError, match="the same length, got 1, 0 and 0"):
         viz.retrieval_grid([image(0)], [], [])
 
 

@@ -48,7 +48,7 @@ def test_a_look_is_what_the_network_gives_and_changes_nothing(model):
     given = images(3)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     model.train()
-    found = viz.look(model, given)
+    found = viz.record_activations(model, given)
     assert model.training and not any(m._forward_hooks for m in model.modules())
     model.eval()
     assert all(torch.equal(v, state[name]) for name, v in model.state_dict().items())
@@ -67,29 +67,29 @@ def test_channels_are_those_around_the_first_icon_of_the_global_branch(model):
     with torch.no_grad():
         before = block(model.backbone(batch))
         after = icon(before)
-    found = viz.look(model, given)
+    found = viz.record_activations(model, given)
     torch.testing.assert_close(found.before, before)
     torch.testing.assert_close(found.after, after)
 
 
 def test_what_the_network_sees_is_the_image_again(model):
     given = images(1, size=32)
-    assert (viz.look(model, given).seen[0].int() - given[0].int()).abs().max() <= 1
+    assert (viz.record_activations(model, given).seen[0].int() - given[0].int()).abs().max() <= 1
 
 
 def test_networks_without_maps_or_icon_have_none():
     model = sf.SmallHashNet(8, width=8)
     model.preprocess = build("plain", 32, False).config()
-    found = viz.look(model.eval(), images(2))
+    found = viz.record_activations(model.eval(), images(2))
     assert found.maps is None and found.before is None and found.outputs.shape == (2, 8)
     model.preprocess = None
     with pytest.raises(ValueError, match="does not say how its images were prepared"):
-        viz.look(model, images(1))
+        viz.record_activations(model, images(1))
 
 
 def test_figures_have_a_panel_a_map_and_a_row_a_cell(model):
     given = images(2)
-    found = viz.look(model, given)
+    found = viz.record_activations(model, given)
     picture = viz.attention_figure(found.seen, found.maps, ["a", "b"])
     assert [axis.get_title() for axis in picture.axes] == ["a", "M1", "M2", "b", "", ""]
     cells = found.maps[0, 0].numel()
@@ -104,7 +104,7 @@ def test_figures_have_a_panel_a_map_and_a_row_a_cell(model):
 
 
 def test_an_explanation_sums_to_the_distance(model):
-    found = viz.look(model, images(2))
+    found = viz.record_activations(model, images(2))
     parts = {"global": (3, 8), "part1": (0, 4), "part2": (2, 4)}
     picture = viz.explanation_figure(tuple(found.seen), tuple(found.maps), parts)
     assert picture.table.rows[-1] == ("all", 5, 16)
@@ -118,10 +118,14 @@ def test_an_explanation_sums_to_the_distance(model):
         (lambda f: viz.attention_figure(f.seen, f.maps[:1]), r"maps must be \(2, m, h, w\)"),
         (
             lambda f: viz.channel_figure(f.seen, f.before, f.after[:1], [0]),
-            "before and after must be equally large",
+            "before and after must have the same shape",
         ),
     ],
 )
 def test_figures_refuse_what_does_not_belong_together(model, call, words):
     with pytest.raises(ValueError, match=words):
-        call(viz.look(model, images(2)))
+        call(viz.record_activations(model, images(2)))
+
+
+def test_earlier_names_still_work():
+    assert viz.look is viz.record_activations and viz.Look is viz.Activations

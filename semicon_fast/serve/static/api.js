@@ -1,4 +1,4 @@
-// Requests to this server. Every failure becomes a Failure, whose message is for people.
+// Requests to this server. Every error becomes a Failure with a message that can be shown.
 
 export class Failure extends Error {}
 

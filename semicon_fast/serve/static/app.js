@@ -1,4 +1,4 @@
-// What the page does: browse, search by a file or by an image of the gallery, show maps.
+// The page: browse the gallery, search by an uploaded or a gallery image, show attention maps.
 
 import { Failure, get, send } from "/api.js";
 import { draw } from "/maps.js";
@@ -17,7 +17,7 @@ function tell(status, problem = "") {
   find("problem").hidden = !problem;
 }
 
-// Runs one task at a time; a newer one ends the older.
+// Runs one task at a time; a new one aborts the previous one.
 async function run(status, task) {
   current.abort();
   const mine = (current = new AbortController());
@@ -29,13 +29,13 @@ async function run(status, task) {
     if (mine.signal.aborted) return;
     find("hits").replaceChildren();
     find("pages").hidden = true;
-    tell("", error instanceof Failure ? error.message : `The page made a mistake: ${error.message}.`);
+    tell("", error instanceof Failure ? error.message : `Error in this page: ${error.message}.`);
   } finally {
     if (mine === current) document.body.classList.remove("busy");
   }
 }
 
-// weights: null for a page of the gallery, else what each part counted in this search.
+// weights: null for a page of the gallery, else each part's weight in this search.
 function list(title, pictures, weights) {
   find("results").textContent = title;
   const rank = (number) => (weights ? number + 1 : null);
@@ -55,7 +55,7 @@ function browse() {
     find("page").textContent = `${start + 1} to ${last} of ${found.count.toLocaleString("en")}`;
     find("back").disabled = start === 0;
     find("next").disabled = last === found.count;
-    tell(found.count ? "Choose an image to find those that are nearest to it." : "The gallery is empty.");
+    tell(found.count ? "Choose an image to find its nearest neighbours." : "The gallery is empty.");
   });
 }
 
@@ -74,7 +74,7 @@ function search() {
   });
 }
 
-// The query's own picture and its buttons.
+// The query image and its buttons.
 function show() {
   find("query").hidden = find("browse").hidden = query === null;
   fold(find("query-maps"), find("query-tiles"), "Show attention maps");
@@ -157,7 +157,7 @@ function listen() {
     over(false);
     const [file] = event.dataTransfer.files;
     if (file) take(file);
-    else tell("", "What was dropped is no file. Save the image first, then drop it.");
+    else tell("", "This is not a file. Save the image first, then drop it.");
   });
   document.addEventListener("paste", (event) => event.clipboardData.files[0] && take(event.clipboardData.files[0]));
   find("options").addEventListener("change", () => {
@@ -182,7 +182,7 @@ function listen() {
   window.addEventListener("popstate", open);
 }
 
-// What the address asks for: an image by its number, or the gallery.
+// Shows what the URL asks for: a search by image number, or the gallery.
 async function open() {
   const number = /^#image=(\d+)$/.exec(location.hash)?.[1];
   if (number === undefined) return browse();

@@ -1,4 +1,4 @@
-// Attention maps drawn over a picture: grey where a part does not look, orange where it does.
+// Attention maps drawn over an image: grey for low attention, orange for high.
 
 const SIDE = 240;
 const WHERE = ["upper left", "top", "upper right", "left", "centre", "right", "lower left", "bottom", "lower right"];
@@ -50,7 +50,7 @@ function tile(image, maps, number) {
   return figure;
 }
 
-// Fills `target` with one tile a map. A picture that the browser cannot show gives a grey field.
+// Fills `target` with one tile per map; an image the browser cannot decode gives a grey background.
 export async function draw(target, image, maps) {
   let shown = image;
   try {

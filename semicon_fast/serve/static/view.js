@@ -1,4 +1,4 @@
-// The page's moving pieces as elements; no state and no requests here.
+// Creates and updates DOM elements; no state and no requests here.
 
 const find = (id) => document.getElementById(id);
 
@@ -35,7 +35,7 @@ function weight(part, number) {
   return [label, input, output];
 }
 
-// The query string of what the form says.
+// The query string for the values of the form.
 export function options() {
   const wanted = new URLSearchParams({ k: find("k").value });
   const compare = find("compare").value;
@@ -50,8 +50,8 @@ function named(picture) {
   return picture.label ? `${picture.label}, ${picture.name}` : picture.name;
 }
 
-// One entry of the list: a picture of the gallery, and if it is a hit, its distances.
-// weights: what each part counted.
+// One entry of the list: a gallery image and, if it is a hit, its distances.
+// weights: each part's weight.
 export function entry(picture, rank, weights, about, onSearch, onMaps) {
   const item = find("hit").content.firstElementChild.cloneNode(true);
   const [button, image] = [item.querySelector(".picture"), item.querySelector("img")];
