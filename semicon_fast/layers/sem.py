@@ -5,10 +5,10 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck
 
 from .. import ops
 from .choices import VARIANTS, check_choice, initialise_convolutions
-from .residual import Bottleneck
 
 ATTENTIONS = ("sem", "erase", "none")
 ALPHA = {"paper": 0.3, "official": 0.15}

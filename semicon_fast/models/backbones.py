@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from ..layers import ICON
 from ..layers.choices import initialise_convolutions
-from ..layers.residual import BasicBlock, Bottleneck
 
 
 @dataclass(frozen=True)

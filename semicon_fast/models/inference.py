@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from ..layers.icon import is_plain
-from ..layers.residual import BasicBlock, Bottleneck
 from .backbones import Trunk
 from .base import HashModel
 from .semicon import SEMICON

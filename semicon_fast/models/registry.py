@@ -1,20 +1,26 @@
-"""Networks by name; `build` is the inverse of `HashModel.config`."""
+"""Networks by name; `build` is the inverse of `HashModel.config`.
+
+The module of a network is imported when it is built: some import torchvision, which takes as long
+to import as torch.
+"""
 
 import inspect
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 import torch
 
-from .backbone_hash import BackboneHash
 from .base import HashModel
-from .dsh import DSHNet
-from .semicon import SEMICON
-from .small import SmallHashNet
 
-NETWORKS: dict[str, type[HashModel]] = {
-    network.network: network for network in (SEMICON, BackboneHash, DSHNet, SmallHashNet)
+# Name -> module and class.
+_HOMES = {
+    "semicon": ("semicon", "SEMICON"),
+    "backbone": ("backbone_hash", "BackboneHash"),
+    "dsh": ("dsh", "DSHNet"),
+    "small": ("small", "SmallHashNet"),
 }
+NETWORKS = tuple(_HOMES)
 
 
 def build(config: Mapping[str, Any], *, seed: int | None = None) -> HashModel:
@@ -32,7 +38,8 @@ def build(config: Mapping[str, Any], *, seed: int | None = None) -> HashModel:
     name = options.pop("network", None)
     if name not in NETWORKS:
         raise ValueError(f"network must be one of {', '.join(sorted(NETWORKS))}, got {name!r}")
-    network = NETWORKS[name]
+    module, kind = _HOMES[name]
+    network: type[HashModel] = getattr(import_module(f".{module}", __package__), kind)
     known = list(inspect.signature(network).parameters)
     unknown = sorted(set(options) - set(known))
     if unknown:

@@ -30,7 +30,7 @@ def test_config_is_what_build_was_given(config):
         model = build(config)
         again = build(json.loads(json.dumps(model.config())))
     assert model.config() == again.config() == config
-    assert type(model) is NETWORKS[config["network"]]
+    assert model.network == config["network"] in NETWORKS
     assert {k: v.shape for k, v in model.state_dict().items()} == {
         k: v.shape for k, v in again.state_dict().items()
     }
