@@ -13,10 +13,11 @@ MODULES = ["test_icon_attention.py", "test_icon_normed.py", "test_sem_mask.py"]
 pytest.importorskip("triton")
 
 
-def run_interpreted(module, marks):
-    """Run a module's tests of the given marks in a process of their own."""
+def run_interpreted(modules, marks):
+    """Run the modules' tests of the given marks in a process of their own."""
+    files = [str(FOLDER / module) for module in modules]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-m", marks, str(FOLDER / module)],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-m", marks, *files],
         env={**os.environ, "TRITON_INTERPRET": "1"},
         cwd=FOLDER.parent.parent,
         capture_output=True,
@@ -27,13 +28,12 @@ def run_interpreted(module, marks):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("module", MODULES)
-def test_kernels_give_the_answers_of_the_reference_when_interpreted(module):
-    run_interpreted(module, "not slow and not gpu")
+def test_kernels_give_the_answers_of_the_reference_when_interpreted():
+    run_interpreted(MODULES, "not slow and not gpu")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("module", MODULES[:2])
+@pytest.mark.parametrize("module", MODULES)
 def test_every_shape_gives_the_answers_of_the_reference_when_interpreted(module):
-    run_interpreted(module, "slow")
+    run_interpreted([module], "slow")
