@@ -1,4 +1,5 @@
-"""A headless Chromium, for tests of what people see in a browser, and several processes."""
+"""How tests are spread over cores; a headless Chromium, for tests of what people see in a browser;
+several processes."""
 
 import base64
 import json
@@ -11,10 +12,30 @@ from urllib.parse import urlsplit
 
 import pytest
 
+pytest_plugins = ["rotation"]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores. Before torch is imported, and for the processes that tests start.
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
     "--disable-background-networking --disable-component-update --disable-dev-shm-usage"
 )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """A worker for each core, four at most, for the whole default run; none for a part of it, which
+    is done before they have started, and for slow tests and those of a device, which are alone."""
+    chosen, by_name = config.option, config.args_source is pytest.Config.ArgsSource.ARGS
+    default = "not slow" in chosen.markexpr and "not gpu" in chosen.markexpr
+    if by_name or not default or chosen.keyword or chosen.lf or chosen.collectonly:
+        return 0
+    if chosen.capture == "no":  # what workers print is not seen
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores, 4) if cores > 1 else 0
 
 
 class Browser:

@@ -71,7 +71,7 @@ def test_the_demo_leaves_a_page_with_its_control(trained, tmp_path, monkeypatch)
     with Image.open(tmp_path / "retrieval.png") as picture:
         assert picture.width > 300
     again = run("demo", "-o", tmp_path, "--resume").stdout
-    assert "report.html" in again
+    assert "report.html" in again.replace("\n", "")  # where the path is long, within it
 
 
 def test_a_finished_run_keeps_its_page(trained):

@@ -82,17 +82,32 @@ def check(guarded, as_good_as_torch, given, options):
         as_good_as_torch(ours, plain, truth)
 
 
+# Several images, several tiles of cells, more tokens than one tile holds.
+FEW = [SHAPES[0], SHAPES[2], SHAPES[6]]
+
+
 @pytest.mark.parametrize(
-    ("shape", "variant"), list(zip(SHAPES, itertools.cycle(VARIANTS), strict=False))
+    ("shape", "variant"),
+    [
+        pytest.param(shape, variant, marks=[] if shape in FEW else pytest.mark.slow)
+        for shape, variant in zip(SHAPES, itertools.cycle(VARIANTS), strict=False)
+    ],
 )
 def test_values_and_gradients_equal_the_reference(guarded, as_good_as_torch, shape, variant):
     given = inputs(*shape, torch.float32)
     check(guarded, as_good_as_torch, given, (shape[1], 1e-5, *variant))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("shape", SHAPES[1:6:3])
-@pytest.mark.parametrize("dtype", DTYPES[1:])
+HALVES = [(DTYPES[1], SHAPES[1], VARIANTS[1]), (DTYPES[2], SHAPES[4], VARIANTS[0])]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "variant"),
+    [
+        pytest.param(*case, marks=[] if case in HALVES else pytest.mark.slow)
+        for case in itertools.product(DTYPES[1:], SHAPES[1:6:3], VARIANTS)
+    ],
+)
 def test_half_precision_is_as_good_as_torchs(guarded, as_good_as_torch, dtype, shape, variant):
     given = inputs(*shape, dtype)
     check(guarded, as_good_as_torch, given, (shape[1], 1e-5, *variant))
@@ -108,7 +123,10 @@ def test_every_shape_dtype_and_layout(guarded, as_good_as_torch, shape, variant,
     check(guarded, as_good_as_torch, given, (shape[1], 1e-5, *variant))
 
 
-@pytest.mark.parametrize("variant", [*VARIANTS, (True, False), (False, True)])
+@pytest.mark.parametrize(
+    "variant",
+    [(True, False), (False, True), *(pytest.param(v, marks=pytest.mark.slow) for v in VARIANTS)],
+)
 def test_channels_last_maps_are_read_and_written_in_place(guarded, as_good_as_torch, variant):
     given = inputs(2, 2, 12, (3, 5), torch.float32, torch.channels_last)
     assert given[1].stride(1) == 1
@@ -121,8 +139,17 @@ def test_without_bias_there_is_none(guarded, as_good_as_torch, variant):
     check(guarded, as_good_as_torch, (*given, None), (3, 1e-5, *variant))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 17), (17, 1)])
-@pytest.mark.parametrize(("heads", "tokens"), [(2, 1), (1, 7)])
+@pytest.mark.parametrize(
+    ("heads", "tokens", "size"),
+    [
+        (1, 7, (1, 1)),
+        (2, 1, (1, 17)),
+        (1, 7, (17, 1)),
+        pytest.param(2, 1, (1, 1), marks=pytest.mark.slow),
+        pytest.param(1, 7, (1, 17), marks=pytest.mark.slow),
+        pytest.param(2, 1, (17, 1), marks=pytest.mark.slow),
+    ],
+)
 def test_rows_columns_and_single_cells(guarded, as_good_as_torch, heads, tokens, size):
     given = inputs(1, heads, tokens, size, torch.float32)
     check(guarded, as_good_as_torch, given, (heads, 1e-5, True, False))
@@ -207,7 +234,7 @@ def closed_form(logits, delta):
 AROUND_ZERO = [0.0, 1e-12, -1e-12, 1e-5, -1e-5, 0.01, -1.0, 3.0]
 
 
-@pytest.mark.parametrize("delta", [1e-5, 1e-3])
+@pytest.mark.parametrize("delta", [1e-5, pytest.param(1e-3, marks=pytest.mark.slow)])
 def test_signed_root_and_its_slope_at_and_around_zero(delta):
     for logit in AROUND_ZERO:
         out, slopes = one_row([logit, 2.0], delta)

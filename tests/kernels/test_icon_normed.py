@@ -86,10 +86,10 @@ def check(guarded, as_good_as_torch, given, options, own):
 @pytest.mark.parametrize(
     ("shape", "variant", "own"),
     [
-        (SHAPES[0], VARIANTS[0], True),
+        pytest.param(SHAPES[0], VARIANTS[0], True, marks=pytest.mark.slow),
         (SHAPES[0], VARIANTS[1], False),
-        (SHAPES[1], VARIANTS[0], False),
-        (SHAPES[2], VARIANTS[1], True),
+        pytest.param(SHAPES[1], VARIANTS[0], False, marks=pytest.mark.slow),
+        pytest.param(SHAPES[2], VARIANTS[1], True, marks=pytest.mark.slow),
         (SHAPES[3], VARIANTS[0], True),
         (SHAPES[4], VARIANTS[1], True),
     ],
@@ -101,7 +101,11 @@ def test_values_and_gradients_equal_the_reference(guarded, as_good_as_torch, sha
 
 @pytest.mark.parametrize(
     ("dtype", "layout", "own"),
-    [(DTYPES[0], LAYOUTS[1], False), (DTYPES[1], LAYOUTS[1], True), (DTYPES[2], LAYOUTS[0], False)],
+    [
+        pytest.param(DTYPES[0], LAYOUTS[1], False, marks=pytest.mark.slow),
+        (DTYPES[1], LAYOUTS[1], True),
+        (DTYPES[2], LAYOUTS[0], False),
+    ],
 )
 def test_dtypes_and_layouts(guarded, as_good_as_torch, dtype, layout, own):
     given = inputs(2, 3, 12, (3, 5), dtype, layout)
@@ -121,7 +125,7 @@ def test_every_shape_dtype_and_layout(
     check(guarded, as_good_as_torch, given, (shape[1], 1e-5, *variant), own)
 
 
-@pytest.mark.parametrize("offset", [0.0, 1000.0])
+@pytest.mark.parametrize("offset", [pytest.param(0.0, marks=pytest.mark.slow), 1000.0])
 @pytest.mark.parametrize("dtype", DTYPES[:2])
 @pytest.mark.parametrize("shape", SHAPES[1:3])
 def test_moments_are_those_of_the_output_however_far_from_zero(guarded, shape, dtype, offset):
@@ -196,7 +200,7 @@ SMALL, SHAPES_OF_BLOCKS = (3, 2, 4, (3, 5)), [(3, 2, 12, (3, 5)), (2, 3, 4, (9, 
 # one, too few for errors of two implementations in half precision to be alike.
 BLOCKS = [
     (SMALL, "paper", True, False, LAYOUTS[0]),
-    (SMALL, "official", False, False, LAYOUTS[1]),
+    pytest.param(SMALL, "official", False, False, LAYOUTS[1], marks=pytest.mark.slow),
 ]
 VARIANTS_OF_BLOCKS = ["paper", "official"]
 SWITCHES = [False, True]

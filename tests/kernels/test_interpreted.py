@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parent
-MODULES = ["test_icon_attention.py", "test_icon_normed.py", "test_sem_mask.py"]
+# Modules, and over how many processes their slow tests are spread, none of which takes long.
+MODULES = {"test_icon_attention.py": 8, "test_icon_normed.py": 8, "test_sem_mask.py": 1}
 
 pytest.importorskip("triton")
 
 
-def run_interpreted(module, marks):
-    """Run a module's tests of the given marks in a process of their own."""
+def run_interpreted(modules, marks, share="0/1"):
+    """Run the modules' tests of the given marks, or a share of them, in a process of their own."""
+    files = [str(FOLDER / module) for module in modules]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-m", marks, str(FOLDER / module)],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
+        [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-m", marks, *files],
+        env={**os.environ, "TRITON_INTERPRET": "1", "KERNEL_TESTS": share},
         cwd=FOLDER.parent.parent,
         capture_output=True,
         text=True,
@@ -27,13 +29,14 @@ def run_interpreted(module, marks):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("module", MODULES)
-def test_kernels_give_the_answers_of_the_reference_when_interpreted(module):
-    run_interpreted(module, "not slow and not gpu")
+def test_kernels_give_the_answers_of_the_reference_when_interpreted():
+    run_interpreted(MODULES, "not slow and not gpu")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("module", MODULES[:2])
-def test_every_shape_gives_the_answers_of_the_reference_when_interpreted(module):
-    run_interpreted(module, "slow")
+@pytest.mark.parametrize(
+    ("module", "share"), [(m, f"{i}/{parts}") for m, parts in MODULES.items() for i in range(parts)]
+)
+def test_every_shape_gives_the_answers_of_the_reference_when_interpreted(module, share):
+    run_interpreted([module], "slow", share)

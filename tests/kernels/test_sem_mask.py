@@ -1,5 +1,6 @@
 """SEM's kernels against the reference: statistics of an image or a batch, guards, gradients."""
 
+import itertools
 import os
 
 import pytest
@@ -27,6 +28,15 @@ SHAPES = [
     (2, 4, (1, 3)),
     (1, 2, (9, 9)),
 ]
+
+
+def one_in(turns, *axes):
+    """All combinations, and slow are those whose places along the axes do not add up to a multiple
+    of `turns`, the length of the last axis: each combination of the others is left once.
+    """
+    for places in itertools.product(*(range(len(axis)) for axis in axes)):
+        values = [axis[place] for axis, place in zip(axes, places, strict=True)]
+        yield pytest.param(*values, marks=pytest.mark.slow if sum(places) % turns else [])
 
 
 def inputs(images, channels, size, dtype, layout=torch.contiguous_format, seed=0):
@@ -61,17 +71,14 @@ def check(guarded, as_good_as_torch, given, options):
         as_good_as_torch(ours, plain, truth)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("switches", SWITCHES)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("shape", "switches", "dtype"), one_in(3, SHAPES, SWITCHES, DTYPES))
 def test_values_and_gradients_equal_the_reference(
     guarded, as_good_as_torch, shape, switches, dtype
 ):
     check(guarded, as_good_as_torch, inputs(*shape, dtype), (0.3, *switches))
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.15, 1.0])
-@pytest.mark.parametrize("switches", SWITCHES[:3])
+@pytest.mark.parametrize(("switches", "alpha"), one_in(3, SWITCHES[:3], [0.0, 0.15, 1.0]))
 def test_channels_last_and_every_exponent(guarded, as_good_as_torch, switches, alpha):
     given = inputs(2, 19, (7, 7), torch.float32, torch.channels_last)
     assert given[1].stride(1) == 1
@@ -94,8 +101,7 @@ def test_the_clamp_cuts_and_stops_the_gradient():
     assert grads[1].any()
 
 
-@pytest.mark.parametrize("cells", [1, 3, 49, 196, 1000])
-@pytest.mark.parametrize("value", [0.0, 7.3, -1e4])
+@pytest.mark.parametrize(("cells", "value"), one_in(3, [1, 3, 49, 196, 1000], [0.0, 7.3, -1e4]))
 def test_flat_maps_pass_guidance_and_gradient_unchanged(cells, value):
     grad, guidance, _ = inputs(2, 3, (1, cells), torch.float32)
     score = torch.full((2, 1, 1, cells), value)

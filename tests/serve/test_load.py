@@ -62,7 +62,7 @@ def load(server, images, seconds):
     return sum(counts)
 
 
-@pytest.mark.parametrize("seconds", [3, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [1, pytest.param(60, marks=pytest.mark.slow)])
 def test_fifty_clients(start, folder, make_picture, make_file, seconds):
     images = [make_file(make_picture(i, 64 + 16 * (i % 7))) for i in range(23)]
     server = start(folder)

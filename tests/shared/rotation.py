@@ -1,0 +1,54 @@
+"""`pytest -m slow --rotate N --budget SECONDS`: as many of the selected tests as there is time for.
+
+Where the list begins depends on N, say the number of the day. What is not begun in time is skipped
+with the reason and counted in the summary; what fails, fails.
+"""
+
+import math
+import time
+
+import pytest
+
+# Starts at N times this fraction of the list are spread most evenly, however many there are.
+GOLDEN = (math.sqrt(5) - 1) / 2
+NOT_RUN = "not run: the budget of {:g} s was used up"
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("rotation", "a part of the tests within a budget")
+    group.addoption("--rotate", type=int, metavar="N", help="begin at another test for each N")
+    group.addoption("--budget", type=float, metavar="SECONDS", help="begin no test after these")
+
+
+def pytest_configure(config):
+    budget = config.getoption("budget")
+    if budget is not None:
+        config.pluginmanager.register(Budget(budget))
+
+
+@pytest.hookimpl(trylast=True)  # after -m and -k have taken their choice
+def pytest_collection_modifyitems(config, items):
+    turn = config.getoption("rotate")
+    if turn is not None and items:
+        start = int(turn * GOLDEN % 1 * len(items))
+        items[:] = items[start:] + items[:start]
+
+
+class Budget:
+    """Skips what would begin too late."""
+
+    def __init__(self, seconds):
+        self.seconds, self.until = seconds, None
+
+    def pytest_collection_finish(self):
+        self.until = time.monotonic() + self.seconds
+
+    @pytest.hookimpl(tryfirst=True)  # before any fixture is made
+    def pytest_runtest_setup(self):
+        if time.monotonic() >= self.until:
+            pytest.skip(NOT_RUN.format(self.seconds))
+
+    def pytest_terminal_summary(self, terminalreporter):
+        skipped = terminalreporter.stats.get("skipped", [])
+        left = sum(NOT_RUN.format(self.seconds) in str(report.longrepr) for report in skipped)
+        terminalreporter.write_line(f"{left} tests were not run within {self.seconds:g} s")
