@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ..report import Page
     from ..training import Config, EncodedRun
 
-COLUMNS = ("trained on", "database codes", "mAP", "precision within radius 2")
-CHANCE = "nothing: labels shuffled"
+COLUMNS = ("codes of", "database codes", "mAP", "precision within radius 2")
+CHANCE = "chance"
 
 
 def demo(
@@ -36,8 +36,11 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     from ..training import presets
+    from ..training.resume import refuse_used
 
     chosen = presets.preset(preset)
+    if not resume:
+        refuse_used(output / "run")
     from .. import report
     from ..viz import save_figure
 
@@ -144,8 +147,8 @@ def _page(run: "EncodedRun", examples: Any, result: dict[str, Any], rows: list[A
         sentences=[
             "A small SEMICON network, trained on generated birds whose classes differ in single "
             "parts.",
-            f'"{CHANCE}" evaluates the same codes with the labels of the database shuffled: the '
-            "value that chance gives.",
+            f'The row "{CHANCE}" evaluates the same codes after the labels of the database were '
+            "shuffled.",
         ],
         tables={"Retrieval": (COLUMNS, rows)},
         facts=facts_of(result),

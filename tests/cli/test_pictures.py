@@ -56,22 +56,36 @@ def test_train_and_evaluate_leave_a_page(trained, tmp_path):
     assert (tmp_path / "own.html").is_file()
 
 
-def test_the_demo_leaves_a_page_with_its_control(trained, tmp_path, monkeypatch):
+@pytest.fixture
+def small_demo(trained, monkeypatch):
+    """The demo trains what `trained` did."""
     from semicon_fast.training import Config, presets
 
     small = Config.model_validate_json((trained / "config.json").read_text("utf-8"))
     monkeypatch.setattr(presets, "preset", lambda name: small)
-    said = answer("demo", "-o", tmp_path)
+
+
+def test_the_demo_leaves_a_page_and_says_what_to_try_next(small_demo, tmp_path):
+    said = run("demo", "-o", tmp_path).stdout
     text = (tmp_path / "report.html").read_text("utf-8")
-    assert said["report"] == str(tmp_path / "report.html") and said["runs"].keys() == {
-        "SEMICON",
-        "shuffled labels",
-    }
-    assert "shuffled labels" in text and "control" in text and "Curves" in text
+    assert "chance" in said and "chance" in text
+    assert "Curves" in text and not (tmp_path / "control").exists()
     with Image.open(tmp_path / "retrieval.png") as picture:
         assert picture.width > 300
-    again = run("demo", "-o", tmp_path, "--resume").stdout
-    assert "report.html" in again.replace("\n", "")  # where the path is long, within it
+    birds = sorted((tmp_path / "birds").rglob("*.png"))
+    assert len(birds) == 4 and len({path.parent for path in birds}) == 2
+    encode = f"semicon-fast encode {tmp_path / 'run'} {tmp_path / 'birds'} -o"
+    assert encode in said and "semicon-fast serve" in said and "folder-small-48" in said
+    assert str(tmp_path / "report.html") in run("demo", "-o", tmp_path, "--resume").stdout
+    assert "holds a run already" in run("demo", "-o", tmp_path, code=2).stderr
+
+
+def test_the_demos_control_is_trained_when_asked_for(small_demo, tmp_path):
+    said = answer("demo", "-o", tmp_path, "--control")
+    assert said["report"] == str(tmp_path / "report.html")
+    assert said["runs"].keys() == {"SEMICON", "shuffled labels"}
+    shuffled = json.loads((tmp_path / "control" / "config.json").read_text("utf-8"))
+    assert shuffled["data"]["options"]["shuffle_labels"] is True
 
 
 def test_a_finished_run_keeps_its_page(trained):

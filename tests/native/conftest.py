@@ -1,9 +1,13 @@
 """The native kernels, built once into the user's own cache; skipped where they cannot be had."""
 
+import time
+
 import pytest
 import torch
 
 from semicon_fast import native
+from semicon_fast.native import build
+from semicon_fast.native.build import CPU
 from semicon_fast.ops import hamming  # noqa: F401 - defines the operations that are called below
 
 
@@ -72,3 +76,28 @@ def _codes(rows, width, *, seed, distinct=None, layout="whole"):
 @pytest.fixture(scope="session")
 def codes():
     return _codes
+
+
+@pytest.fixture
+def undecided(monkeypatch, tmp_path):
+    """As if nothing had been loaded yet, with an empty cache."""
+    for name, value in (("decided", False), ("library", None), ("error", None), ("reason", None)):
+        monkeypatch.setattr(native._CPU, name, value)
+    monkeypatch.setenv("SEMICON_FAST_CACHE", str(tmp_path))
+    monkeypatch.delenv("SEMICON_FAST_BACKEND", raising=False)
+
+
+@pytest.fixture
+def pretended(undecided, monkeypatch):
+    """Building takes a moment and makes a file; loading is left out. -> how often it was built."""
+    built = []
+
+    def compile_and_load(folder):
+        built.append(folder)
+        time.sleep(0.3)
+        (folder / "semicon_fast_native.so").write_bytes(b"")
+
+    monkeypatch.setattr(CPU, "problem", lambda: None)
+    monkeypatch.setattr(CPU, "compile_and_load", compile_and_load)
+    monkeypatch.setattr(build, "_load", lambda path, cure: path)
+    return built

@@ -42,15 +42,6 @@ def python(code, **environment):
     )
 
 
-@pytest.fixture
-def undecided(monkeypatch, tmp_path):
-    """As if nothing had been loaded yet, with an empty cache."""
-    for name, value in (("decided", False), ("library", None), ("error", None), ("reason", None)):
-        monkeypatch.setattr(native._CPU, name, value)
-    monkeypatch.setenv("SEMICON_FAST_CACHE", str(tmp_path))
-    monkeypatch.delenv("SEMICON_FAST_BACKEND", raising=False)
-
-
 def test_without_a_compiler_the_reference_answers_and_one_warning_says_why(tmp_path):
     done = python(
         SEARCH,
@@ -192,22 +183,6 @@ def test_what_was_built_ahead_serves_only_its_own_torch_and_sources(
     monkeypatch.setattr(build, "csrc", lambda: sources)
     assert CPU.load_prebuilt() == (tmp_path / "_native.so" if same else None)
     assert ("built ahead of time as torch1.0" in caplog.text) is not same
-
-
-@pytest.fixture
-def pretended(undecided, monkeypatch):
-    """Building takes a moment and makes a file; loading is left out. -> how often it was built."""
-    built = []
-
-    def compile_and_load(folder):
-        built.append(folder)
-        time.sleep(0.3)
-        (folder / "semicon_fast_native.so").write_bytes(b"")
-
-    monkeypatch.setattr(CPU, "problem", lambda: None)
-    monkeypatch.setattr(CPU, "compile_and_load", compile_and_load)
-    monkeypatch.setattr(build, "_load", lambda path, cure: path)
-    return built
 
 
 def test_builders_at_once_build_once(pretended):
