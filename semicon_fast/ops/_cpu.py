@@ -1,11 +1,11 @@
-"""ICON's step on the CPU: native kernels, or batched products in few passes.
+"""ICON's step on the CPU: native kernels, or batched matrix products.
 
-ICON in float32 goes to csrc/attention/ where that can be built and the instruction set has it.
-The rest of this file is the path of float64, of other machines and of heads of a size that the
-kernels do not take. There the grouped 1x1 convolution becomes one product a head, (3 d, d) by
-(d, images P). The logits of a few images stay in the cache between the passes over them, and
-nothing of the size of all projections or all logits is allocated: fresh pages cost more than the
-arithmetic on them.
+float32 uses the kernels of csrc/attention/ where they can be built and exist for the instruction
+set. The rest of this file serves float64, other machines, and head sizes without a kernel. There
+the grouped 1x1 convolution is computed as one matrix product per head, (3 d, d) by (d, images P).
+A few images are processed at a time, so that their logits stay in cache between passes and the
+buffers for projections and logits stay small: page faults on newly allocated memory would cost
+more than the arithmetic.
 """
 
 from typing import Any
@@ -14,24 +14,26 @@ import torch
 from torch import Tensor
 
 from .. import native, reference
-from . import _cpu_mask  # noqa: F401  registers itself
+from . import _cpu_mask  # noqa: F401  importing it registers its implementations
 from ._library import override
 from .icon_attention import _backward as _icon_backward
 from .icon_attention import _forward as _icon_forward
 
-# 256 KiB of float32 a thread: with the copies beside it, what a second-level cache holds.
+# Logits held per thread: 256 KiB of float32, which fit the L2 cache together with their copies.
 LOGITS_A_THREAD = 1 << 16
-# Below this many multiply-adds an image the calls cost more than the grouped convolution
-# (AMD EPYC, 2 threads, batches of 16 and 64: equal at 4 to 8 x 10^5).
+# Smallest number of multiply-adds per image for the batched products. With fewer, their calls cost
+# more than the grouped convolution (AMD EPYC, 2 threads, batches of 16 and 64: equal at 4 to
+# 8 x 10^5).
 WORTH_A_LOOP = 1_000_000
-# Heads of other sizes have no kernel: kMinTokens and kMaxTokens of csrc/attention/attention.h.
+# Tokens per head with a native kernel: kMinTokens to kMaxTokens of csrc/attention/attention.h.
 NATIVE_TOKENS = range(8, 257)
-# Below so many multiply-adds a call nothing is at stake, and the reference's values stand.
+# Smallest number of multiply-adds per call for a native kernel. Calls with fewer are fast anyway
+# and return exactly the reference's values.
 WORTH_A_KERNEL = 100_000
 
 
 def _kernels(x: Tensor, num_heads: int) -> Any:
-    """torch.ops.semicon_fast with the kernels for x, built at first use, or None."""
+    """torch.ops.semicon_fast if native kernels can process x (built at first use), else None."""
     tokens = x.shape[1] // num_heads
     worth = 5 * x.numel() * tokens >= WORTH_A_KERNEL
     if len(x) and worth and x.dtype is torch.float32 and tokens in NATIVE_TOKENS:
@@ -42,7 +44,7 @@ def _kernels(x: Tensor, num_heads: int) -> Any:
 
 
 class _Step:
-    """One call's sizes, weights and scratch: what forward and backward share."""
+    """Sizes, weights and scratch memory of one call, used by both forward and backward."""
 
     def __init__(
         self,
@@ -64,7 +66,7 @@ class _Step:
         self.resize(min(max(few, 1), max(len(x), 1)))
 
     def resize(self, images: int) -> None:
-        """Scratch for `images` at a time, and the views of it that the products read."""
+        """Allocates scratch memory for `images` images, and the views that the products read."""
         empty, heads, tokens = self.weight.new_empty, self.heads, self.tokens
         self.images = images
         self.wide = empty(heads, tokens, images, self.cells)
@@ -80,7 +82,7 @@ class _Step:
             self.d_wide = empty(heads, tokens, images * self.cells)
 
     def roles(self, projected: Tensor) -> list[tuple[Tensor, ...]]:
-        """(N, 3 d, images, P) -> for each image q, k, v (N, d, P), views."""
+        """projected (N, 3 d, images, P) -> for each image views q, k, v (N, d, P)."""
         if self.stacked:
             split = projected.view(3, self.heads, self.tokens, -1, self.cells)
         else:
@@ -92,15 +94,15 @@ class _Step:
         return maps.view(-1, self.heads, self.tokens, self.cells)
 
     def by_place(self, maps: Tensor) -> Tensor:
-        """(images, C, H, W) in the output's order -> (images, N, d, P), a view."""
+        """(images, C, H, W) in the output's channel order -> (images, N, d, P), a view."""
         return maps.view(-1, self.tokens, self.heads, self.cells).transpose(1, 2)
 
     def project(self, maps: Tensor) -> Tensor:
-        """(images, C, H, W), projected into `qkv` -> the maps side by side, (N, d, images P)."""
+        """Projects maps (images, C, H, W) into `qkv`; returns the maps as (N, d, images P)."""
         if len(maps) != self.images:
             self.resize(len(maps))
         wide = self.by_group(maps).permute(1, 2, 0, 3)
-        # In channels_last the images lie side by side already.
+        # In channels_last this view is already dense.
         if self.images > 1 and wide.stride(1) != 1:
             wide = self.wide.copy_(wide)
         wide = wide.flatten(2)
@@ -112,7 +114,10 @@ class _Step:
         return wide
 
     def attend(self, a: int, sign: int, root: int) -> None:
-        """Buffer a = softmax(sign root), root = sqrt(|A| + delta); root may be a."""
+        """Writes softmax(sign(A) sqrt(|A| + delta)) into buffer `a`, A being the logits.
+
+        Buffer `sign` receives sign(A), buffer `root` sqrt(|A| + delta); `root` may equal `a`.
+        """
         scale = self.tokens**-0.5
         for out, (q, k, _) in zip(self.each[a], self.qkv, strict=True):
             torch.baddbmm(out, q, k.transpose(1, 2), beta=0, alpha=scale, out=out)
@@ -126,7 +131,10 @@ class _Step:
 
 
 def _takes(x: Tensor, num_heads: int) -> bool:
-    """Whether products beat the reference; half precision has fast convolutions of its own."""
+    """Whether batched products are faster than the reference.
+
+    Not in half precision, for which PyTorch has fast convolutions.
+    """
     work = 5 * x.shape[1] ** 2 // num_heads * x.shape[2] * x.shape[3]
     plain = x.dtype in (torch.float32, torch.float64)
     return plain and len(x) > 0 and work >= WORTH_A_LOOP
@@ -141,7 +149,7 @@ def icon_attention(
     stacked: bool,
     residual_last: bool,
 ) -> Tensor:
-    """`reference.icon_attention`, by kernels or by batched products where they win."""
+    """`reference.icon_attention` by native kernels or batched products where those are faster."""
     if kernels := _kernels(x, num_heads):
         x = x.contiguous(memory_format=reference.memory_format_of(x))
         weight = weight.contiguous()
@@ -175,7 +183,7 @@ def icon_attention_backward(
     stacked: bool,
     residual_last: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`reference.icon_attention_backward`, by kernels or by batched products where they win."""
+    """`reference.icon_attention_backward`; implementations as in `icon_attention`."""
     layout = reference.memory_format_of(x)
     x, grad = x.contiguous(memory_format=layout), grad.contiguous(memory_format=layout)
     if kernels := _kernels(x, num_heads):
@@ -210,12 +218,13 @@ def icon_attention_backward(
 
 
 def _attention_gradient(step: _Step, grad: Tensor) -> None:
-    """grad (images, N, d, P) -> `step.d_qkv`, the gradients of q, k, v."""
+    """Writes the gradients of q, k, v for grad (images, N, d, P) into `step.d_qkv`."""
     p, sign, root, d_p, d_root = step.logits
     for g, (_, _, v), out in zip(grad, step.qkv, step.each[3], strict=True):
         torch.bmm(g, v.transpose(1, 2), out=out)
     torch._softmax_backward_data(d_p, p, -1, p.dtype, grad_input=d_root)
-    # The slope is sign^2 / (2 root), exactly 0 where the logit is; delta = 0 makes the root 0 too.
+    # The derivative is sign^2 / (2 root), exactly 0 where the logit is 0. With delta = 0 the root
+    # is 0 there as well, so it is kept away from 0.
     if not step.delta:
         root.clamp_min_(torch.finfo(root.dtype).tiny)
     d_root.div_(root).mul_(sign).mul_(sign)
@@ -229,7 +238,7 @@ def _attention_gradient(step: _Step, grad: Tensor) -> None:
 
 
 def _product(a: Tensor, b: Tensor, scale: float, out: Tensor, spare: Tensor) -> None:
-    """out = scale a b; by way of `spare`, for batched products write dense memory only."""
+    """out = scale a b; through `spare` if out is not dense, as batched products require."""
     target = out if out.is_contiguous() else spare
     torch.baddbmm(target, a, b, beta=0, alpha=scale, out=target)
     if target is spare:

@@ -1,8 +1,8 @@
-"""CUDA implementations of the operations on feature maps: the Triton kernels of kernels/.
+"""CUDA implementations of the operators on feature maps, by the Triton kernels of kernels/.
 
-Triton and the kernels are imported by the first call on a CUDA device. What the kernels cannot
-take goes to the reference, announced once for each reason, or is an error where
-SEMICON_FAST_BACKEND is native.
+Triton and the kernels are imported by the first call on a CUDA device. Calls that the kernels do
+not support use the reference, with one warning per operator and reason; with
+SEMICON_FAST_BACKEND=native they raise an error.
 """
 
 import warnings
@@ -33,7 +33,7 @@ def icon_attention(
     stacked: bool,
     residual_last: bool,
 ) -> Tensor:
-    """`reference.icon_attention` by one kernel."""
+    """`reference.icon_attention` in one kernel."""
     options = (num_heads, delta, stacked, residual_last)
     if not _takes_icon("icon_attention", x, num_heads):
         return reference.icon_attention(x, weight, bias, *options)
@@ -52,7 +52,7 @@ def icon_attention_backward(
     stacked: bool,
     residual_last: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`reference.icon_attention_backward` by kernels."""
+    """`reference.icon_attention_backward` in Triton kernels."""
     options = (num_heads, delta, stacked, residual_last)
     if not _takes_icon("icon_attention", x, num_heads):
         return reference.icon_attention_backward(grad, x, weight, bias, *options)
@@ -70,7 +70,7 @@ def icon_attention_moments(
     stacked: bool,
     residual_last: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`reference.icon_attention_moments` by one kernel; torch combines the images' moments."""
+    """`reference.icon_attention_moments`: one kernel; PyTorch combines the moments per image."""
     options = (num_heads, delta, stacked, residual_last)
     if not _takes_icon("icon_attention_moments", x, num_heads):
         return reference.icon_attention_moments(x, weight, bias, *options)
@@ -97,7 +97,7 @@ def icon_attention_normed(
     eps: float,
     batch_statistics: bool,
 ) -> Tensor:
-    """`reference.icon_attention_normed` by one kernel."""
+    """`reference.icon_attention_normed` in one kernel."""
     vectors, options = (mean, variance, scale, shift), (num_heads, delta, stacked, residual_last)
     if not _takes_icon("icon_attention_normed", x, num_heads):
         return reference.icon_attention_normed(
@@ -125,7 +125,7 @@ def icon_attention_normed_backward(
     eps: float,
     batch_statistics: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """`reference.icon_attention_normed_backward` by kernels."""
+    """`reference.icon_attention_normed_backward` in Triton kernels."""
     vectors, options = (mean, variance, scale, shift), (num_heads, delta, stacked, residual_last)
     if not _takes_icon("icon_attention_normed", x, num_heads):
         return reference.icon_attention_normed_backward(
@@ -138,7 +138,7 @@ def icon_attention_normed_backward(
         d_x, d_weight, d_bias, grad, x, weight, bias, *options,
         _norm(*vectors, eps), d_norm, batch_statistics,
     )  # fmt: skip
-    # Copies: an operation's outputs may not share memory.
+    # Copies, since an operator's outputs must not share memory.
     d_scale, d_shift = (d.to(scale.dtype, copy=True) for d in d_norm)
     return d_x, d_scale, d_shift, d_weight, d_bias
 
@@ -146,7 +146,7 @@ def icon_attention_normed_backward(
 def sem_mask(
     guidance: Tensor, score: Tensor, alpha: float, per_batch: bool, clamp: bool, detach: bool
 ) -> Tensor:
-    """`reference.sem_mask` by one kernel, two over a batch."""
+    """`reference.sem_mask` in one kernel, or two with `per_batch`."""
     if not _usable("sem_mask", guidance, lambda k: k.sem_mask.unsupported(guidance, score)):
         return reference.sem_mask(guidance, score, alpha, per_batch, clamp, detach)
     out = _empty_like(guidance)
@@ -163,7 +163,7 @@ def sem_mask_backward(
     clamp: bool,
     detach: bool,
 ) -> tuple[Tensor, Tensor]:
-    """`reference.sem_mask_backward` by one kernel, three over a batch."""
+    """`reference.sem_mask_backward` in one kernel, or three with `per_batch`."""
     options = (alpha, per_batch, clamp, detach)
     if not _usable("sem_mask", guidance, lambda k: k.sem_mask.unsupported(guidance, score)):
         return reference.sem_mask_backward(grad, guidance, score, *options)
@@ -173,9 +173,10 @@ def sem_mask_backward(
 
 
 def loads_norm(x: Tensor, channels_a_group: int) -> bool:
-    """Whether for maps like x `icon_attention_normed` saves the passes of BatchNorm and ReLU.
+    """Whether `icon_attention_normed` is fused into one kernel for feature maps like x.
 
-    Elsewhere it is no faster than the modules. `channels_a_group` is the larger step's.
+    If so it saves the memory passes of BatchNorm and ReLU; if not, it is no faster than those
+    modules. channels_a_group: channels per group, the larger number of ICON's two steps.
     """
     return x.device.type == "cuda" and _loads_norm(x.device, x.dtype, channels_a_group)
 
@@ -203,7 +204,7 @@ def _empty_like(x: Tensor) -> Tensor:
 
 @cache
 def _kernels() -> Any:
-    """The package of kernels with its modules loaded; ImportError without Triton."""
+    """The kernels package with its modules imported. Raises ImportError without Triton."""
     from .. import kernels
 
     for name in ("icon_attention", "icon_attention_backward", "sem_mask", "sem_mask_backward"):
@@ -212,7 +213,10 @@ def _kernels() -> Any:
 
 
 def _usable(op: str, x: Tensor, unsupported: Any) -> bool:
-    """Whether the kernels take a call on x; says once why not."""
+    """Whether the kernels support a call with x; if not, warns once with the reason.
+
+    Raises NativeBuildError instead where SEMICON_FAST_BACKEND is native.
+    """
     if native.backend() == "reference":
         return False
     reason = _device_reason(x.device)

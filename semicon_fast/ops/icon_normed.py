@@ -1,7 +1,7 @@
 """`semicon_fast::icon_attention_moments`, `icon_attention_normed` and the latter's gradient.
 
-Together they are ICON's two steps with BatchNorm and ReLU between them, without a pass over the
-map for either. The mathematics is in `reference.icon_normed`.
+Together they compute ICON's two steps with BatchNorm and ReLU between them, without a separate pass
+over the feature map for either. See `reference.icon_normed` for the math.
 """
 
 from typing import Any
@@ -31,10 +31,11 @@ def icon_attention_moments(
     stacked: bool = False,
     residual_last: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`icon_attention`, and mean and biased variance (C,) of its output's channels.
+    """`icon_attention`, and the mean and biased variance (C,) of its output's channels.
 
-    The moments are in float32 (float64 stays float64) and pass no gradient on:
-    `icon_attention_normed` knows them to be its input's own. Errors as of `icon_attention`.
+    The moments are float32 (float64 for float64 inputs) and not differentiable: given
+    `batch_statistics`, `icon_attention_normed` adds their part of the gradient itself. Raises as
+    `icon_attention`.
     """
     check_icon_step("icon_attention_moments", x, weight, bias, num_heads, delta)
     result: tuple[Tensor, Tensor, Tensor] = _moments(
@@ -59,14 +60,16 @@ def icon_attention_normed(
     eps: float = 1e-5,
     batch_statistics: bool = False,
 ) -> Tensor:
-    """`icon_attention` of ReLU(BatchNorm(x)), x (B, C, H, W), the other vectors (C,).
+    """`icon_attention` of ReLU(BatchNorm(x)) for x (B, C, H, W) -> (B, C, H, W).
 
-    `batch_statistics` says that mean and variance are x's own, and the gradient of x runs through
-    them; they get none themselves. See `reference.icon_attention_normed`. Under autocast the four
-    vectors keep their dtypes. First derivatives only.
+    mean, variance, scale and shift are (C,). `batch_statistics` states that mean and variance were
+    computed from x, so that the gradient of x includes the part through them; they get no gradient
+    themselves. See `reference.icon_attention_normed` for the arguments. Under autocast the four
+    vectors keep their dtypes. Only first derivatives exist.
 
     Raises:
-        ValueError: as `icon_attention`; a vector that is not (C,), not floating or elsewhere.
+        TypeError, ValueError: as `icon_attention`; also ValueError for a vector that is not (C,),
+            not floating point, or on another device.
     """
     op = "icon_attention_normed"
     check_icon_step(op, x, weight, bias, num_heads, delta)
