@@ -1,4 +1,4 @@
-"""Figures of the queries of one block, from its histograms or its ranking."""
+"""Metrics of the queries of one block, from its histograms or the ranks of relevant codes."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,17 @@ from ._retrieval import Block
 
 
 def check_choice(value: str, choices: Sequence[str], name: str) -> str:
-    """`value`. Raises ValueError, naming `name`, unless it is one of the choices."""
+    """Returns `value`. Raises ValueError, naming `name`, unless it is one of `choices`."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     return value
 
 
 def depth_of(topk: int | None, size: int) -> int:
-    """Ranks that count: topk, at most the size of the database."""
+    """Number of ranks that are evaluated: topk, or `size` if topk is None or larger.
+
+    Raises TypeError or ValueError unless topk is None or an integer >= 1.
+    """
     if topk is None:
         return size
     try:
@@ -28,14 +31,17 @@ def depth_of(topk: int | None, size: int) -> int:
 
 
 def block_average_precision(block: Block, depth: int, ties: str, denominator: str) -> Tensor:
-    """AP float64 (q,) of the first `depth` ranks."""
+    """AP float64 (q,) over the first `depth` ranks."""
     if ties == "stable":
         return from_ranks(block.ranks, block.relevant_count, depth, denominator)
     return from_histograms(block.total, block.relevant, depth, ties, denominator)
 
 
 def block_hits(block: Block, depth: int, ties: str) -> Tensor:
-    """Relevant codes within the first `depth` ranks, float64 (q,); an expectation if so asked."""
+    """Relevant codes within the first `depth` ranks, float64 (q,).
+
+    With ties "expected" it is the expectation over all orders of tied codes.
+    """
     if ties == "stable":
         return sum_each((block.ranks <= depth).double(), block.relevant_count)
     total, relevant = block.total, block.relevant
@@ -48,13 +54,13 @@ def block_hits(block: Block, depth: int, ties: str) -> Tensor:
 
 
 def block_ball(block: Block, radius: int) -> Tensor:
-    """Precision within the radius, float64 (q,), 0 where nothing is inside."""
+    """Precision within the radius, float64 (q,), 0 for queries with no code within it."""
     inside = block.total[:, : radius + 1].sum(1)
     return block.relevant[:, : radius + 1].sum(1) / inside.clamp(min=1).double()
 
 
 def block_curve(block: Block) -> Tensor:
-    """Sums over the queries, float64 (3, bits + 1): precision, recall, nonempty by radius."""
+    """Precision, recall and non-emptiness by radius, summed over queries: float64 (3, bits + 1)."""
     inside, found = block.total.cumsum(1), block.relevant.cumsum(1).double()
     every = found[:, -1:].clamp(min=1)
     return torch.stack(

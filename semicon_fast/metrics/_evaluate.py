@@ -1,4 +1,4 @@
-"""Every figure of a retrieval in one pass over the codes."""
+"""All retrieval metrics in one pass over the codes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from ._retrieval import Block, Retrieval
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is computed of each block."""
+    """Which metrics are computed for each block."""
 
     depth: int
     ties: str
@@ -33,7 +33,7 @@ class _Plan:
     radius: int
 
     def measure(self, block: Block, size: int) -> Iterator[tuple[str, Tensor]]:
-        """Names and values (q,), whose mean over all queries is the figure."""
+        """Yields (name, values (q,)); the mean over all queries is the metric."""
         for rule in TIES if self.all_ties else (self.ties,):
             values = block_average_precision(block, self.depth, rule, self.denominator)
             if self.all_ties:
@@ -66,16 +66,23 @@ def evaluate(
     curve: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
-    """The usual figures as a dict that `json.dumps` takes; same numbers as the single functions.
+    """The usual retrieval metrics in one pass, with the same values as the single functions.
 
-    Codes, labels, topk, ties and denominator as in `mean_average_precision`. Keys: "mAP",
-    "precision@K" and "recall@K" for each K asked for (under the same tie rule),
-    "precision_within_radius_R"; with all_ties also "mAP_stable", "mAP_expected", "mAP_optimistic"
-    and "mAP_pessimistic"; with curve also "curve": {"radius", "precision", "recall", "nonempty"} as
-    lists. Then what they were computed from: "bits", "queries", "database", "topk", "ties",
-    "denominator", and "queries_without_relevant", the queries that no ranking can serve.
-    progress: called after each block with the number of queries in it.
-    Raises as `mean_average_precision`, before anything is computed.
+    Args:
+        queries, database, query_labels, database_labels, bits, topk, ties, denominator: as in
+            `mean_average_precision`.
+        all_ties: also compute mAP under every tie rule.
+        precision_at, recall_at: the K of precision@K and recall@K, each >= 1.
+        radius: radius of the precision within a radius, >= 0.
+        curve: also compute `precision_recall_curve`.
+        progress: called after each block with the number of its queries.
+
+    Returns a dict that `json.dumps` accepts. Metrics: "mAP"; "precision@K" and "recall@K" for each
+    K (with the same tie rule); "precision_within_radius_R"; with all_ties "mAP_stable",
+    "mAP_expected", "mAP_optimistic" and "mAP_pessimistic"; with curve "curve": {"radius",
+    "precision", "recall", "nonempty"} as lists. Settings and sizes: "bits", "queries", "database",
+    "topk", "ties", "denominator", and "queries_without_relevant", the number of queries without any
+    relevant code. Raises as `mean_average_precision`, before anything is computed.
     """
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
     plan = _Plan(
