@@ -1,8 +1,7 @@
-// The CUDA implementations of torch.ops.semicon_fast.hamming_*; schemas live in Python.
+// CUDA implementations of torch.ops.semicon_fast.hamming_*; the schemas are defined in Python.
 //
-// Work goes to the stream that is current on the tensors' device, and nothing waits for the device
-// but the two operations whose results have a size that only it knows: hamming_range and
-// hamming_ranks.
+// Work is queued on the current stream of the tensors' device. Only hamming_range and hamming_ranks
+// wait for the device, since the sizes of their results are computed there.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/stack.h>
@@ -26,8 +25,8 @@ using at::Tensor;
 
 std::atomic<Path> forced_path{Path::kAutomatic};
 
-// What one call needs of a device, which is current while this lives. Memory taken is given back at
-// the end: the allocator gives it to later work of the same stream alone.
+// Device, stream and workspace of one call; its device is current during its lifetime. Workspace is
+// freed at the end, and the allocator reuses it only for later work on the same stream.
 class Call {
  public:
   explicit Call(const Tensor& on)
@@ -115,8 +114,8 @@ DeviceGroups lists(const GroupOperands& groups) {
   return {groups.lists(), groups.count(), groups.members.size(0)};
 }
 
-// How many members the queries' groups have in all. Beside the number the host reads whether the
-// lists hold what they should, which costs it nothing more.
+// Total number of members of the queries' groups. The host has to read this number anyway, so the
+// checks of the group vectors are read in the same transfer.
 int64_t wanted(const char* op, const Operands& codes, const GroupOperands& groups) {
   const Tensor &of = groups.of, &members = groups.members, &lims = groups.lims;
   const int64_t count = groups.count(), held = members.size(0);
@@ -125,7 +124,7 @@ int64_t wanted(const char* op, const Operands& codes, const GroupOperands& group
   const Tensor known = ((of >= 0) & (of < count)).all();
   Tensor within = ((members >= 0) & (members < codes.database.size(0))).all();
   if (held > 1) {
-    // A member may only be smaller than the one before it where a group begins.
+    // A member may be smaller than the previous one only at the beginning of a group.
     Tensor begins = at::zeros({held + 1}, members.options().dtype(at::kBool));
     begins.index_fill_(0, lims.clamp(0, held), true);
     const Tensor next = begins.slice(0, 1, held) | (members.diff() > 0);
@@ -150,7 +149,8 @@ Tensor hamming_ranks(const Tensor& queries, const Tensor& database, const Tensor
   return result;
 }
 
-// Nobody waits here to read what the lists hold: the kernels leave out what points nowhere.
+// The contents of the group vectors are not checked here, since that would wait for the device: the
+// kernels ignore indices that are out of range.
 Tensor hamming_group_histogram(const Tensor& queries, const Tensor& database, const Tensor& groups,
                                const Tensor& members, const Tensor& lims) {
   const Operands codes("hamming_group_histogram", queries, database);
@@ -183,7 +183,7 @@ bool use_path(const std::string& name) {
   return true;
 }
 
-// Which path a search of this size takes on the device of `queries`.
+// The path that a search with these queries takes on their device.
 std::string path_of(const Tensor& queries) {
   const Tensor codes = rows("_cuda_path", "queries", queries);
   const c10::cuda::CUDAGuard guard(queries.device());
@@ -191,7 +191,8 @@ std::string path_of(const Tensor& queries) {
   return kPathNames[static_cast<int>(path)];
 }
 
-// The inner loop alone on the device of `on` -> pairs that were compared; the caller measures time.
+// Runs the inner loop alone on the device of `on`; returns the number of pairs that are compared.
+// The caller measures the time.
 double compare(const Tensor& on, const std::string& name, int64_t bytes, int64_t iterations) {
   Path path;
   TORCH_CHECK_VALUE(path_named(name, path) && path >= Path::kPopcount,

@@ -1,11 +1,12 @@
-// Histograms, ranks and balls: all codes are counted, then, where that is asked for, placed.
+// Histograms, ranks and range search: the distances to all codes are counted and, for ranks and
+// range search, converted to output positions.
 #include "stages.h"
 
 namespace semicon_fast::cuda {
 namespace {
 
-// Calls visit(first, jobs, packed, counts) for the queries, as many at a time as fit. `sets` of
-// counts are wanted; counts points to them all.
+// Calls visit(first, jobs, packed, counts) for groups of as many queries as fit into the workspace.
+// counts has room for `sets` histograms per job and chunk.
 template <class Visit>
 void for_groups(const Context& context, const Rows& queries, int64_t codes, int sets,
                 Visit&& visit) {

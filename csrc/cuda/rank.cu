@@ -1,5 +1,5 @@
-// Full rankings, balls and ranks by a stable counting sort: once the codes of every chunk and
-// distance are counted, each has its place, whoever writes it and when.
+// Full rankings, range search and ranks by a stable counting sort. Once the codes of every chunk
+// are counted by distance, the output position of each code is fixed, independent of scheduling.
 #include "jobs.cuh"
 
 namespace semicon_fast::cuda {
@@ -7,8 +7,7 @@ namespace {
 
 constexpr int kScanThreads = 512;
 
-// Sums of values[0..i] (or, exclusive, of values[0..i-1]) in place, by one block. totals: shared
-// memory, one a warp.
+// Prefix sum in place by one block: inclusive, or exclusive. totals: shared memory, one per warp.
 __device__ void scan_values(int64_t* values, int64_t count, bool exclusive, int64_t* totals) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   int64_t before = 0;
@@ -46,8 +45,8 @@ __global__ void __launch_bounds__(kScanThreads) scan_vector(int64_t* values, int
   scan_values(values, count, false, reinterpret_cast<int64_t*>(shared_memory()));
 }
 
-// A job's places in this chunk -> next (width,); the number of distances whose first code, of all
-// chunks, has a place before `end`.
+// Copies a job's places for its chunk to next (width,). Returns the number of distances whose first
+// code among all chunks has a place below `end`.
 __device__ int read_places(const Place& place, const int64_t* places, int width, int64_t end,
                            int64_t* next) {
   const int lane = threadIdx.x % kWarp;
@@ -62,8 +61,8 @@ __device__ int read_places(const Place& place, const int64_t* places, int width,
   return reached;
 }
 
-// The lane's place among those of the warp with the same distance, and theirs move on; every lane
-// that is `counted` has a distance.
+// The output position of this lane's code; codes of the warp at the same distance get consecutive
+// positions, and `next` is advanced past them. Lanes that are not `counted` have no code.
 __device__ int64_t take_place(int64_t* next, int distance, bool counted) {
   const unsigned before = (1u << threadIdx.x % kWarp) - 1;
   const unsigned same = match(counted ? static_cast<unsigned>(distance) : ~0u);
@@ -120,7 +119,8 @@ __global__ void __launch_bounds__(256, 2)
   }
 }
 
-// The members among 32 positions from `base` on, a bit each; `at`, the next member, moves on.
+// Which of the 32 positions from `base` on are members, as a bit mask; advances `at`, the index of
+// the next member.
 __device__ unsigned members_here(const int64_t* members, int64_t last, int64_t base, int64_t* at) {
   const int64_t mine = *at + threadIdx.x % kWarp;
   const int64_t member = mine < last ? members[mine] : -1;

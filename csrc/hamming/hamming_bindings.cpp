@@ -1,4 +1,4 @@
-// The CPU implementations of torch.ops.semicon_fast.hamming_*; schemas live in Python.
+// CPU implementations of torch.ops.semicon_fast.hamming_*; the schemas are defined in Python.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
@@ -19,8 +19,8 @@ namespace {
 
 using at::Tensor;
 
-// A new tensor, on large pages where it is large: faults on small ones take twice as long as a full
-// ranking that writes to them.
+// A new tensor, backed by huge pages if it is large: faults on small pages take twice as long as
+// the full ranking that writes to them.
 Tensor fresh(at::IntArrayRef sizes, at::ScalarType type) {
   Tensor result = at::empty(sizes, type);
 #if defined(__linux__)
@@ -28,7 +28,7 @@ Tensor fresh(at::IntArrayRef sizes, at::ScalarType type) {
   const auto start = reinterpret_cast<uintptr_t>(result.mutable_data_ptr());
   const uintptr_t first = (start + kPage - 1) / kPage * kPage;
   const uintptr_t last = (start + result.nbytes()) / kPage * kPage;
-  // Advice: nothing is lost where it is refused.
+  // Only advice: if it is refused, nothing changes.
   if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
 #endif
   return result;
@@ -82,7 +82,7 @@ Tensor hamming_histogram(const Tensor& queries, const Tensor& database) {
   return result;
 }
 
-// Groups whose every index is within what it indexes.
+// Groups whose contents are checked: all indices are in range and ascending where required.
 struct CheckedGroups : GroupOperands {
   CheckedGroups(const char* op, const Operands& codes, const Tensor& groups_,
                 const Tensor& members_, const Tensor& lims_)

@@ -1,4 +1,4 @@
-// Range search: the scan with a limit that stays, then a counting sort of what it found.
+// Range search: a scan with a constant limit, then a counting sort of the pairs found.
 #include <algorithm>
 #include <numeric>
 
