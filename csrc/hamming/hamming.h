@@ -49,9 +49,9 @@ void group_histogram(const Codes& queries, const Codes& database, const Groups& 
 double scan_rate(int64_t bytes, int threads, double seconds);
 
 // Range search: every code within a radius, ascending by (distance, position) within a query.
-class Ball {
+class RangeSearch {
  public:
-  Ball(const Codes& queries, const Codes& database, int64_t radius, int threads);
+  RangeSearch(const Codes& queries, const Codes& database, int64_t radius, int threads);
   // Query q's results are the entries lims()[q] to lims()[q + 1].
   const std::vector<int64_t>& lims() const { return lims_; }
   void write(int32_t* distances, int64_t* positions) const;

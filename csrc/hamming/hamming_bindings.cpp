@@ -66,12 +66,12 @@ std::tuple<Tensor, Tensor, Tensor> hamming_range(const Tensor& queries, const Te
                                                  int64_t radius) {
   const Operands codes("hamming_range", queries, database);
   check_radius(radius);
-  const Ball ball(codes.q(), codes.d(), radius, threads());
+  const RangeSearch found(codes.q(), codes.d(), radius, threads());
   Tensor lims = at::empty({queries.size(0) + 1}, at::kLong);
-  std::copy(ball.lims().begin(), ball.lims().end(), lims.mutable_data_ptr<int64_t>());
-  Tensor distances = at::empty({ball.lims().back()}, at::kInt);
-  Tensor positions = at::empty({ball.lims().back()}, at::kLong);
-  ball.write(distances.mutable_data_ptr<int32_t>(), positions.mutable_data_ptr<int64_t>());
+  std::copy(found.lims().begin(), found.lims().end(), lims.mutable_data_ptr<int64_t>());
+  Tensor distances = at::empty({found.lims().back()}, at::kInt);
+  Tensor positions = at::empty({found.lims().back()}, at::kLong);
+  found.write(distances.mutable_data_ptr<int32_t>(), positions.mutable_data_ptr<int64_t>());
   return {lims, distances, positions};
 }
 

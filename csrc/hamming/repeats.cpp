@@ -12,7 +12,7 @@
 namespace semicon_fast {
 namespace {
 
-constexpr int64_t kLook = 1024;                         // codes that likely() samples
+constexpr int64_t kSampled = 1024;                         // codes that likely() samples
 constexpr int64_t kMostBytes = int64_t{64} << 20;       // limit of all positions that are kept
 constexpr int64_t kRange = int64_t{1} << 18;            // codes per task
 constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15u;   // 2^64 / golden ratio
@@ -106,17 +106,17 @@ bool collect(const Codes& database, int64_t first, int64_t last, Table& table,
 }  // namespace
 
 bool Repeats::likely(const Codes& database) {
-  if (database.count < 16 * kLook) return false;
-  Table table(database.bytes, kLook, 1);
+  if (database.count < 16 * kSampled) return false;
+  Table table(database.bytes, kSampled, 1);
   // Odd, so that it is not in phase with data laid out in powers of two.
-  const int64_t every = database.count / kLook | 1;
-  int64_t looked = 0;
-  for (int64_t i = 0; i < database.count && looked < kLook; i += every, ++looked) {
+  const int64_t every = database.count / kSampled | 1;
+  int64_t sampled = 0;
+  for (int64_t i = 0; i < database.count && sampled < kSampled; i += every, ++sampled) {
     table.entry(database.data + i * database.stride);
   }
-  // If there are n distinct codes, about kLook^2 / 2 n pairs of the sample are equal: 16 for
+  // If there are n distinct codes, about kSampled^2 / 2 n pairs of the sample are equal: 16 for
   // n = 32,768.
-  return table.size() <= looked - 16;
+  return table.size() <= sampled - 16;
 }
 
 Repeats::Repeats(const Codes& database, int64_t k, int threads) : bytes_(database.bytes), k_(k) {

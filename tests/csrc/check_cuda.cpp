@@ -170,7 +170,7 @@ void check_topk(const Case& c, const Rows& rows) {
 }
 
 void check_range(const Case& c, const Rows& rows) {
-  const auto expected = answers::ball(rows, c.radius);
+  const auto expected = answers::range_search(rows, c.radius);
   const auto size = static_cast<int64_t>(expected.positions.size());
   Call count(c), write(c);
   auto* lims = count.results.array<int64_t>(c.queries.codes.count + 1);

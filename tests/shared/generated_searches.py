@@ -145,14 +145,14 @@ def check(case, engines, device="cpu"):
     database = torch.tensor(codes if ids is None else codes[np.argsort(ids)])
     plain, names = torch.tensor(queries), torch.tensor(names)
     ranking = reference.hamming_topk(plain, database, len(database))
-    ball = reference.hamming_range(plain, database, min(case["radius"], case["bits"]))
+    in_range = reference.hamming_range(plain, database, min(case["radius"], case["bits"]))
     distances = reference.hamming_distance(plain, database)
     counts = reference.hamming_histogram(plain, database)
     groups = grouped(rng, len(plain), len(database))
     wanted = {
         "search": searched(ranking, names, case["k"]),
         "rank": (ranking[0], names[ranking[1]]),
-        "range_search": (*ball[:2], names[ball[2]]),
+        "range_search": (*in_range[:2], names[in_range[2]]),
         "distance": [distances],
         "histogram": [counts],
         "ranks": [ranks(ranking, *groups)],
