@@ -53,7 +53,7 @@ def block_hits(block: Block, depth: int, ties: str) -> Tensor:
     return (taken * relevant / total.clamp(min=1).double()).sum(1)
 
 
-def block_ball(block: Block, radius: int) -> Tensor:
+def block_precision_within(block: Block, radius: int) -> Tensor:
     """Precision within the radius, float64 (q,), 0 for queries with no code within it."""
     inside = block.total[:, : radius + 1].sum(1)
     return block.relevant[:, : radius + 1].sum(1) / inside.clamp(min=1).double()

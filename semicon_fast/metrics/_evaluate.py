@@ -11,7 +11,7 @@ from ..arrays import Array, check_integer
 from ._average_precision import DENOMINATORS, TIES
 from ._blocks import (
     block_average_precision,
-    block_ball,
+    block_precision_within,
     block_curve,
     block_hits,
     check_choice,
@@ -46,7 +46,7 @@ class _Plan:
         for k in self.recall_at:
             found = block_hits(block, min(k, size), self.ties)
             yield f"recall@{k}", found / block.relevant_count.clamp(min=1)
-        yield f"precision_within_radius_{self.radius}", block_ball(block, self.radius)
+        yield f"precision_within_radius_{self.radius}", block_precision_within(block, self.radius)
 
 
 def evaluate(
@@ -94,7 +94,7 @@ def evaluate(
         [check_integer(k, "recall_at", 1) for k in recall_at],
         check_integer(radius, "radius", 0),
     )
-    return _figures(retrieval, plan, curve, progress) | {
+    return _computed(retrieval, plan, curve, progress) | {
         "bits": bits,
         "queries": len(retrieval),
         "database": retrieval.size,
@@ -104,7 +104,7 @@ def evaluate(
     }
 
 
-def _figures(
+def _computed(
     retrieval: Retrieval, plan: _Plan, curve: bool, progress: Callable[[int], object] | None
 ) -> dict[str, Any]:
     values: dict[str, list[Tensor]] = {}

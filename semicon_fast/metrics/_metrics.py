@@ -12,7 +12,7 @@ from ..search.bit_groups import bit_positions
 from ._average_precision import DENOMINATORS, TIES
 from ._blocks import (
     block_average_precision,
-    block_ball,
+    block_precision_within,
     block_curve,
     block_hits,
     check_choice,
@@ -146,7 +146,7 @@ def precision_within_radius(
     """
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
     check_integer(radius, "radius", 0)
-    return float(retrieval.each(lambda block: block_ball(block, radius)).mean())
+    return float(retrieval.each(lambda block: block_precision_within(block, radius)).mean())
 
 
 class PrecisionRecallCurve(NamedTuple):
@@ -199,7 +199,7 @@ def part_contributions(
     Retrieval.checked(queries, database, query_labels, database_labels, bits)
     groups = bit_positions(bit_groups, bits)
 
-    def figure(positions: Sequence[int]) -> float:
+    def mean_ap(positions: Sequence[int]) -> float:
         return mean_average_precision(
             select_bits(queries, bits, positions),
             select_bits(database, bits, positions),
@@ -215,10 +215,10 @@ def part_contributions(
     prefixes = [names[: i + 1] for i in range(len(names))]
     return {
         "cumulative": {
-            "+".join(prefix): figure([p for name in prefix for p in groups[name]])
+            "+".join(prefix): mean_ap([p for name in prefix for p in groups[name]])
             for prefix in prefixes
         },
-        "alone": {name: figure(positions) for name, positions in groups.items()},
+        "alone": {name: mean_ap(positions) for name, positions in groups.items()},
     }
 
 

@@ -19,7 +19,7 @@ def blocks_on(codes: Tensor, device: torch.device, rows: int) -> Iterator[tuple[
         for start in starts:
             yield start, codes[start : start + rows]
     else:
-        copies = _Copies(codes, device, min(rows, len(codes)))
+        copies = _DoubleBuffer(codes, device, min(rows, len(codes)))
         try:
             for number, start in enumerate(starts):
                 following = codes[start + rows : start + 2 * rows]
@@ -28,7 +28,7 @@ def blocks_on(codes: Tensor, device: torch.device, rows: int) -> Iterator[tuple[
             copies.close()
 
 
-class _Copies:
+class _DoubleBuffer:
     """Two buffers on the device, filled alternately by a separate thread on a separate stream.
 
     Memory that is not pinned is copied through two pinned buffers, since only copies from pinned

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-class Filled:
+class PendingWrites:
     """Tensors that are complete once the work queued on the current stream so far has finished.
 
     For tensors on other devices it does nothing. It also does nothing while a CUDA graph is
@@ -20,7 +20,7 @@ class Filled:
         self._stream = torch.cuda.current_stream(self._tensors[0].device)
         self._event = self._stream.record_event()
 
-    def join(self) -> None:
+    def wait(self) -> None:
         """Makes the current stream wait for that work, and keeps the memory until it has read it.
         """
         if not self._tensors or torch.cuda.is_current_stream_capturing():

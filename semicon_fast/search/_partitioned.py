@@ -16,7 +16,7 @@ NO_DISTANCE = 2**31 - 1
 MOST_PADDED = 2**24
 
 Nearest = tuple[Tensor, Tensor]
-Ball = tuple[Tensor, Tensor, Tensor]
+InRange = tuple[Tensor, Tensor, Tensor]
 
 
 def padded(values: Tensor, missing: int, value: float) -> Tensor:
@@ -41,7 +41,7 @@ def merged_nearest(parts: Sequence[Nearest], k: int, *, ascending: bool = False)
     return near[:, :k].contiguous(), ids.gather(1, order[:, :k])
 
 
-def merged_balls(parts: Sequence[Ball]) -> Ball:
+def merged_ranges(parts: Sequence[InRange]) -> InRange:
     """Merges range results (lims, distances, ids), sorted by (distance, id) within a query."""
     lims = torch.stack([part[0] for part in parts]).sum(0)
     near, ids = (torch.cat([part[i] for part in parts]) for i in (1, 2))
@@ -53,7 +53,7 @@ def merged_balls(parts: Sequence[Ball]) -> Ball:
     return lims, near[order], ids[order]
 
 
-class PartedSearch:
+class PartitionedSearch:
     """Base class with `HammingIndex`'s search, range_search and rank, over what `_state` returns.
     """
 
@@ -71,7 +71,7 @@ class PartedSearch:
         """Distances and ids (Q, k), k <= len(state), on any device."""
         raise NotImplementedError
 
-    def _ball(self, state: Any, queries: Tensor, radius: int) -> Ball:
+    def _in_range(self, state: Any, queries: Tensor, radius: int) -> InRange:
         """Lims, distances and ids, on any device."""
         raise NotImplementedError
 
@@ -95,7 +95,7 @@ class PartedSearch:
         """Every code at distance <= radius, as `HammingIndex.range_search` returns them."""
         packed = check_codes(queries, self.bits, "queries")
         radius = min(check_integer(radius, "radius", 0), self.bits)
-        lims, near, ids = self._ball(self._state(subset), packed, radius)
+        lims, near, ids = self._in_range(self._state(subset), packed, radius)
         return like(lims, queries), like(near, queries), like(ids, queries)
 
     def rank(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..arrays import as_tensor
-from ._cuda_streams import Filled
+from ._cuda_streams import PendingWrites
 from ._huge_pages import prefer_large_pages
 
 MAX_ID = 2**63 - 2
@@ -104,8 +104,8 @@ class Store:
         self._ids = ids
         self.count = len(codes) if count is None else count
         self.next_id = next_id
-        self._derived: dict[Any, tuple[Tensor, Filled]] = {}
-        self._filled = Filled(codes, ids)
+        self._derived: dict[Any, tuple[Tensor, PendingWrites]] = {}
+        self._writes = PendingWrites(codes, ids)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Store, (self.codes, self.ids, self.next_id)
@@ -115,7 +115,7 @@ class Store:
 
     def joined(self) -> "Store":
         """This Store, after making the current stream wait for the stream that wrote it."""
-        self._filled.join()
+        self._writes.wait()
         return self
 
     @property
@@ -139,10 +139,10 @@ class Store:
         kept = self._derived.get(key)
         if kept is None:
             made = make(self.codes)
-            kept = self._derived[key] = made, Filled(made)
+            kept = self._derived[key] = made, PendingWrites(made)
             for old in list(self._derived)[:-most]:
                 self._derived.pop(old, None)
-        kept[1].join()
+        kept[1].wait()
         return kept[0]
 
     def to_ids(self, positions: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from ..arrays import Array, as_tensor, like
 from ..codes import check_bits, check_codes, code_bytes
 from ..ops.hamming import hamming_range, hamming_topk
 from . import _file
-from ._partitioned import Ball, Nearest, PartedSearch, merged_balls, merged_nearest
+from ._partitioned import InRange, Nearest, PartitionedSearch, merged_nearest, merged_ranges
 from ._store import MAX_ID, Store, check_ids, empty_codes, refuse_absent, selection
 
 Shards = tuple[Store, ...]
@@ -79,7 +79,7 @@ class State:
         return codes[order], ids
 
 
-class ShardedHammingIndex(PartedSearch):
+class ShardedHammingIndex(PartitionedSearch):
     """A `HammingIndex` whose codes are distributed over several devices, searched in parallel.
 
     Results, their order and the guarantees for threads are those of a `HammingIndex` with the same
@@ -198,22 +198,22 @@ class ShardedHammingIndex(PartedSearch):
         state = self._current()
         return state if subset is None else state.narrowed(subset)
 
-    def _asked(self, state: State, queries: Tensor) -> list[tuple[Store, Tensor]]:
+    def _queries_by_shard(self, state: State, queries: Tensor) -> list[tuple[Store, Tensor]]:
         """Each shard with the queries on its device; all are copied before the first search."""
         return [(shard, queries.to(shard.device)) for shard in state.shards]
 
     def _nearest(self, state: State, queries: Tensor, k: int) -> Nearest:
         found = []
-        for shard, asked in self._asked(state, queries):
+        for shard, asked in self._queries_by_shard(state, queries):
             near, where = hamming_topk(asked, shard.codes, min(k, shard.count))
             found.append((near, shard.to_ids(where)))
         home = found[0][0].device
         return merged_nearest([(near.to(home), ids.to(home)) for near, ids in found], k)
 
-    def _ball(self, state: State, queries: Tensor, radius: int) -> Ball:
+    def _in_range(self, state: State, queries: Tensor, radius: int) -> InRange:
         found = []
-        for shard, asked in self._asked(state, queries):
+        for shard, asked in self._queries_by_shard(state, queries):
             lims, near, where = hamming_range(asked, shard.codes, radius)
             found.append((lims, near, shard.to_ids(where)))
         home = found[0][0].device
-        return merged_balls([(a.to(home), b.to(home), c.to(home)) for a, b, c in found])
+        return merged_ranges([(a.to(home), b.to(home), c.to(home)) for a, b, c in found])

@@ -11,11 +11,11 @@ from ..codes import code_bytes
 from ..ops.hamming import hamming_range, hamming_topk
 from ._blocks import blocks_on
 from ._collection import Collection
-from ._partitioned import Ball, Nearest, PartedSearch, merged_balls, merged_nearest
+from ._partitioned import InRange, Nearest, PartitionedSearch, merged_nearest, merged_ranges
 from ._store import Store, empty_codes
 
 
-class StreamedIndex(PartedSearch):
+class StreamedIndex(PartitionedSearch):
     """Searches on `device` over an index stored elsewhere; returned by `HammingIndex.streamed`.
 
     Each search copies the codes to the device block by block, copying the next block while one is
@@ -64,14 +64,14 @@ class StreamedIndex(PartedSearch):
         assert best is not None
         return best[0], self._ids(store, best[1])
 
-    def _ball(self, store: Store, queries: Tensor, radius: int) -> Ball:
+    def _in_range(self, store: Store, queries: Tensor, radius: int) -> InRange:
         found = []
         for first, asked, codes in self._blocks(store, queries):
             lims, near, where = hamming_range(asked, codes, radius)
             found.append((lims, near, where + first))
-        lims, near, where = merged_balls(found)
+        lims, near, where = merged_ranges(found)
         return lims, near, self._ids(store, where)
 
     def _ids(self, store: Store, where: Tensor) -> Tensor:
-        """Ids of positions. The ids are not copied to `device`: they may be larger than the codes."""
+        """Ids of positions. Ids are not copied to `device`: they may be larger than the codes."""
         return where if store.ids is None else store.to_ids(where.to(store.codes.device))
