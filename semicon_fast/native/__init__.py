@@ -29,7 +29,7 @@ ISAS = ("auto", "scalar", "avx2", "avx512", "avx512vpopcnt", "neon")
 _LOCK = threading.Lock()
 
 
-class _Choice:
+class _Selection:
     """What this process decided about one library, once."""
 
     def __init__(self, of: Library) -> None:
@@ -70,7 +70,7 @@ class _Choice:
         if self.of is CPU:
             use_isa(isa)
 
-    def look(self) -> None:
+    def load_existing(self) -> None:
         """Loads what is built already, or says why there is nothing; never builds."""
         with _LOCK:
             if self.decided:
@@ -89,7 +89,7 @@ class _Choice:
                 self.reason, self.decided = None, True
 
 
-_CPU, _CUDA = _Choice(CPU), _Choice(CUDA)
+_CPU, _CUDA = _Selection(CPU), _Selection(CUDA)
 
 
 def _setting(name: str, known: tuple[str, ...]) -> str:
@@ -137,7 +137,7 @@ def status() -> dict[str, Any]:
     Keys: backend (native or reference), isa, isas (all of this machine), library, cache, reason
     (why the native kernels are not in use; None where they are).
     """
-    _CPU.look()
+    _CPU.load_existing()
     loaded = _CPU.library is not None
     return {
         "backend": "native" if loaded else "reference",
@@ -157,7 +157,7 @@ def cuda_status() -> dict[str, Any]:
     """
     found = devices()
     if found:
-        _CUDA.look()
+        _CUDA.load_existing()
     loaded = _CUDA.library is not None
     reason = _CUDA.reason if found else "no CUDA device is visible"
     if found and not _CUDA.decided and (problem := CUDA.problem()) is not None:

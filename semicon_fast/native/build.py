@@ -27,7 +27,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 # The folders below csrc/ that the CPU's library is made of.
-ROOMS = ("common", "hamming", "hamming/isa", "attention")
+FOLDERS = ("common", "hamming", "hamming/isa", "attention")
 
 
 def csrc() -> Path:
@@ -36,9 +36,9 @@ def csrc() -> Path:
     return inside if inside.is_dir() else beside
 
 
-def files_of(rooms: Sequence[str], *suffixes: str) -> list[Path]:
+def files_of(folders: Sequence[str], *suffixes: str) -> list[Path]:
     """The files with one of `suffixes` in these folders of csrc/, sorted."""
-    found = (path for room in rooms for path in (csrc() / room).glob("*"))
+    found = (path for folder in folders for path in (csrc() / folder).glob("*"))
     return sorted(path for path in found if path.suffix in suffixes)
 
 
@@ -57,11 +57,11 @@ class Library:
 
     def sources(self) -> list[Path]:
         """Its files to compile; an empty list where there are none."""
-        return files_of(ROOMS, ".cpp")
+        return files_of(FOLDERS, ".cpp")
 
     def headers(self) -> list[Path]:
         """What the sources may include."""
-        return files_of(ROOMS, ".h")
+        return files_of(FOLDERS, ".h")
 
     def flags(self) -> list[str]:
         return list(FLAGS)
