@@ -1,4 +1,7 @@
-"""Every operation in plain PyTorch: the truth, and the path where nothing faster is registered."""
+"""Every operator in plain PyTorch.
+
+All faster implementations are tested against these, which also serve where there is none.
+"""
 
 from .hamming import (
     hamming_distance,

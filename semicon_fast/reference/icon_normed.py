@@ -1,12 +1,14 @@
-"""ICON's two steps with the BatchNorm between them: moments out of the first, into the second.
+"""ICON's two steps fused with the BatchNorm and ReLU between them.
 
-With n = B P values a channel, r = 1 / sqrt(variance + eps), xhat = (x - mean) r and G the gradient
-of the ReLU's input (the step's, where the output is positive),
+The first step also returns the moments of its output; the second step normalises its input.
+
+With n = B P values per channel, r = 1 / sqrt(variance + eps), xhat = (x - mean) r and G the
+gradient of the ReLU's input (the step's gradient where the ReLU's output is positive, else 0),
 
     z = ReLU(scale xhat + shift),
     dshift = sum G,  dscale = sum G xhat,  dx = scale r G,
 
-and where mean and variance are those of x itself, dx loses what they pass on:
+and if mean and variance were computed from x, dx includes the part through them:
 
     dx = scale r (G - (dshift + xhat dscale) / n).
 """
@@ -27,9 +29,9 @@ def icon_attention_moments(
     stacked: bool,
     residual_last: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`icon_attention` and its output's mean and biased variance a channel.
+    """`icon_attention`, and the mean and biased variance of each channel of its output.
 
-    Both are (C,), in float32 at least, over images and cells of the output as it is rounded.
+    Both are (C,), in float32 or wider, over images and cells of the output after rounding.
     """
     out = icon_attention(x, weight, bias, num_heads, delta, stacked, residual_last)
     values = out.to(torch.promote_types(out.dtype, torch.float32))
@@ -52,20 +54,20 @@ def icon_attention_normed(
     eps: float,
     batch_statistics: bool,
 ) -> Tensor:
-    """`icon_attention` of ReLU(BatchNorm(x)), x (B, C, H, W), the other vectors (C,).
+    """`icon_attention` of ReLU(BatchNorm(x)): x (B, C, H, W) -> (B, C, H, W).
 
     Args:
-        x: features.
-        mean: subtracted.
-        variance: biased; x is divided by sqrt(variance + eps).
-        scale: BatchNorm's weight.
-        shift: BatchNorm's bias.
-        weight, bias, num_heads, delta, stacked, residual_last: of the step.
-        eps: BatchNorm's.
-        batch_statistics: mean and variance are x's own, so that the gradient of x runs through
-            them. They get no gradient either way.
+        x: feature map.
+        mean: (C,), subtracted from x.
+        variance: (C,), biased; x is divided by sqrt(variance + eps).
+        scale: (C,), BatchNorm's weight.
+        shift: (C,), BatchNorm's bias.
+        weight, bias, num_heads, delta, stacked, residual_last: as in `icon_attention`.
+        eps: BatchNorm's eps.
+        batch_statistics: whether mean and variance were computed from x, so that the gradient of x
+            includes the part through them. They get no gradient in either case.
 
-    The normalisation is in float32 at least and rounded to x's dtype.
+    The normalisation is computed in float32 or wider and rounded to x's dtype.
     """
     standard, _ = _standardised(x, mean, variance, eps)
     z = _rectified(standard, scale, shift, x)
@@ -106,7 +108,7 @@ def icon_attention_normed_backward(
 
 
 def _standardised(x: Tensor, mean: Tensor, variance: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """(x - mean) / sqrt(variance + eps), and the inverse root (1, C, 1, 1)."""
+    """(x - mean) / sqrt(variance + eps), and 1 / sqrt(variance + eps) as (1, C, 1, 1)."""
     dtype = torch.promote_types(x.dtype, torch.float32)
     inverse = 1 / (_column(variance.to(dtype)) + eps).sqrt()
     return (x.to(dtype) - _column(mean)) * inverse, inverse
