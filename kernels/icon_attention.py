@@ -113,7 +113,7 @@ def unsupported(x: Tensor, num_heads: int) -> str | None:
     if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         return f"dtype {x.dtype}"
     tokens = x.shape[1] // num_heads
-    return f"{tokens} channels a group (at most {MAX_TOKENS})" if tokens > MAX_TOKENS else None
+    return f"{tokens} channels per group (at most {MAX_TOKENS})" if tokens > MAX_TOKENS else None
 
 
 def icon_attention_fwd(

@@ -137,7 +137,7 @@ def unsupported(guidance: Tensor, score: Tensor) -> str | None:
         if value.dtype not in (torch.float32, torch.bfloat16, torch.float16):
             return f"dtype {value.dtype}"
     cells = score.shape[2] * score.shape[3]
-    return f"{cells} cells a map (at most {MAX_CELLS})" if cells > MAX_CELLS else None
+    return f"{cells} cells per map (at most {MAX_CELLS})" if cells > MAX_CELLS else None
 
 
 def sem_mask_fwd(

@@ -19,7 +19,8 @@ def _explained(error: OSError, path: Path) -> OSError:
         cause = "permission denied"
     else:
         cause = error.strerror or str(error)
-    return type(error)(error.errno, f"could not write {path}: {cause}; what was there is untouched")
+    message = f"could not write {path}: {cause}; an existing file is unchanged"
+    return type(error)(error.errno, message)
 
 
 def sync_directory(path: Path) -> None:

@@ -28,8 +28,8 @@ struct Operands {
   Operands(const char* op, const at::Tensor& q, const at::Tensor& d)
       : queries(rows(op, "queries", q)), database(rows(op, "database", d)) {
     TORCH_CHECK_VALUE(q.size(1) == d.size(1), op,
-                      ": queries and database must have equally many bytes a code, got ", q.size(1),
-                      " and ", d.size(1));
+                      ": queries and database must have equally many bytes per code, got ",
+                      q.size(1), " and ", d.size(1));
     TORCH_CHECK_VALUE(q.device() == d.device(), op,
                       ": queries and database must be on one device, got ", q.device(), " and ",
                       d.device());

@@ -138,8 +138,8 @@ class Library:
             return self._built_in(toolchain.writable(self.folder()))
         except OSError as error:
             raise NativeBuildError(
-                f"semicon_fast: the {self.kernels} cannot be kept: {error}. "
-                "Set SEMICON_FAST_CACHE to a folder of yours with room."
+                f"semicon_fast: the {self.kernels} cannot be stored: {error}. "
+                "Set SEMICON_FAST_CACHE to a writable folder with free space."
             ) from error
 
     def _built_in(self, folder: Path) -> Path:

@@ -76,7 +76,7 @@ class CudaLibrary(Library):
             return "there is no nvcc (neither CUDA_HOME nor PATH leads to one)", cure
         release = toolchain.nvcc_release(command)
         if release is None:
-            return f"{command!r} is no working nvcc ('{command} --version' fails)", cure
+            return f"{command!r} is not a working nvcc ('{command} --version' fails)", cure
         # Minor releases are compatible; torch itself rejects another major one.
         if release.partition(".")[0] != str(wanted).partition(".")[0]:
             return f"{command!r} is release {release}, and torch was built with {wanted}", cure

@@ -24,13 +24,13 @@ def compiler() -> str:
 
 
 def compiler_problem() -> tuple[str, str] | None:
-    """Cause and remedy if there is no working C++ compiler or no ninja, else None."""
+    """Cause and remedy if there is not a working C++ compiler or no ninja, else None."""
     command = compiler()
     if shutil.which(command) is None:
         cause = f"there is no C++ compiler ({command!r} is not on PATH)"
         return cause, "Install one (Debian, Ubuntu: apt install g++) or name yours in CXX"
     if output_of(command) is None:
-        cause = f"{command!r} is no working C++ compiler ('{command} --version' fails)"
+        cause = f"{command!r} is not a working C++ compiler ('{command} --version' fails)"
         return cause, "Name one that works in CXX, or unset CXX"
     if _ninja_folder() is None:
         return "ninja is missing", "Install it (pip install ninja)"
@@ -129,7 +129,7 @@ def writable(folder: Path) -> Path:
         if hasattr(os, "getuid") and base.stat().st_uid != user:
             raise NativeBuildError(
                 f"semicon_fast: {folder} cannot be written ({error.strerror}) and {base} belongs "
-                "to somebody else. Set SEMICON_FAST_CACHE to a folder of yours."
+                "to another user. Set SEMICON_FAST_CACHE to a folder of your own."
             ) from error
         LOG.warning("%s cannot be written (%s); using %s", folder, error.strerror, base)
         other = base / folder.name

@@ -128,7 +128,7 @@ def _check(op: str, queries: Tensor, database: Tensor) -> None:
             )
     if queries.shape[1] != database.shape[1]:
         raise ValueError(
-            f"{op}: queries and database must have equally many bytes a code, "
+            f"{op}: queries and database must have equally many bytes per code, "
             f"got {queries.shape[1]} and {database.shape[1]}"
         )
     if queries.device != database.device:
