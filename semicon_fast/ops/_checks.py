@@ -1,9 +1,12 @@
 """Argument checks shared by the operators on feature maps."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from ..reference import IconStep
 
 
 def check_maps(op: str, name: str, value: Tensor) -> None:
@@ -41,15 +44,14 @@ def check_same_dtype(op: str, first: str, a: Tensor, second: str, b: Tensor) -> 
         )
 
 
-def check_icon_step(
-    op: str, x: Tensor, weight: Tensor, bias: Tensor | None, num_heads: int, delta: float
-) -> None:
-    """Checks the arguments that all ICON operators have in common.
+def checked_step(op: str, x: Tensor, *step: Any) -> IconStep:
+    """Checks the arguments that all ICON operators have in common, the fields of `IconStep`.
 
     x (B, C, H, W), weight (3 C, C / num_heads, 1, 1), bias (3 C,) or None, all on the same device
     and, outside autocast, of the same dtype; num_heads divides C; delta is finite and at least 0.
     Raises TypeError or ValueError naming the first argument that is wrong.
     """
+    weight, bias, num_heads, delta, stacked, residual_last = IconStep(*step)
     check_maps(op, "x", x)
     channels = x.shape[1]
     if num_heads < 1 or channels % num_heads:
@@ -70,3 +72,4 @@ def check_icon_step(
         if value is not None:
             check_same_device(op, "x", x, name, value)
             check_same_dtype(op, "x", x, name, value)
+    return IconStep(weight, bias, num_heads, float(delta), stacked, residual_last)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import native, reference
+from ..reference import IconStep
 from . import _cpu_mask  # noqa: F401  importing it registers its implementations
 from ._library import override
 from .icon_attention import _backward as _icon_backward
@@ -43,24 +44,21 @@ def _kernels(x: Tensor, num_heads: int) -> Any:
     return None
 
 
-class _Step:
+def _dense(step: IconStep) -> IconStep:
+    """The step with contiguous weight and bias, as the kernels need them."""
+    bias = None if step.bias is None else step.bias.contiguous()
+    return step._replace(weight=step.weight.contiguous(), bias=bias)
+
+
+class _Products:
     """Sizes, weights and scratch memory of one call, used by both forward and backward."""
 
-    def __init__(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        num_heads: int,
-        delta: float,
-        stacked: bool,
-        backward: bool = False,
-    ) -> None:
-        self.heads, self.tokens = num_heads, x.shape[1] // num_heads
-        self.cells, self.stacked = x.shape[2] * x.shape[3], stacked
-        self.weight = weight.reshape(num_heads, 3 * self.tokens, self.tokens)
-        self.bias = None if bias is None else bias.view(num_heads, -1, 1)
-        self.delta = torch.tensor(delta, dtype=x.dtype)
+    def __init__(self, x: Tensor, step: IconStep, backward: bool = False) -> None:
+        self.heads, self.tokens = step.num_heads, x.shape[1] // step.num_heads
+        self.cells, self.stacked = x.shape[2] * x.shape[3], step.stacked
+        self.weight = step.weight.reshape(self.heads, 3 * self.tokens, self.tokens)
+        self.bias = None if step.bias is None else step.bias.view(self.heads, -1, 1)
+        self.delta = torch.tensor(step.delta, dtype=x.dtype)
         self.backward = backward
         few = LOGITS_A_THREAD * torch.get_num_threads() // (x.shape[1] * self.tokens)
         self.resize(min(max(few, 1), max(len(x), 1)))
@@ -140,84 +138,63 @@ def _takes(x: Tensor, num_heads: int) -> bool:
     return plain and len(x) > 0 and work >= WORTH_A_LOOP
 
 
-def icon_attention(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    num_heads: int,
-    delta: float,
-    stacked: bool,
-    residual_last: bool,
-) -> Tensor:
+def icon_attention(x: Tensor, *arguments: Any) -> Tensor:
     """`reference.icon_attention` by native kernels or batched products where those are faster."""
-    if kernels := _kernels(x, num_heads):
+    step = IconStep(*arguments)
+    if kernels := _kernels(x, step.num_heads):
         x = x.contiguous(memory_format=reference.memory_format_of(x))
-        weight = weight.contiguous()
-        bias = None if bias is None else bias.contiguous()
-        own: Tensor = kernels._icon_attention(
-            x, weight, bias, num_heads, delta, stacked, residual_last
-        )
+        own: Tensor = kernels._icon_attention(x, *_dense(step))
         return own
-    if not _takes(x, num_heads):
-        return reference.icon_attention(x, weight, bias, num_heads, delta, stacked, residual_last)
+    if not _takes(x, step.num_heads):
+        return reference.icon_attention(x, *step)
     x = x.contiguous(memory_format=reference.memory_format_of(x))
     out = torch.empty_like(x)
-    step = _Step(x, weight, bias, num_heads, delta, stacked)
-    for maps, target in zip(x.split(step.images), out.split(step.images), strict=True):
-        step.project(maps)
-        step.attend(0, 1, 0)
-        for y, p, (_, _, v) in zip(step.rows.split(num_heads), step.each[0], step.qkv, strict=True):
+    on = _Products(x, step)
+    for maps, target in zip(x.split(on.images), out.split(on.images), strict=True):
+        on.project(maps)
+        on.attend(0, 1, 0)
+        for y, p, (_, _, v) in zip(on.rows.split(on.heads), on.each[0], on.qkv, strict=True):
             torch.bmm(p, v, out=y)
-        own = step.by_place(maps) if residual_last else step.by_group(maps)
-        torch.add(step.rows.view(own.shape), own, out=step.by_place(target))
+        own = on.by_place(maps) if step.residual_last else on.by_group(maps)
+        torch.add(on.rows.view(own.shape), own, out=on.by_place(target))
     return out
 
 
 def icon_attention_backward(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    num_heads: int,
-    delta: float,
-    stacked: bool,
-    residual_last: bool,
+    grad: Tensor, x: Tensor, *arguments: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`reference.icon_attention_backward`; implementations as in `icon_attention`."""
+    step = IconStep(*arguments)
     layout = reference.memory_format_of(x)
     x, grad = x.contiguous(memory_format=layout), grad.contiguous(memory_format=layout)
-    if kernels := _kernels(x, num_heads):
-        weight = weight.contiguous()
-        bias = None if bias is None else bias.contiguous()
+    if kernels := _kernels(x, step.num_heads):
         grads: tuple[Tensor, Tensor, Tensor] = kernels._icon_attention_backward(
-            grad, x, weight, bias, num_heads, delta, stacked, residual_last
+            grad, x, *_dense(step)
         )
         return grads
-    if not _takes(x, num_heads):
-        return reference.icon_attention_backward(
-            grad, x, weight, bias, num_heads, delta, stacked, residual_last
-        )
+    if not _takes(x, step.num_heads):
+        return reference.icon_attention_backward(grad, x, *step)
     d_x = torch.empty_like(x)
-    step = _Step(x, weight, bias, num_heads, delta, stacked, backward=True)
-    d_weight = torch.zeros_like(step.weight)
+    on = _Products(x, step, backward=True)
+    d_weight = torch.zeros_like(on.weight)
     d_bias = d_weight.new_zeros(d_weight.shape[:2])
-    for maps, d_out, target in zip(*(t.split(step.images) for t in (x, grad, d_x)), strict=True):
-        wide = step.project(maps)
-        step.attend(0, 1, 2)
-        rows = step.by_place(d_out)
+    for maps, d_out, target in zip(*(t.split(on.images) for t in (x, grad, d_x)), strict=True):
+        wide = on.project(maps)
+        on.attend(0, 1, 2)
+        rows = on.by_place(d_out)
         rows = rows if rows.stride(-1) == 1 else rows.contiguous()
-        _attention_gradient(step, rows)
-        d_projected = step.d_projected.flatten(2)
+        _attention_gradient(on, rows)
+        d_projected = on.d_projected.flatten(2)
         d_weight.baddbmm_(d_projected, wide.transpose(1, 2))
         d_bias.add_(d_projected.sum(2))
-        torch.bmm(step.weight.transpose(1, 2), d_projected, out=step.d_wide)
-        d_wide = step.d_wide.view(num_heads, step.tokens, -1, step.cells).permute(2, 0, 1, 3)
-        own = step.by_group(d_out) if residual_last else rows
-        torch.add(d_wide, own, out=step.by_group(target))
-    return d_x, d_weight.view(weight.shape), d_bias.flatten()
+        torch.bmm(on.weight.transpose(1, 2), d_projected, out=on.d_wide)
+        d_wide = on.d_wide.view(on.heads, on.tokens, -1, on.cells).permute(2, 0, 1, 3)
+        own = on.by_group(d_out) if step.residual_last else rows
+        torch.add(d_wide, own, out=on.by_group(target))
+    return d_x, d_weight.view(step.weight.shape), d_bias.flatten()
 
 
-def _attention_gradient(step: _Step, grad: Tensor) -> None:
+def _attention_gradient(step: _Products, grad: Tensor) -> None:
     """Writes the gradients of q, k, v for grad (images, N, d, P) into `step.d_qkv`."""
     p, sign, root, d_p, d_root = step.logits
     for g, (_, _, v), out in zip(grad, step.qkv, step.each[3], strict=True):

@@ -21,7 +21,7 @@ def sem_mask(
         return _by_kernel(guidance, score, alpha, per_batch, clamp)
     _, centred, variance, flat = _statistics(score, per_batch)
     w = variance.pow_(-alpha / 2).masked_fill_(flat, 0)
-    return _masked(centred.mul_(w), clamp, guidance, _like(guidance))
+    return _masked(centred.mul_(w), clamp, guidance, reference.empty_like(guidance))
 
 
 def sem_mask_backward(
@@ -44,7 +44,7 @@ def sem_mask_backward(
     a, centred, variance, flat = _statistics(score, per_batch)
     w = variance.pow(-alpha / 2).masked_fill_(flat, 0)
     damped = centred * w
-    d_guidance = _like(guidance)
+    d_guidance = reference.empty_like(guidance)
     if detach:
         return _masked(damped, clamp, grad, d_guidance), score.new_zeros(score.shape)
     # The products are stored in d_guidance's memory first, since page faults on newly allocated
@@ -87,9 +87,6 @@ def _statistics(score: Tensor, per_batch: bool) -> tuple[Tensor, Tensor, Tensor,
     variance.div_(max((a.numel() if per_batch else a.shape[1]) - 1, 1))
     return a, centred, variance, variance <= (torch.finfo(dtype).eps / a.shape[1]) ** 2
 
-
-def _like(maps: Tensor) -> Tensor:
-    return torch.empty_like(maps, memory_format=reference.memory_format_of(maps))
 
 
 def _masked(damped: Tensor, clamp: bool, maps: Tensor, out: Tensor) -> Tensor:

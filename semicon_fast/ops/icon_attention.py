@@ -6,13 +6,11 @@ import torch
 from torch import Tensor
 
 from .. import reference
-from ._checks import check_icon_step
+from ._checks import checked_step
 from ._library import autocast, cast_floating, define, differentiable, once_differentiable
 
-_ARGUMENTS = (
-    "Tensor x, Tensor weight, Tensor? bias, int num_heads, float delta, bool stacked, "
-    "bool residual_last"
-)
+# The fields of `reference.IconStep`.
+STEP = "Tensor weight, Tensor? bias, int num_heads, float delta, bool stacked, bool residual_last"
 
 
 def icon_attention(
@@ -40,13 +38,13 @@ def icon_attention(
             floating point, dtypes differ outside autocast, devices differ, or delta is negative
             or not finite.
     """
-    check_icon_step("icon_attention", x, weight, bias, num_heads, delta)
-    result: Tensor = _forward(x, weight, bias, num_heads, float(delta), stacked, residual_last)
+    step = weight, bias, num_heads, delta, stacked, residual_last
+    result: Tensor = _forward(x, *checked_step("icon_attention", x, *step))
     return result
 
 
 def _fake(x: Tensor, *rest: Any) -> Tensor:
-    return torch.empty_like(x, memory_format=reference.memory_format_of(x))
+    return reference.empty_like(x)
 
 
 def _fake_backward(
@@ -71,9 +69,9 @@ def _cast(dtype: torch.dtype, x: Tensor, weight: Tensor, bias: Any, *rest: Any) 
     return *(cast_floating(value, dtype) for value in (x, weight, bias)), *rest
 
 
-_forward = define(f"icon_attention({_ARGUMENTS}) -> Tensor", reference.icon_attention, _fake)
+_forward = define(f"icon_attention(Tensor x, {STEP}) -> Tensor", reference.icon_attention, _fake)
 _backward = define(
-    f"icon_attention_backward(Tensor grad, {_ARGUMENTS}) -> (Tensor, Tensor, Tensor)",
+    f"icon_attention_backward(Tensor grad, Tensor x, {STEP}) -> (Tensor, Tensor, Tensor)",
     reference.icon_attention_backward,
     _fake_backward,
 )

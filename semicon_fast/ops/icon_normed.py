@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from .. import reference
-from ._checks import check_icon_step, check_same_device
+from ._checks import check_same_device, checked_step
 from ._library import autocast, cast_floating, define, differentiable, once_differentiable
-from .icon_attention import _backward as _step_backward
+from .icon_attention import STEP, _fake, _gradients
 from .icon_attention import _cast as _cast_step
+from .icon_attention import _setup as _setup_step
 
-_STEP = "Tensor weight, Tensor? bias, int num_heads, float delta, bool stacked, bool residual_last"
+# x and the fields of `reference.NormedStep`.
 _NORMED = (
     "Tensor x, Tensor mean, Tensor variance, Tensor scale, Tensor shift, "
-    f"{_STEP}, float eps, bool batch_statistics"
+    f"{STEP}, float eps, bool batch_statistics"
 )
 
 
@@ -37,9 +38,9 @@ def icon_attention_moments(
     `batch_statistics`, `icon_attention_normed` adds their part of the gradient itself. Raises as
     `icon_attention`.
     """
-    check_icon_step("icon_attention_moments", x, weight, bias, num_heads, delta)
+    step = weight, bias, num_heads, delta, stacked, residual_last
     result: tuple[Tensor, Tensor, Tensor] = _moments(
-        x, weight, bias, num_heads, float(delta), stacked, residual_last
+        x, *checked_step("icon_attention_moments", x, *step)
     )
     return result
 
@@ -72,7 +73,7 @@ def icon_attention_normed(
             not floating point, or on another device.
     """
     op = "icon_attention_normed"
-    check_icon_step(op, x, weight, bias, num_heads, delta)
+    step = checked_step(op, x, weight, bias, num_heads, delta, stacked, residual_last)
     channels = x.shape[1]
     vectors = {"mean": mean, "variance": variance, "scale": scale, "shift": shift}
     for name, value in vectors.items():
@@ -82,50 +83,29 @@ def icon_attention_normed(
                 f"got {tuple(value.shape)} {value.dtype}"
             )
         check_same_device(op, "x", x, name, value)
-    options = (num_heads, float(delta), stacked, residual_last, float(eps), batch_statistics)
-    result: Tensor = _normed(x, *vectors.values(), weight, bias, *options)
+    result: Tensor = _normed(x, *vectors.values(), *step, float(eps), batch_statistics)
     return result
-
-
-def _like(x: Tensor) -> Tensor:
-    return torch.empty_like(x, memory_format=reference.memory_format_of(x))
 
 
 def _fake_moments(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     dtype = torch.promote_types(x.dtype, torch.float32)
     moments = [x.new_empty(x.shape[1], dtype=dtype) for _ in range(2)]
-    return _like(x), moments[0], moments[1]
+    return _fake(x), moments[0], moments[1]
 
 
-def _fake_normed(x: Tensor, *rest: Any) -> Tensor:
-    return _like(x)
-
-
-def _fake_normed_backward(
-    grad: Tensor,
-    x: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-    scale: Tensor,
-    shift: Tensor,
-    weight: Tensor,
-    *rest: Any,
-) -> tuple[Tensor, ...]:
-    vectors = (t.new_empty(t.shape) for t in (scale, shift, weight))
-    return _like(x), *vectors, weight.new_empty(weight.shape[0])
+def _fake_normed_backward(grad: Tensor, x: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    norm = reference.NormedStep(*arguments)
+    like = (t.new_empty(t.shape) for t in (norm.scale, norm.shift, norm.weight))
+    return _fake(x), *like, norm.weight.new_empty(norm.weight.shape[0])
 
 
 def _setup_moments(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, weight, bias, *options = inputs
-    ctx.save_for_backward(x, weight, bias)
-    ctx.options = options
+    _setup_step(ctx, inputs, output[0])
     ctx.mark_non_differentiable(*output[1:])
 
 
 def _gradients_of_moments(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
-    x, weight, bias = ctx.saved_tensors
-    d_x, d_weight, d_bias = _step_backward(grad, x, weight, bias, *ctx.options)
-    return d_x, d_weight, None if bias is None else d_bias, None, None, None, None
+    return _gradients(ctx, grad)
 
 
 def _setup_normed(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -147,12 +127,12 @@ def _cast_normed(dtype: torch.dtype, x: Tensor, *rest: Any) -> tuple[Any, ...]:
 
 
 _moments = define(
-    f"icon_attention_moments(Tensor x, {_STEP}) -> (Tensor, Tensor, Tensor)",
+    f"icon_attention_moments(Tensor x, {STEP}) -> (Tensor, Tensor, Tensor)",
     reference.icon_attention_moments,
     _fake_moments,
 )
 _normed = define(
-    f"icon_attention_normed({_NORMED}) -> Tensor", reference.icon_attention_normed, _fake_normed
+    f"icon_attention_normed({_NORMED}) -> Tensor", reference.icon_attention_normed, _fake
 )
 _normed_backward = define(
     f"icon_attention_normed_backward(Tensor grad, {_NORMED}) "

@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .. import reference
@@ -51,7 +50,7 @@ def sem_mask(
 def _fake(
     guidance: Tensor, score: Tensor, alpha: float, per_batch: bool, clamp: bool, detach: bool
 ) -> Tensor:
-    return torch.empty_like(guidance, memory_format=reference.memory_format_of(guidance))
+    return reference.empty_like(guidance)
 
 
 def _fake_backward(

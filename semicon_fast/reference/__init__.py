@@ -11,16 +11,20 @@ from .hamming import (
     hamming_ranks,
     hamming_topk,
 )
-from .icon_attention import icon_attention, icon_attention_backward
+from .icon_attention import IconStep, icon_attention, icon_attention_backward
 from .icon_normed import (
+    NormedStep,
     icon_attention_moments,
     icon_attention_normed,
     icon_attention_normed_backward,
 )
-from .layout import memory_format_of
+from .layout import empty_like, memory_format_of
 from .sem_mask import sem_mask, sem_mask_backward
 
 __all__ = [
+    "IconStep",
+    "NormedStep",
+    "empty_like",
     "hamming_distance",
     "hamming_group_histogram",
     "hamming_histogram",

@@ -20,12 +20,27 @@ or wider (the derivative near A = 0 is up to 1 / (2 sqrt(delta)), 158 for delta 
 """
 
 import math
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .layout import memory_format_of
+
+
+class IconStep(NamedTuple):
+    """Weights and options of one step, the last arguments of ICON's operators in this order.
+
+    `icon_attention` describes them.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    num_heads: int
+    delta: float
+    stacked: bool
+    residual_last: bool
 
 
 def icon_attention(
@@ -61,20 +76,13 @@ def icon_attention(
     return out.contiguous(memory_format=memory_format_of(x))
 
 
-def icon_attention_backward(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    num_heads: int,
-    delta: float,
-    stacked: bool,
-    residual_last: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def icon_attention_backward(grad: Tensor, x: Tensor, *step: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of x, weight and bias (3 C,) for grad (B, C, H, W); the attention is recomputed.
 
-    The gradient of the bias is also returned if bias is None; callers ignore it.
+    step: the fields of `IconStep`. The gradient of the bias is also returned if bias is None;
+    callers ignore it.
     """
+    weight, bias, num_heads, delta, stacked, residual_last = IconStep(*step)
     q, k, v = _project(x, weight, bias, num_heads, stacked)
     logits = _logits(q, k)
     p = _weights(logits, delta)

@@ -9,3 +9,8 @@ def memory_format_of(x: Tensor) -> torch.memory_format:
     if not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last):
         return torch.channels_last
     return torch.contiguous_format
+
+
+def empty_like(x: Tensor) -> Tensor:
+    """An uninitialised tensor like x (B, C, H, W), in the memory layout that operators preserve."""
+    return torch.empty_like(x, memory_format=memory_format_of(x))
