@@ -97,7 +97,7 @@ std::tuple<Tensor, Tensor, Tensor> hamming_range(const Tensor& queries, const Te
   const int64_t found = lims[queries.size(0)].item<int64_t>();
   Tensor distances = fresh(queries, {found}, at::kInt);
   Tensor positions = fresh(queries, {found}, at::kLong);
-  range_write(call.context(), codes.q(), codes.d(), radius, lims.const_data_ptr<int64_t>(),
+  range_write(call.context(), codes.q(), codes.d(), lims.const_data_ptr<int64_t>(),
               distances.mutable_data_ptr<int32_t>(), positions.mutable_data_ptr<int64_t>());
   return {lims, distances, positions};
 }

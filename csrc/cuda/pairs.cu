@@ -93,7 +93,7 @@ void range_count(const Context& context, const Codes& queries, const Codes& data
   accumulate(context, lims + 1, queries.count);
 }
 
-void range_write(const Context& context, const Codes& queries, const Codes& database, int64_t,
+void range_write(const Context& context, const Codes& queries, const Codes& database,
                  const int64_t* lims, int32_t* distances, int64_t* positions) {
   if (queries.count == 0) return;
   const Rows codes = rows_of(database);

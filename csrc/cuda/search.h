@@ -102,7 +102,7 @@ void group_histogram(const Context& context, const Codes& queries, const Codes& 
 void range_count(const Context& context, const Codes& queries, const Codes& database,
                  int64_t radius, int64_t* lims);
 void range_write(const Context& context, const Codes& queries, const Codes& database,
-                 int64_t radius, const int64_t* lims, int32_t* distances, int64_t* positions);
+                 const int64_t* lims, int32_t* distances, int64_t* positions);
 
 // Upper bound of the speed, for benchmarks: runs the inner loop on 256 queries and one code that is
 // repeated, 1024 * iterations codes per block, with no pair within its limit. Returns the number of

@@ -178,7 +178,7 @@ void check_range(const Case& c, const Rows& rows) {
   require(equal(expected.lims, lims), "range's lims", c);
   auto* distances = write.results.array<int32_t>(size);
   auto* positions = write.results.array<int64_t>(size);
-  cuda::range_write(write.context(), c.queries.codes, c.database.codes, c.radius, lims, distances,
+  cuda::range_write(write.context(), c.queries.codes, c.database.codes, lims, distances,
                     positions);
   require(equal(expected.distances, distances), "range's distances", c);
   require(equal(expected.positions, positions), "range's positions", c);
