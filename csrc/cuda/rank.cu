@@ -73,13 +73,28 @@ __device__ int64_t take_place(int64_t* next, int distance, bool counted) {
   return mine;
 }
 
-template <int kWords>
-__device__ void distances_ahead(const Query<kWords>& query, const Rows& codes, int64_t first,
-                                int64_t last, int (&distances)[kAhead]) {
+// Computes the distances from the query of `place` to the codes of its chunk, kAhead per lane at a
+// time. The whole warp calls visit(first, distance) for every 32 codes from position `first` on, in
+// order; lanes beyond the chunk's end get -1.
+template <int kWords, class Visit>
+__device__ __forceinline__ void visit_chunk(const Place& place, const uint32_t* packed,
+                                            const Rows& codes, Visit&& visit) {
+  Query<kWords> query;
+  query.read(packed + place.query * 4 * codes.quads, codes.quads);
+  for (int64_t row = place.first; row < place.last; row += kAhead * kWarp) {
+    int distances[kAhead];
 #pragma unroll
-  for (int j = 0; j < kAhead; ++j) {
-    const int64_t row = first + j * kWarp + threadIdx.x % kWarp;
-    distances[j] = row < last ? query.distance(codes, row) : -1;
+    for (int j = 0; j < kAhead; ++j) {
+      const int64_t mine = row + j * kWarp + threadIdx.x % kWarp;
+      distances[j] = mine < place.last ? query.distance(codes, mine) : -1;
+    }
+#pragma unroll 1
+    for (int j = 0; j < kAhead; ++j) {
+      int distance = distances[0];
+#pragma unroll
+      for (int i = 1; i < kAhead; ++i) distance = i == j ? distances[i] : distance;
+      visit(row + j * kWarp, distance);
+    }
   }
 }
 
@@ -97,24 +112,14 @@ __global__ void __launch_bounds__(256, 2)
     const int64_t begin = lims ? lims[place.query] : place.query * results.size;
     const int64_t size = lims ? lims[place.query + 1] - begin : results.size;
     const int near = read_places(place, places, width, size, next);
-    Query<kWords> query;
-    query.read(packed + place.query * 4 * codes.quads, codes.quads);
-    for (int64_t row = place.first; row < place.last; row += kAhead * kWarp) {
-      int distances[kAhead];
-      distances_ahead<kWords>(query, codes, row, place.last, distances);
-#pragma unroll 1
-      for (int j = 0; j < kAhead; ++j) {
-        int distance = distances[0];
-#pragma unroll
-        for (int i = 1; i < kAhead; ++i) distance = i == j ? distances[i] : distance;
-        const bool counted = distance >= 0 && distance < near;
-        if (__ballot_sync(kAll, counted) == 0) continue;
-        const int64_t at = take_place(next, distance, counted);
-        if (!counted || at >= size) continue;
-        results.distances[begin + at] = distance;
-        results.positions[begin + at] = row + j * kWarp + threadIdx.x % kWarp;
-      }
-    }
+    visit_chunk<kWords>(place, packed, codes, [&](int64_t first, int distance) {
+      const bool counted = distance >= 0 && distance < near;
+      if (__ballot_sync(kAll, counted) == 0) return;
+      const int64_t at = take_place(next, distance, counted);
+      if (!counted || at >= size) return;
+      results.distances[begin + at] = distance;
+      results.positions[begin + at] = first + threadIdx.x % kWarp;
+    });
     __syncwarp();
   }
 }
@@ -147,24 +152,14 @@ __global__ void __launch_bounds__(256, 2)
     int64_t at = lower_bound(groups.lists.members, span, place.first);
     read_places(place, places, width, 0, next);
     read_places(place, member_places, width, 0, next + width);
-    Query<kWords> query;
-    query.read(packed + place.query * 4 * codes.quads, codes.quads);
-    for (int64_t row = place.first; row < place.last; row += kAhead * kWarp) {
-      int distances[kAhead];
-      distances_ahead<kWords>(query, codes, row, place.last, distances);
-#pragma unroll 1
-      for (int j = 0; j < kAhead; ++j) {
-        int distance = distances[0];
-#pragma unroll
-        for (int i = 1; i < kAhead; ++i) distance = i == j ? distances[i] : distance;
-        const unsigned here = members_here(groups.lists.members, span.last, row + j * kWarp, &at);
-        const int64_t rank = take_place(next, distance, distance >= 0);
-        if (here == 0) continue;
-        const bool member = distance >= 0 && (here >> lane & 1) != 0;
-        const int64_t to = take_place(next + width, distance, member);
-        if (member && to < size) ranks[begin + to] = rank + 1;
-      }
-    }
+    visit_chunk<kWords>(place, packed, codes, [&](int64_t first, int distance) {
+      const unsigned here = members_here(groups.lists.members, span.last, first, &at);
+      const int64_t rank = take_place(next, distance, distance >= 0);
+      if (here == 0) return;
+      const bool member = distance >= 0 && (here >> lane & 1) != 0;
+      const int64_t to = take_place(next + width, distance, member);
+      if (member && to < size) ranks[begin + to] = rank + 1;
+    });
     __syncwarp();
   }
 }
