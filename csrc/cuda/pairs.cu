@@ -30,30 +30,39 @@ DeviceGroups from(DeviceGroups groups, int64_t first) {
   return groups;
 }
 
+// Counts by distance, then sums over the chunks and over `near` consecutive distances each -> sums
+// (Q, spans). count(first, jobs, packed, chunks) counts for the queries from `first` on.
+template <class Count>
+void sum_by_distance(const Context& context, const Codes& queries, const Rows& codes, int64_t spans,
+                     int64_t near, int64_t* sums, Count&& count) {
+  if (queries.count == 0) return;
+  const int width = 8 * codes.bytes + 1;
+  for_groups(context, rows_of(queries), codes.count, 1,
+             [&](int64_t first, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
+               count(first, jobs, packed, chunks);
+               sum_counts(context, jobs, width, chunks, spans, near * jobs.chunks,
+                          sums + first * spans);
+             });
+}
+
 }  // namespace
 
 void histogram(const Context& context, const Codes& queries, const Codes& database,
                int64_t* counts) {
-  if (queries.count == 0) return;
   const Rows codes = rows_of(database);
-  const int width = 8 * codes.bytes + 1;
-  for_groups(context, rows_of(queries), codes.count, 1,
-             [&](int64_t first, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
-               count_codes(context, jobs, packed, codes, chunks);
-               sum_counts(context, jobs, width, chunks, width, jobs.chunks, counts + first * width);
-             });
+  sum_by_distance(context, queries, codes, 8 * codes.bytes + 1, 1, counts,
+                  [&](int64_t, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
+                    count_codes(context, jobs, packed, codes, chunks);
+                  });
 }
 
 void group_histogram(const Context& context, const Codes& queries, const Codes& database,
                      const DeviceGroups& groups, int64_t* counts) {
-  if (queries.count == 0) return;
   const Rows codes = rows_of(database);
-  const int width = 8 * codes.bytes + 1;
-  for_groups(context, rows_of(queries), codes.count, 1,
-             [&](int64_t first, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
-               count_members(context, jobs, packed, codes, from(groups, first), chunks);
-               sum_counts(context, jobs, width, chunks, width, jobs.chunks, counts + first * width);
-             });
+  sum_by_distance(context, queries, codes, 8 * codes.bytes + 1, 1, counts,
+                  [&](int64_t first, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
+                    count_members(context, jobs, packed, codes, from(groups, first), chunks);
+                  });
 }
 
 void ranks(const Context& context, const Codes& queries, const Codes& database,
@@ -83,13 +92,11 @@ void range_count(const Context& context, const Codes& queries, const Codes& data
   fill(context, reinterpret_cast<uint32_t*>(lims), 2, 0);
   if (queries.count == 0) return;
   const Rows codes = rows_of(database);
-  const int width = 8 * codes.bytes + 1;
-  const int64_t near = std::min<int64_t>(radius, width - 1) + 1;
-  for_groups(context, rows_of(queries), codes.count, 1,
-             [&](int64_t first, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
-               count_codes(context, jobs, packed, codes, chunks);
-               sum_counts(context, jobs, width, chunks, 1, near * jobs.chunks, lims + 1 + first);
-             });
+  const int64_t near = std::min<int64_t>(radius, 8 * codes.bytes) + 1;
+  sum_by_distance(context, queries, codes, 1, near, lims + 1,
+                  [&](int64_t, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
+                    count_codes(context, jobs, packed, codes, chunks);
+                  });
   accumulate(context, lims + 1, queries.count);
 }
 
