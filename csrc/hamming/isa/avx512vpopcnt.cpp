@@ -16,11 +16,8 @@ namespace semicon_fast {
 namespace {
 
 bool supported() {
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512bitalg") &&
-         __builtin_cpu_supports("bmi2");
+  return kAvx512.supported() && __builtin_cpu_supports("avx512vpopcntdq") &&
+         __builtin_cpu_supports("avx512bitalg");
 }
 
 SEMICON_FAST_TARGET_BEGIN(
