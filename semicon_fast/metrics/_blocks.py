@@ -1,12 +1,13 @@
 """Metrics of the queries of one block, from its histograms or the ranks of relevant codes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..arrays import check_integer
-from ._average_precision import from_histograms, from_ranks, sum_each
+from ._average_precision import DENOMINATORS, TIES, from_histograms, from_ranks, sum_each
 from ._retrieval import Block
 
 
@@ -30,11 +31,26 @@ def depth_of(topk: int | None, size: int) -> int:
         raise ValueError(f"{error}; None means the whole database") from None
 
 
-def block_average_precision(block: Block, depth: int, ties: str, denominator: str) -> Tensor:
-    """AP float64 (q,) over the first `depth` ranks."""
-    if ties == "stable":
-        return from_ranks(block.ranks, block.relevant_count, depth, denominator)
-    return from_histograms(block.total, block.relevant, depth, ties, denominator)
+@dataclass(frozen=True)
+class APRule:
+    """How average precision is computed: evaluated ranks, order of ties, and denominator."""
+
+    depth: int
+    ties: str
+    denominator: str
+
+    @classmethod
+    def checked(cls, topk: int | None, ties: str, denominator: str, size: int) -> "APRule":
+        """Checks the arguments of `mean_average_precision` for a database of `size` codes."""
+        check_choice(ties, TIES, "ties")
+        check_choice(denominator, DENOMINATORS, "denominator")
+        return cls(depth_of(topk, size), ties, denominator)
+
+    def of(self, block: Block) -> Tensor:
+        """AP of the block's queries, float64 (q,)."""
+        if self.ties == "stable":
+            return from_ranks(block.ranks, block.relevant_count, self.depth, self.denominator)
+        return from_histograms(block.total, block.relevant, self.depth, self.ties, self.denominator)
 
 
 def block_hits(block: Block, depth: int, ties: str) -> Tensor:

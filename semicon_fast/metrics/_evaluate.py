@@ -1,22 +1,15 @@
 """All retrieval metrics in one pass over the codes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..arrays import Array, check_integer
-from ._average_precision import DENOMINATORS, TIES
-from ._blocks import (
-    block_average_precision,
-    block_precision_within,
-    block_curve,
-    block_hits,
-    check_choice,
-    depth_of,
-)
+from ._average_precision import TIES
+from ._blocks import APRule, block_curve, block_hits, block_precision_within
 from ._retrieval import Block, Retrieval
 
 
@@ -24,9 +17,7 @@ from ._retrieval import Block, Retrieval
 class _Plan:
     """Which metrics are computed for each block."""
 
-    depth: int
-    ties: str
-    denominator: str
+    rule: APRule
     all_ties: bool
     precision_at: list[int]
     recall_at: list[int]
@@ -34,17 +25,17 @@ class _Plan:
 
     def measure(self, block: Block, size: int) -> Iterator[tuple[str, Tensor]]:
         """Yields (name, values (q,)); the mean over all queries is the metric."""
-        for rule in TIES if self.all_ties else (self.ties,):
-            values = block_average_precision(block, self.depth, rule, self.denominator)
+        for ties in TIES if self.all_ties else (self.rule.ties,):
+            values = replace(self.rule, ties=ties).of(block)
             if self.all_ties:
-                yield f"mAP_{rule}", values
-            if rule == self.ties:
+                yield f"mAP_{ties}", values
+            if ties == self.rule.ties:
                 yield "mAP", values
         for k in self.precision_at:
-            found = block_hits(block, min(k, size), self.ties)
+            found = block_hits(block, min(k, size), self.rule.ties)
             yield f"precision@{k}", found / max(1, min(k, size))
         for k in self.recall_at:
-            found = block_hits(block, min(k, size), self.ties)
+            found = block_hits(block, min(k, size), self.rule.ties)
             yield f"recall@{k}", found / block.relevant_count.clamp(min=1)
         yield f"precision_within_radius_{self.radius}", block_precision_within(block, self.radius)
 
@@ -86,9 +77,7 @@ def evaluate(
     """
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
     plan = _Plan(
-        depth_of(topk, retrieval.size),
-        check_choice(ties, TIES, "ties"),
-        check_choice(denominator, DENOMINATORS, "denominator"),
+        APRule.checked(topk, ties, denominator, retrieval.size),
         all_ties,
         [check_integer(k, "precision_at", 1) for k in precision_at],
         [check_integer(k, "recall_at", 1) for k in recall_at],

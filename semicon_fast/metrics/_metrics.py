@@ -9,12 +9,12 @@ from torch import Tensor
 from ..arrays import Array, check_integer, like
 from ..codes import select_bits
 from ..search.bit_groups import bit_positions
-from ._average_precision import DENOMINATORS, TIES
+from ._average_precision import TIES
 from ._blocks import (
-    block_average_precision,
-    block_precision_within,
+    APRule,
     block_curve,
     block_hits,
+    block_precision_within,
     check_choice,
     depth_of,
 )
@@ -34,11 +34,8 @@ def average_precision(
 ) -> Array:
     """Average precision of each query, float64 (Q,); otherwise as `mean_average_precision`."""
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
-    check_choice(ties, TIES, "ties")
-    check_choice(denominator, DENOMINATORS, "denominator")
-    depth = depth_of(topk, retrieval.size)
-    values = retrieval.each(lambda block: block_average_precision(block, depth, ties, denominator))
-    return like(values, queries)
+    rule = APRule.checked(topk, ties, denominator, retrieval.size)
+    return like(retrieval.each(rule.of), queries)
 
 
 def mean_average_precision(
@@ -105,8 +102,8 @@ def precision_at(
     "pessimistic" count as many or as few relevant codes as possible of the tied codes cut by k.
     """
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
-    depth = depth_of(check_integer(k, "k", 1), retrieval.size)
-    return float(_hits(retrieval, depth, ties).div(max(depth, 1)).mean())
+    hits, depth = _hits(retrieval, k, ties)
+    return float(hits.div(max(depth, 1)).mean())
 
 
 def recall_at(
@@ -125,9 +122,9 @@ def recall_at(
     ties and errors as in `precision_at`.
     """
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
-    depth = depth_of(check_integer(k, "k", 1), retrieval.size)
+    hits, _ = _hits(retrieval, k, ties)
     relevant = retrieval.each(lambda block: block.relevant_count)
-    return float((_hits(retrieval, depth, ties) / relevant.clamp(min=1)).mean())
+    return float((hits / relevant.clamp(min=1)).mean())
 
 
 def precision_within_radius(
@@ -222,6 +219,8 @@ def part_contributions(
     }
 
 
-def _hits(retrieval: Retrieval, depth: int, ties: str) -> Tensor:
+def _hits(retrieval: Retrieval, k: int, ties: str) -> tuple[Tensor, int]:
+    """Relevant codes within the first min(k, N) ranks, float64 (Q,), and min(k, N)."""
+    depth = depth_of(check_integer(k, "k", 1), retrieval.size)
     check_choice(ties, TIES, "ties")
-    return retrieval.each(lambda block: block_hits(block, depth, ties))
+    return retrieval.each(lambda block: block_hits(block, depth, ties)), depth
