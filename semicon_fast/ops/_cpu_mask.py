@@ -88,7 +88,6 @@ def _statistics(score: Tensor, per_batch: bool) -> tuple[Tensor, Tensor, Tensor,
     return a, centred, variance, variance <= (torch.finfo(dtype).eps / a.shape[1]) ** 2
 
 
-
 def _masked(damped: Tensor, clamp: bool, maps: Tensor, out: Tensor) -> Tensor:
     """out = f * maps, f = 1 - damped, clamped to [0, 2] if so asked; damped (B, n) is kept."""
     f = damped.neg().add_(1)

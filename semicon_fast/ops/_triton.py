@@ -131,7 +131,6 @@ def _norm(norm: NormedStep) -> Any:
     return _kernels().icon_norm.Norm(*(vector.contiguous() for vector in norm.vectors), norm.eps)
 
 
-
 @cache
 def _kernels() -> Any:
     """The kernels package with its modules imported. Raises ImportError without Triton."""

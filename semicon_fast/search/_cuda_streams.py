@@ -21,8 +21,7 @@ class PendingWrites:
         self._event = self._stream.record_event()
 
     def wait(self) -> None:
-        """Makes the current stream wait for that work, and keeps the memory until it has read it.
-        """
+        """Makes the current stream wait for that work, and keeps the memory until it is read."""
         if not self._tensors or torch.cuda.is_current_stream_capturing():
             return
         stream = torch.cuda.current_stream(self._tensors[0].device)

@@ -54,8 +54,7 @@ def merged_ranges(parts: Sequence[InRange]) -> InRange:
 
 
 class PartitionedSearch:
-    """Base class with `HammingIndex`'s search, range_search and rank, over what `_state` returns.
-    """
+    """Base class: `HammingIndex`'s search, range_search and rank, over what `_state` returns."""
 
     @property
     def bits(self) -> int:
@@ -63,8 +62,7 @@ class PartitionedSearch:
         raise NotImplementedError
 
     def _state(self, subset: Any) -> Any:
-        """The present contents, restricted to `subset` unless None; len() is the number of codes.
-        """
+        """The present contents, restricted to `subset` unless None; len() is their number."""
         raise NotImplementedError
 
     def _nearest(self, state: Any, queries: Tensor, k: int) -> Nearest:

@@ -1,5 +1,4 @@
-"""Galleries: folders with the codes of images, their names and labels, and how they were encoded.
-"""
+"""Galleries: folders with the codes of images, their names, labels and encoding settings."""
 
 import csv
 import json
