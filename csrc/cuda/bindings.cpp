@@ -15,7 +15,7 @@
 #include <tuple>
 #include <vector>
 
-#include "hamming/operands.h"
+#include "hamming/operators.h"
 #include "search.h"
 
 namespace semicon_fast::cuda {
@@ -58,34 +58,38 @@ Tensor fresh(const Tensor& like, at::IntArrayRef sizes, at::ScalarType type) {
   return at::empty(sizes, like.options().dtype(type));
 }
 
-Tensor hamming_distance(const Tensor& queries, const Tensor& database) {
-  const Operands codes("hamming_distance", queries, database);
-  Call call(queries);
-  Tensor result = fresh(queries, {queries.size(0), database.size(0)}, at::kInt);
-  distance(call.context(), codes.q(), codes.d(), result.mutable_data_ptr<int32_t>());
-  return result;
+DeviceGroups lists(const GroupOperands& groups) {
+  return {groups.lists(), groups.count(), groups.members.size(0)};
 }
 
-std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries, const Tensor& database, int64_t k) {
-  const Operands codes("hamming_topk", queries, database);
-  check_k("hamming_topk", database, k);
-  Call call(queries);
-  Tensor distances = fresh(queries, {queries.size(0), k}, at::kInt);
-  Tensor positions = fresh(queries, {queries.size(0), k}, at::kLong);
-  topk(call.context(), codes.q(), codes.d(), k, distances.mutable_data_ptr<int32_t>(),
-       positions.mutable_data_ptr<int64_t>());
-  return {distances, positions};
-}
+// A CUDA device, as operators.h needs it.
+class OnCuda {
+ public:
+  // The contents are not checked, since that would wait for the device: the kernels ignore indices
+  // that are out of range.
+  using Groups = GroupOperands;
 
-void hamming_topk_out(const Tensor& queries, const Tensor& database, int64_t k, Tensor distances,
-                      Tensor positions) {
-  const Operands codes("hamming_topk_out", queries, database);
-  check_k("hamming_topk_out", database, k);
-  check_out(queries, k, distances, positions);
-  Call call(queries);
-  topk(call.context(), codes.q(), codes.d(), k, distances.mutable_data_ptr<int32_t>(),
-       positions.mutable_data_ptr<int64_t>());
-}
+  explicit OnCuda(const Tensor& queries) : queries_(queries), call_(queries) {}
+  Tensor fresh(at::IntArrayRef sizes, at::ScalarType type) {
+    return cuda::fresh(queries_, sizes, type);
+  }
+  void distance(const Operands& codes, int32_t* distances) {
+    cuda::distance(call_.context(), codes.q(), codes.d(), distances);
+  }
+  void topk(const Operands& codes, int64_t k, int32_t* distances, int64_t* positions) {
+    cuda::topk(call_.context(), codes.q(), codes.d(), k, distances, positions);
+  }
+  void histogram(const Operands& codes, int64_t* counts) {
+    cuda::histogram(call_.context(), codes.q(), codes.d(), counts);
+  }
+  void group_histogram(const Operands& codes, const Groups& groups, int64_t* counts) {
+    cuda::group_histogram(call_.context(), codes.q(), codes.d(), lists(groups), counts);
+  }
+
+ private:
+  const Tensor& queries_;
+  Call call_;
+};
 
 std::tuple<Tensor, Tensor, Tensor> hamming_range(const Tensor& queries, const Tensor& database,
                                                  int64_t radius) {
@@ -100,18 +104,6 @@ std::tuple<Tensor, Tensor, Tensor> hamming_range(const Tensor& queries, const Te
   range_write(call.context(), codes.q(), codes.d(), lims.const_data_ptr<int64_t>(),
               distances.mutable_data_ptr<int32_t>(), positions.mutable_data_ptr<int64_t>());
   return {lims, distances, positions};
-}
-
-Tensor hamming_histogram(const Tensor& queries, const Tensor& database) {
-  const Operands codes("hamming_histogram", queries, database);
-  Call call(queries);
-  Tensor result = fresh(queries, {queries.size(0), 8 * queries.size(1) + 1}, at::kLong);
-  histogram(call.context(), codes.q(), codes.d(), result.mutable_data_ptr<int64_t>());
-  return result;
-}
-
-DeviceGroups lists(const GroupOperands& groups) {
-  return {groups.lists(), groups.count(), groups.members.size(0)};
 }
 
 // Total number of members of the queries' groups. The host has to read this number anyway, so the
@@ -146,19 +138,6 @@ Tensor hamming_ranks(const Tensor& queries, const Tensor& database, const Tensor
   Call call(queries);
   Tensor result = fresh(queries, {wanted("hamming_ranks", codes, given)}, at::kLong);
   ranks(call.context(), codes.q(), codes.d(), lists(given), result.mutable_data_ptr<int64_t>());
-  return result;
-}
-
-// The contents of the group vectors are not checked here, since that would wait for the device: the
-// kernels ignore indices that are out of range.
-Tensor hamming_group_histogram(const Tensor& queries, const Tensor& database, const Tensor& groups,
-                               const Tensor& members, const Tensor& lims) {
-  const Operands codes("hamming_group_histogram", queries, database);
-  const GroupOperands given("hamming_group_histogram", codes, groups, members, lims);
-  Call call(queries);
-  Tensor result = fresh(queries, {queries.size(0), 8 * queries.size(1) + 1}, at::kLong);
-  group_histogram(call.context(), codes.q(), codes.d(), lists(given),
-                  result.mutable_data_ptr<int64_t>());
   return result;
 }
 
@@ -216,11 +195,12 @@ TORCH_LIBRARY_FRAGMENT(semicon_fast, m) {
 }
 
 TORCH_LIBRARY_IMPL(semicon_fast, CUDA, m) {
-  m.impl("hamming_distance", &semicon_fast::cuda::hamming_distance);
-  m.impl("hamming_topk", &semicon_fast::cuda::hamming_topk);
-  m.impl("hamming_topk_out", &semicon_fast::cuda::hamming_topk_out);
+  using semicon_fast::cuda::OnCuda;
+  m.impl("hamming_distance", &semicon_fast::hamming_distance<OnCuda>);
+  m.impl("hamming_topk", &semicon_fast::hamming_topk<OnCuda>);
+  m.impl("hamming_topk_out", &semicon_fast::hamming_topk_out<OnCuda>);
   m.impl("hamming_range", &semicon_fast::cuda::hamming_range);
-  m.impl("hamming_histogram", &semicon_fast::cuda::hamming_histogram);
-  m.impl("hamming_group_histogram", &semicon_fast::cuda::hamming_group_histogram);
+  m.impl("hamming_histogram", &semicon_fast::hamming_histogram<OnCuda>);
+  m.impl("hamming_group_histogram", &semicon_fast::hamming_group_histogram<OnCuda>);
   m.impl("hamming_ranks", &semicon_fast::cuda::hamming_ranks);
 }
