@@ -1,7 +1,8 @@
-"""Conversion and checks of arguments that are NumPy arrays, torch tensors or integers."""
+"""Conversion and checks of arguments: NumPy arrays, torch tensors, integers, named choices."""
 
 import operator
 import warnings
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +24,13 @@ def check_integer(value: Any, name: str, low: int, high: int | None = None) -> i
     if number < low or (high is not None and number > high):
         raise ValueError(f"{name} must be {wanted}, got {number}")
     return number
+
+
+def check_choice(value: str, choices: Sequence[str], name: str) -> str:
+    """Returns `value`. Raises ValueError, naming `name`, unless it is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    return value
 
 
 def as_tensor(values: Any, name: str) -> Tensor:

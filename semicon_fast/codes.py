@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .arrays import Array, as_tensor, check_integer, like
+from .arrays import Array, as_tensor, check_choice, check_integer, like
 from .reference import hamming as reference
 
 MAX_BITS = 4096
@@ -133,11 +133,8 @@ def convert_codes(
     Raises TypeError or ValueError for an unknown format and for codes that are not in the format
     `source`.
     """
-    for name, value in (("source", source), ("target", target)):
-        if value not in FORMATS:
-            raise ValueError(
-                f"convert_codes: {name} must be one of {', '.join(FORMATS)}, got {value!r}"
-            )
+    check_choice(source, FORMATS, "convert_codes: source")
+    check_choice(target, FORMATS, "convert_codes: target")
     packed = as_tensor(codes, "convert_codes: codes")
     if source == "binary":
         if packed.dtype is not torch.int8:

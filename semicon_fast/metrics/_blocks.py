@@ -1,21 +1,13 @@
 """Metrics of the queries of one block, from its histograms or the ranks of relevant codes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..arrays import check_integer
+from ..arrays import check_choice, check_integer
 from ._average_precision import DENOMINATORS, TIES, from_histograms, from_ranks, sum_each
 from ._retrieval import Block
-
-
-def check_choice(value: str, choices: Sequence[str], name: str) -> str:
-    """Returns `value`. Raises ValueError, naming `name`, unless it is one of `choices`."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-    return value
 
 
 def depth_of(topk: int | None, size: int) -> int:

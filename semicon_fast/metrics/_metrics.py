@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..arrays import Array, check_integer, like
+from ..arrays import Array, check_choice, check_integer, like
 from ..codes import select_bits
 from ..search.bit_groups import bit_positions
 from ._average_precision import TIES
@@ -15,7 +15,6 @@ from ._blocks import (
     block_curve,
     block_hits,
     block_precision_within,
-    check_choice,
     depth_of,
 )
 from ._retrieval import Retrieval

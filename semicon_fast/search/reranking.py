@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..arrays import Array, as_tensor, check_integer, like
+from ..arrays import Array, as_tensor, check_choice, check_integer, like
 from ._partitioned import NO_ID
 
 METRICS = ("euclidean", "cosine")
@@ -38,8 +38,7 @@ def rerank(
     argument.
     """
     k = check_integer(k, "k", 1)
-    if metric not in METRICS:
-        raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
+    check_choice(metric, METRICS, "metric")
     mine, theirs = _both_features(query_features, database_features)
     ids = _candidates(candidate_ids, len(mine), len(theirs)).to(mine.device)
     dtype = torch.promote_types(torch.promote_types(mine.dtype, theirs.dtype), torch.float32)
