@@ -36,8 +36,8 @@ def check_choice(value: str, choices: Sequence[str], name: str) -> str:
 def as_tensor(values: Any, name: str) -> Tensor:
     """`values`, a NumPy array or tensor, as a tensor that shares its memory; not to be written.
 
-    Arrays that PyTorch cannot share (negative strides, foreign byte order) are copied. Raises
-    TypeError for other types, dtypes that PyTorch does not have, and sparse or meta tensors.
+    Arrays that PyTorch cannot share (negative or uneven strides, foreign byte order) are copied.
+    Raises TypeError for other types, dtypes that PyTorch does not have, and sparse or meta tensors.
     """
     if isinstance(values, Tensor):
         if values.layout is not torch.strided or values.is_meta:

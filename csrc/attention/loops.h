@@ -191,7 +191,8 @@ void logits_gradient(const float* weights, const float* slope, int64_t tokens, i
   }
 }
 
-// The last vector of a map is padded with -inf, which changes neither the maximum nor the sum.
+// The last vector of a map is padded with -inf, which does not change the maximum; its padding is
+// left out of the sum.
 double shares(const float* scores, int64_t cells, float* a) {
   const int64_t whole = cells / kWidth * kWidth, rest = cells - whole;
   alignas(64) float last[kWidth], lanes[kWidth];

@@ -26,7 +26,8 @@ struct Shape {
   int64_t block_codes() const;
 };
 
-// Copies code `row` as a query -> (words,). A code of up to 4 bytes is repeated to fill its word.
+// Copies code `row` as a query -> (words,). With lanes of 2 or 4 bytes the code is repeated to fill
+// its word.
 void pack_query(const Codes& codes, const Shape& shape, int64_t row, uint64_t* words);
 
 struct Block {
