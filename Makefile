@@ -1,8 +1,8 @@
 .PHONY: lint test test-slow sanitize neon gpu gpu-slow bench tables
 
 # The kernels without torch, held against loops.
-ROOMS = common hamming hamming/isa attention
-KERNELS = $(filter-out %bindings.cpp,$(foreach room,$(ROOMS),$(wildcard csrc/$(room)/*.cpp)))
+FOLDERS = common hamming hamming/isa attention
+KERNELS = $(filter-out %bindings.cpp,$(foreach folder,$(FOLDERS),$(wildcard csrc/$(folder)/*.cpp)))
 CHECK = tests/csrc/check.cpp $(KERNELS)
 
 # The CUDA kernels and their check for the host, over tests/csrc/emulator.

@@ -1,7 +1,7 @@
 """Triton kernels and their launchers, imported as `semicon_fast.kernels`.
 
-The folder lies beside the package so that it reads as one of its two engines; under any other name
-the same operators would be registered twice.
+The folder lies next to the package, as csrc/ does. Importing it under another name is an error,
+since its modules would then be loaded twice.
 """
 
 if __name__ != "semicon_fast.kernels":

@@ -1,8 +1,8 @@
-"""One step of ICON as one kernel: projection, logits, signed root, softmax, product, residual.
+"""One step of ICON in one kernel: projection, logits, signed root, softmax, product, residual.
 
-A program computes BLOCK_M tokens of one head of one image; nothing but the result is written.
-The map's cells are walked twice in tiles (logits, then the product with v), which is one tile and
-no walk up to 64 cells.
+Each program computes BLOCK_M tokens of one head of one image; only the result is written to memory.
+It loops over tiles of cells twice: for the logits, and for the product with v. Up to 64 cells are a
+single tile.
 """
 
 import math
@@ -26,7 +26,7 @@ def _icon_attention_fwd_kernel(
     x_ptr,  # (B, C, P)
     weight_ptr,  # (3 C, TOKENS)
     bias_ptr,  # (3 C,) or None
-    mean_ptr,  # (C,) or None, and then x is read as it is
+    mean_ptr,  # (C,), or None for no normalisation of x
     variance_ptr,
     scale_ptr,
     shift_ptr,
@@ -109,11 +109,11 @@ def _icon_attention_fwd_kernel(
 
 
 def unsupported(x: Tensor, num_heads: int) -> str | None:
-    """Why the kernels cannot take x (B, C, H, W) in num_heads groups, or None."""
+    """Why the kernels do not support x (B, C, H, W) with num_heads groups, or None if they do."""
     if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         return f"dtype {x.dtype}"
     tokens = x.shape[1] // num_heads
-    return f"{tokens} channels a group (at most {MAX_TOKENS})" if tokens > MAX_TOKENS else None
+    return f"{tokens} channels per group (at most {MAX_TOKENS})" if tokens > MAX_TOKENS else None
 
 
 def icon_attention_fwd(
@@ -128,11 +128,12 @@ def icon_attention_fwd(
     norm: Norm | None = None,
     moments: Tensor | None = None,
 ) -> None:
-    """Fill out (B, C, H, W) with the step of x (B, C, H, W); arguments as in the reference.
+    """Write one step of ICON on x (B, C, H, W) to out (B, C, H, W).
 
-    All of one dtype: float32 (IEEE products), bfloat16 or float16. Up to MAX_TOKENS channels a
-    group, any map, any batch. With `norm` the step is of ReLU(BatchNorm(x)). `moments` (2, B, C)
-    float32 takes each image's mean and sum of squared deviations of every channel of out.
+    Arguments as in `reference.icon_attention`. All tensors have the same dtype: float32 (with IEEE
+    products), bfloat16 or float16. At most MAX_TOKENS channels per group; any H, W and B. With
+    `norm` the input is ReLU(BatchNorm(x)). moments: float32 (2, B, C), receives the mean and the
+    sum of squared deviations of each channel of each image of out.
     """
     images, channels = x.shape[:2]
     if images == 0:

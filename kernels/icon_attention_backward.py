@@ -1,12 +1,12 @@
-"""Gradient of one step of ICON: the attention is recomputed, every sum has one fixed order.
+"""Gradient of one step of ICON. The attention is recomputed; all sums have a fixed order.
 
-1. A program per head and image (and per tile of its tokens, where a head is too large for the
-   registers) recomputes the logits and turns the gradient into those of q, k, v. They are the
-   only thing of size 3 C P that is written. A large head writes its weights and the gradient of
-   its logits instead, from which a second kernel makes the same three.
-2. Gradient of x: transposed projection of a group's three slots, plus the residual's.
-3. Gradient of the weights and biases: each program adds up a run of images in their order; the
-   runs are added by torch.
+1. One program per head and image (and per tile of tokens, if a head is too large for the registers)
+   recomputes the logits and computes the gradients of q, k and v, the only intermediate result of
+   size 3 C P. For a large head it writes the attention weights and the gradient of the logits
+   instead, from which a second kernel computes the gradients of q, k and v.
+2. Gradient of x: transposed projection of a group's three slots, plus the residual's gradient.
+3. Gradient of weights and biases: each program sums a run of consecutive images in order; PyTorch
+   sums the runs.
 """
 
 import math
@@ -26,14 +26,14 @@ from .layout import with_cell_strides
 
 @triton.jit
 def _icon_attention_bwd_kernel(
-    d_qkv_ptr,  # (B, 3 C, P); not written unless WHOLE
-    weights_ptr,  # (B, heads, TOKENS, TOKENS); not written if WHOLE
-    d_logits_ptr,  # (B, heads, TOKENS, TOKENS); not written if WHOLE
+    d_qkv_ptr,  # (B, 3 C, P); written if WHOLE: a head is a single tile
+    weights_ptr,  # (B, heads, TOKENS, TOKENS); written if not WHOLE
+    d_logits_ptr,  # (B, heads, TOKENS, TOKENS); written if not WHOLE
     grad_ptr,  # (B, C, P)
     x_ptr,  # (B, C, P)
     weight_ptr,  # (3 C, TOKENS)
     bias_ptr,  # (3 C,) or None
-    mean_ptr,  # (C,) or None, and then x is read as it is
+    mean_ptr,  # (C,), or None for no normalisation of x
     variance_ptr,
     scale_ptr,
     shift_ptr,
@@ -156,12 +156,12 @@ def icon_attention_bwd(
     d_norm: Tensor | None = None,
     batch_statistics: bool = False,
 ) -> None:
-    """Fill d_x (B, C, H, W), d_weight (3 C, d, 1, 1), d_bias (3 C,) for grad (B, C, H, W).
+    """Write d_x (B, C, H, W), d_weight (3 C, d, 1, 1) and d_bias (3 C,) for grad (B, C, H, W).
 
     Arguments and limits as in `icon_attention_fwd`. Workspace: 3 B C P elements of x's dtype, and
-    2 B C d more where d is over 64. With `norm` the step is of ReLU(BatchNorm(x)): d_norm (2, C)
-    float32 takes the gradients of scale and shift, and with `batch_statistics` d_x is the gradient
-    of an x whose own mean and variance these are.
+    2 B C d more if d > 64. With `norm` the step's input is ReLU(BatchNorm(x)): d_norm, float32
+    (2, C), receives the gradients of scale and shift; with `batch_statistics` d_x includes the
+    gradient through mean and variance, which must be those of x.
     """
     if x.shape[0] == 0:
         d_weight.zero_()

@@ -1,7 +1,7 @@
-"""Tile sides, warps and stages of ICON's kernels.
+"""Block sizes, warps and stages of ICON's kernels.
 
-One rule a kernel, chosen so that registers hold everything without spilling; the compiler is held
-to the table of tests/kernels. No figure of speed stands behind it.
+One rule per kernel, chosen so that no registers are spilled; tests/kernels compares the compiler's
+registers and spills with a table. The rules are not tuned for speed by measurement.
 """
 
 import triton
@@ -9,23 +9,23 @@ import triton
 from .layout import padded
 from .options import compiled_with
 
-# Heads up to this many tokens are one tile of logits.
+# The logits of heads with up to this many tokens are a single tile.
 WHOLE_TOKENS = 64
 
-# Programs that fill a device: 132 multiprocessors (H200) times four, rounded.
+# Number of programs that fill a device: 132 multiprocessors (H200) times four, rounded.
 ENOUGH_PROGRAMS = 512
 
 
 def _rows(d: int) -> int:
-    """Rows of a tile of logits with d columns: all, or 4096 elements in a tile."""
+    """Rows of a tile of logits with d columns: all d, or as many as give 4096 elements."""
     return d if d <= WHOLE_TOKENS else 4096 // d
 
 
 def forward_blocks(tokens: int, cells: int, element_size: int, normed: bool) -> dict[str, int]:
-    """Of `_icon_attention_fwd_kernel`."""
+    """Launch parameters of `_icon_attention_fwd_kernel`."""
     d = padded(tokens)
     wide = element_size == 4
-    # With a norm, tiles of 64 that are followed by another spill (sm_90).
+    # With a norm and more than one tile of cells, 64 cells per tile spill (sm_90).
     widest = 16 if wide else 32 if normed and cells > 64 else 64
     return {
         "BLOCK_M": _rows(d),
@@ -37,10 +37,10 @@ def forward_blocks(tokens: int, cells: int, element_size: int, normed: bool) -> 
 
 
 def backward_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
-    """Of `_icon_attention_bwd_kernel`."""
+    """Launch parameters of `_icon_attention_bwd_kernel`."""
     d = padded(tokens)
     wide = element_size == 4
-    # A second tile of cells keeps two products alive from one to the next: 64 cells spill.
+    # With more than one tile of cells two products are live between tiles, and 64 cells spill.
     narrow = 16 if wide else 32
     return {
         "BLOCK_M": _rows(d),
@@ -52,7 +52,7 @@ def backward_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int
 
 
 def token_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
-    """Of `_icon_tokens_bwd_kernel`."""
+    """Launch parameters of `_icon_tokens_bwd_kernel`."""
     wide = element_size == 4
     return {
         "BLOCK_M": 32,
@@ -64,7 +64,7 @@ def token_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
 
 
 def input_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
-    """Of `_icon_input_bwd_kernel`."""
+    """Launch parameters of `_icon_input_bwd_kernel`."""
     wide = element_size == 4
     return {
         "BLOCK_M": min(padded(tokens), 64),
@@ -75,7 +75,7 @@ def input_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
 
 
 def weight_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
-    """Of `_icon_weight_bwd_kernel`."""
+    """Launch parameters of `_icon_weight_bwd_kernel`."""
     d = padded(tokens)
     wide = element_size == 4
     return {
@@ -87,14 +87,14 @@ def weight_blocks(tokens: int, cells: int, element_size: int) -> dict[str, int]:
 
 
 def statistics_blocks(cells: int) -> dict[str, int]:
-    """Of `_icon_statistics_bwd_kernel`."""
+    """Launch parameters of `_icon_statistics_bwd_kernel`."""
     return {"BLOCK_C": 16, "BLOCK_P": min(padded(cells), 64), **compiled_with(num_warps=4)}
 
 
 def image_runs(images: int, programs_a_run: int) -> int:
-    """Images that one program of `_icon_weight_bwd_kernel` adds up.
+    """Number of images that one program of `_icon_weight_bwd_kernel` sums.
 
-    A function of the shapes alone, so that a gradient is the same on every device.
+    It depends on the shapes only, so that gradients are identical on every device.
     """
     runs = min(images, triton.cdiv(ENOUGH_PROGRAMS, programs_a_run))
     return int(triton.cdiv(images, runs))

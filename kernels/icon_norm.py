@@ -1,8 +1,8 @@
-"""BatchNorm and ReLU around ICON's second step: applied where its kernels load the map.
+"""BatchNorm and ReLU before ICON's second step, applied when its kernels load the feature map.
 
-The statistics of a batch are made by the first step (`with_cells`), image by image; images have
-equal numbers of cells, so that torch combines them without weights. Their gradient is a pass of
-its own: it needs sums over the whole batch.
+The batch statistics are computed by the first step for each image (`with_cells`) and combined by
+PyTorch, without weights since all images have the same number of cells. The gradient through the
+statistics is a separate pass, since it needs sums over the whole batch.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from .layout import with_cell_strides
 
 
 class Norm(NamedTuple):
-    """Statistics and affine parameters, each (C,) and contiguous; None where there is no norm."""
+    """Statistics and affine parameters of BatchNorm, each (C,) and contiguous; None for no norm."""
 
     mean: Tensor | None = None
     variance: Tensor | None = None
@@ -43,33 +43,33 @@ def normed(
     x,  # [R, P], rows are channels
     channels,  # [R]
     channel_in,  # [R]
-    mean_ptr,  # (C,) or None, and then x is returned
+    mean_ptr,  # (C,), or None to return x unchanged
     variance_ptr,
     scale_ptr,
     shift_ptr,
     eps,
 ):
-    """ReLU(BatchNorm(x)) in the dtype of x. Padded rows stay 0, cells beyond the map do not."""
+    """ReLU(BatchNorm(x)) in the dtype of x. Padded rows stay 0, padded cells do not."""
     if mean_ptr is not None:
         slope = per_channel(scale_ptr, channels, channel_in)
         slope *= inverse_deviation(variance_ptr, channels, channel_in, eps)
         centred = x.to(tl.float32) - per_channel(mean_ptr, channels, channel_in)
         z = centred * slope + per_channel(shift_ptr, channels, channel_in)
-        # Not a maximum, which would hide NaN.
+        # Not tl.maximum, which would drop NaN.
         x = tl.where(z < 0.0, 0.0, z).to(x.dtype)
     return x
 
 
 @triton.jit
 def with_cells(
-    mean,  # [R] float32, of the cells below `start`
-    squares,  # [R] float32, sums of their squared deviations from it
+    mean,  # [R] float32, mean of the cells below `start`
+    squares,  # [R] float32, sum of their squared deviations from the mean
     tile,  # [R, P] float32
     start,
     cells,  # [P]
     CELLS: tl.constexpr,
 ):
-    """Mean and squared deviations with one more tile of cells (Chan's combination)."""
+    """Updates mean and sum of squared deviations by one more tile of cells (Chan's formula)."""
     cell_in = (cells < CELLS)[None, :]
     before = start * 1.0
     count = tl.sum((cells < CELLS).to(tl.float32), 0)
@@ -126,7 +126,10 @@ def _icon_statistics_bwd_kernel(
 
 
 def statistics_bwd(d_x: Tensor, sums: Tensor, x: Tensor, norm: Norm) -> None:
-    """Add to d_x (B, C, H, W) what x's own mean and variance pass on; sums (2, C) float32."""
+    """Add the gradient through the batch's mean and variance to d_x (B, C, H, W).
+
+    sums: float32 (2, C), the gradients of scale and shift.
+    """
     images, channels = x.shape[:2]
     cells = x.shape[2] * x.shape[3]
     blocks = statistics_blocks(cells)

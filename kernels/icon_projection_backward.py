@@ -1,4 +1,4 @@
-"""Gradient of ICON's grouped projection: x through the transposed weights, weights and biases."""
+"""Gradients of ICON's grouped projection with respect to its input, weights and biases."""
 
 import torch
 import triton
@@ -57,7 +57,7 @@ def _icon_input_bwd_kernel(
     cell_in = (cells < CELLS)[None, :]
 
     acc = tl.zeros([BLOCK_M, BLOCK_P], dtype=tl.float32)
-    # A group's three slots are 3 TOKENS successive projected channels.
+    # The three slots of a group are 3 TOKENS consecutive projected channels.
     for start in range(0, 3 * TOKENS, BLOCK_K):
         k = start + tl.arange(0, BLOCK_K)
         channels = group * 3 * TOKENS + k
@@ -170,7 +170,7 @@ def _icon_weight_bwd_kernel(
         d_weight,
         mask=row_in[:, None] & column_in[None, :],
     )
-    # Every tile of columns has the same sums; the first writes them.
+    # All tiles of columns compute the same sums; the first writes them.
     if column_tile == 0:
         tl.store(d_bias_ptr + channels, d_bias, mask=row_in)
 
@@ -188,7 +188,7 @@ def projection_bwd(
     residual_last: bool,
     norm: Norm,
 ) -> None:
-    """Fill d_x, d_weight, d_bias, d_norm from d_qkv (B, 3 C, P); d_x with the residual's part."""
+    """Write d_x (including the residual), d_weight, d_bias and d_norm from d_qkv (B, 3 C, P)."""
     images, channels = x.shape[:2]
     tokens, cells = channels // num_heads, x.shape[2] * x.shape[3]
     blocks = input_blocks(tokens, cells, x.element_size())

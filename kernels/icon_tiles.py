@@ -1,12 +1,12 @@
-"""Tiles that the kernels of `icon_attention` share; the mathematics is in the reference.
+"""Tile functions shared by the kernels of ICON; see `reference.icon_attention` for the math.
 
 The 3 C projected channels are 3 * heads slots of d = TOKENS channels. Slot s is computed by group
 s // 3 of the convolution from the d input channels of that group. Head h reads its q, k, v from
-slots 3 h + (0, 1, 2) in the paper and h + (0, 1, 2) * heads in the released code (STACKED), so
-the two differ in the numbers that `slot_of` gives and nowhere else.
+slots 3 h + (0, 1, 2) in the paper and h + (0, 1, 2) * heads in the released code (STACKED); this
+is the only difference, and `slot_of` implements it.
 
-Tiles are padded to powers of two. Padded rows of a projection and cells beyond the map are 0
-(bias included), so products over them add nothing; padded columns of the logits are -inf.
+Tiles are padded to powers of two. Padded rows and cells of a projection are 0 (without bias), so
+they add nothing to products; padded columns of the logits are -inf.
 """
 
 import triton
@@ -26,7 +26,7 @@ def projected(
     x_ptr,  # one image, (C, P)
     weight_ptr,  # (3 C, TOKENS), contiguous
     bias_ptr,  # (3 C,) or None
-    mean_ptr,  # (C,) or None, and then x is read as it is
+    mean_ptr,  # (C,), or None for no normalisation of x
     variance_ptr,
     scale_ptr,
     shift_ptr,
@@ -81,7 +81,7 @@ def token_rows(
     TOKENS: tl.constexpr,
     CELLS: tl.constexpr,
 ):
-    """Tokens of a head read from a map: channels first + rows * step, [R, P]; 0 where padded."""
+    """Loads tokens of a head: channels first + rows * step of a map, [R, P]; 0 where padded."""
     return tl.load(
         map_ptr + (first + rows * step)[:, None] * map_channel + cells[None, :] * map_cell,
         mask=(rows < TOKENS)[:, None] & (cells < CELLS)[None, :],
@@ -91,7 +91,7 @@ def token_rows(
 
 @triton.jit
 def root_magnitude(logits, delta):
-    """sqrt(|A| + delta); 1 where A = 0, whose sign is 0, so that delta = 0 stays finite."""
+    """sqrt(|A| + delta), but 1 where A = 0, so that the gradient is finite for delta = 0."""
     return tl.sqrt_rn(tl.where(logits == 0.0, 1.0, tl.abs(logits) + delta))
 
 
@@ -101,14 +101,14 @@ def attention_weights(logits, delta, columns, TOKENS: tl.constexpr):
     root = root_magnitude(logits, delta)
     root = tl.where(logits == 0.0, 0.0, tl.where(logits < 0.0, -root, root))
     root = tl.where((columns < TOKENS)[None, :], root, float("-inf"))
-    # A row always has a column below TOKENS, so its maximum is finite.
+    # Every row has a column below TOKENS, so its maximum is finite.
     weights = tl.exp(root - tl.max(root, 1)[:, None])
     return weights / tl.sum(weights, 1)[:, None]
 
 
 @triton.jit
 def logits_gradient(logits, weights, d_weights, delta):
-    """Gradient of the logits, float32: the softmax's, times the root's slope; 0 where A = 0."""
+    """Gradient of the logits, float32: softmax gradient times the root's slope; 0 where A = 0."""
     d_root = weights * (d_weights - tl.sum(weights * d_weights, 1)[:, None])
     slope = 0.5 / root_magnitude(logits, delta)
     return d_root * tl.where(logits == 0.0, 0.0, slope)

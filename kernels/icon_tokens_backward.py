@@ -1,6 +1,7 @@
-"""Gradients of q, k, v of a head too large for one tile, from its weights and its logits' gradient.
+"""Gradients of q, k, v for heads whose logits do not fit into one tile.
 
-A program makes a tile of rows and cells of all three; the products run over the head's tokens.
+They are computed from the attention weights and the gradient of the logits. Each program computes
+one tile (tokens, cells) of all three; the products sum over the head's tokens.
 """
 
 import triton
@@ -18,7 +19,7 @@ def _icon_tokens_bwd_kernel(
     x_ptr,  # (B, C, P)
     weight_ptr,  # (3 C, TOKENS)
     bias_ptr,  # (3 C,) or None
-    mean_ptr,  # (C,) or None, and then x is read as it is
+    mean_ptr,  # (C,), or None for no normalisation of x
     variance_ptr,
     scale_ptr,
     shift_ptr,
@@ -77,7 +78,7 @@ def _icon_tokens_bwd_kernel(
         across = rows[:, None] * TOKENS + others[None, :]
         d_logits = tl.load(d_logits_ptr + across, mask=inside, other=0.0)
         d_q = tl.dot(d_logits, k, d_q, input_precision="ieee")
-        # The transposed tiles: entry (row, other) of the transpose is entry (other, row).
+        # Transposed tiles: their entry (row, other) is entry (other, row) in memory.
         along = others[None, :] * TOKENS + rows[:, None]
         d_logits = tl.load(d_logits_ptr + along, mask=inside, other=0.0)
         d_k = tl.dot(d_logits, q, d_k, input_precision="ieee")

@@ -1,11 +1,11 @@
-"""How kernels address feature maps: (image, channel, cell) strides, cell = row * W + column."""
+"""Strides of feature maps by (image, channel, cell), with cell = row * W + column."""
 
 import torch
 from torch import Tensor
 
 
 def cell_strides(x: Tensor) -> tuple[int, int, int] | None:
-    """Strides of x (B, C, H, W) seen as (B, C, H W); None where the cells have no one stride."""
+    """Strides of x (B, C, H, W) viewed as (B, C, H W), or None if there is no such view."""
     image, channel, row, column = x.stride()
     height, width = x.shape[2:]
     if width == 1:
@@ -16,7 +16,10 @@ def cell_strides(x: Tensor) -> tuple[int, int, int] | None:
 
 
 def with_cell_strides(x: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
-    """x and its strides. Contiguous, channels_last and expanded maps stay; windows are copied."""
+    """x and its strides, copied only if necessary.
+
+    Contiguous, channels_last and expanded maps are not copied; slices in H or W may be.
+    """
     strides = cell_strides(x)
     if strides is None:
         x = x.contiguous(memory_format=torch.contiguous_format)
@@ -25,5 +28,5 @@ def with_cell_strides(x: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
 
 
 def padded(size: int, at_least: int = 16) -> int:
-    """The power of two that holds `size`; 16 is the smallest side of a product of tiles."""
+    """The smallest power of two >= `size` and >= 16, the smallest block size of tl.dot."""
     return max(at_least, 1 << (size - 1).bit_length())

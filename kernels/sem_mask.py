@@ -1,8 +1,8 @@
-"""SEM's mask and its gradient; the mathematics is in the reference.
+"""SEM's mask; see `reference.sem_mask` for the math. `sem_mask_backward` has the gradient.
 
-One kernel a direction where the deviation is taken over an image. Over the batch, a first kernel
-writes each image's sum of squares, and every program adds those up in the same order; likewise
-the one number that couples the images in the gradient.
+If the deviation is taken over each image, forward and backward are one kernel each. If it is taken
+over the batch, a first kernel writes each image's sum of squares, and every program sums those in
+the same order; the value that couples the images in the gradient is summed the same way.
 """
 
 import torch
@@ -14,25 +14,26 @@ from .layout import padded, with_cell_strides
 from .options import compiled_with
 
 MAX_CELLS = 4096
-# Elements of a tile of guidance, 32 a thread.
+# Elements of a tile of guidance: 32 per thread.
 TILE = 4096
 
 
 @triton.jit
 def map_softmax(score_ptr, score_cell, cells, CELLS: tl.constexpr):
-    """Softmax a of a row of scores and a - 1 / n, [P] float32, both 0 beyond the map."""
+    """Softmax a of an image's scores, and a - 1 / n: [P] float32, both 0 in padded cells."""
     inside = cells < CELLS
     score = tl.load(score_ptr + cells * score_cell, mask=inside, other=float("-inf"))
     score = score.to(tl.float32)
     a = tl.exp(score - tl.max(score, 0))
-    # Rounded division: a flat map gives the float nearest to 1 / n, and so no deviation at all.
+    # Correctly rounded division: a constant map gives exactly the float nearest to 1 / n, and so a
+    # deviation of 0.
     a = tl.div_rn(a, tl.sum(a, 0))
     return a, tl.where(inside, a - 1.0 / CELLS, 0.0)
 
 
 @triton.jit
 def ordered_sum(values_ptr, images):
-    """Sum of (images,) float32 in one order, whoever asks."""
+    """Sum of (images,) float32, in the same order in every program."""
     total = tl.zeros([128], dtype=tl.float32)
     for start in range(0, images, 128):
         i = start + tl.arange(0, 128).to(tl.int64)
@@ -50,7 +51,7 @@ def map_variance(centred, squares_ptr, images, freedom, PER_BATCH: tl.constexpr)
 
 @triton.jit
 def factor(centred, variance, alpha, floor):
-    """f [P], w = s^-alpha, s; a flat map has f = 1 and s = 0."""
+    """f [P], w = s^-alpha, and s; for a flat map f = 1 and s = 0."""
     flat = variance <= floor
     safe = tl.where(flat, 1.0, variance)
     w = tl.exp2(-0.5 * alpha * tl.log2(safe))
@@ -60,7 +61,7 @@ def factor(centred, variance, alpha, floor):
 
 @triton.jit
 def clamped(f):
-    """f within [0, 2]; NaN stays, which tl.minimum and tl.maximum would lose."""
+    """f clamped to [0, 2]. Keeps NaN, which tl.minimum and tl.maximum would drop."""
     return tl.where(f < 0.0, 0.0, tl.where(f > 2.0, 2.0, f))
 
 
@@ -131,20 +132,21 @@ def _sem_mask_fwd_kernel(
 
 
 def unsupported(guidance: Tensor, score: Tensor) -> str | None:
-    """Why the kernels cannot take guidance (B, c, H, W) and score (B, 1, H, W), or None."""
+    """Why the kernels do not support guidance (B, c, H, W) and score (B, 1, H, W), or None."""
     for value in (guidance, score):
         if value.dtype not in (torch.float32, torch.bfloat16, torch.float16):
             return f"dtype {value.dtype}"
     cells = score.shape[2] * score.shape[3]
-    return f"{cells} cells a map (at most {MAX_CELLS})" if cells > MAX_CELLS else None
+    return f"{cells} cells per map (at most {MAX_CELLS})" if cells > MAX_CELLS else None
 
 
 def sem_mask_fwd(
     out: Tensor, guidance: Tensor, score: Tensor, alpha: float, per_batch: bool, clamp: bool
 ) -> None:
-    """Fill out (B, c, H, W) with the masked guidance; arguments as in the reference.
+    """Write the masked guidance to out (B, c, H, W); arguments as in `reference.sem_mask`.
 
-    guidance and score: float32, bfloat16 or float16, each its own; up to MAX_CELLS cells.
+    guidance and score may have different dtypes out of float32, bfloat16 and float16; at most
+    MAX_CELLS cells.
     """
     images, channels = guidance.shape[:2]
     if images == 0:
@@ -174,14 +176,14 @@ def batch_squares(score: Tensor) -> Tensor:
 
 
 def spread(score: Tensor, per_batch: bool) -> tuple[float, float]:
-    """The variance at or below which a map is flat, and what its sum of squares is divided by."""
+    """The largest variance of a flat map, and the divisor of the sum of squares."""
     cells = score.shape[2] * score.shape[3]
     count = score.numel() if per_batch else cells
     return (torch.finfo(torch.float32).eps / cells) ** 2, float(max(count - 1, 1))
 
 
 def mask_blocks(score: Tensor) -> dict[str, int]:
-    """Tile sides and warps; a whole map and as many channels as 32 elements a thread hold."""
+    """Launch parameters: tiles of a whole map and as many channels as TILE elements allow."""
     cells = score.shape[2] * score.shape[3]
     block_p = padded(cells)
     return {

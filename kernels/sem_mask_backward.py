@@ -1,4 +1,4 @@
-"""Gradient of SEM's mask: one program an image walks its channels; no sum depends on a race."""
+"""Gradient of SEM's mask: one program per image loops over channels; all sums are deterministic."""
 
 import torch
 import triton
@@ -21,7 +21,7 @@ from .sem_mask import (
 
 @triton.jit
 def _score_gradient(a, centred, g, coupled, w, s, alpha):
-    """Gradient of a row of scores; `coupled` is sum(g z) / (N - 1)."""
+    """Gradient of an image's scores; `coupled` is sum(g z) / (N - 1)."""
     z = centred / tl.where(s > 0.0, s, 1.0)
     d_a = w * (alpha * coupled * z - g)
     return a * (d_a - tl.sum(a * d_a, 0))
@@ -146,9 +146,9 @@ def sem_mask_bwd(
     clamp: bool,
     detach: bool,
 ) -> None:
-    """Fill d_guidance (B, c, H, W) and d_score (B, 1, H, W, contiguous) for grad (B, c, H, W).
+    """Write d_guidance (B, c, H, W) and d_score (B, 1, H, W, contiguous) for grad (B, c, H, W).
 
-    Arguments and limits as in `sem_mask_fwd`; d_score is zeros if detach.
+    Arguments and limits as in `sem_mask_fwd`; with `detach` d_score is set to 0.
     """
     if detach:
         d_score.zero_()

@@ -1,7 +1,8 @@
-"""NumPy arrays and torch tensors as arguments: conversion, and checks that name the argument."""
+"""Conversion and checks of arguments: NumPy arrays, torch tensors, integers, named choices."""
 
 import operator
 import warnings
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +13,7 @@ Array = TypeVar("Array", np.ndarray, Tensor)
 
 
 def check_integer(value: Any, name: str, low: int, high: int | None = None) -> int:
-    """`value` as an int within low..high. Raises TypeError or ValueError naming `name`."""
+    """`value` as an int in low..high. Raises TypeError or ValueError naming `name`."""
     wanted = f"an integer from {low} to {high}" if high is not None else f"an integer >= {low}"
     try:
         if isinstance(value, (bool, np.bool_)):
@@ -25,11 +26,18 @@ def check_integer(value: Any, name: str, low: int, high: int | None = None) -> i
     return number
 
 
-def as_tensor(values: Any, name: str) -> Tensor:
-    """A tensor that shares memory with `values`, a NumPy array or a tensor. Never written to.
+def check_choice(value: str, choices: Sequence[str], name: str) -> str:
+    """Returns `value`. Raises ValueError, naming `name`, unless it is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    return value
 
-    Raises TypeError for anything else, for arrays whose dtype PyTorch does not have, and for
-    tensors that are not dense or hold no data.
+
+def as_tensor(values: Any, name: str) -> Tensor:
+    """`values`, a NumPy array or tensor, as a tensor that shares its memory; not to be written.
+
+    Arrays that PyTorch cannot share (negative or uneven strides, foreign byte order) are copied.
+    Raises TypeError for other types, dtypes that PyTorch does not have, and sparse or meta tensors.
     """
     if isinstance(values, Tensor):
         if values.layout is not torch.strided or values.is_meta:
@@ -46,7 +54,7 @@ def as_tensor(values: Any, name: str) -> Tensor:
         values = np.array(values, dtype=values.dtype.newbyteorder("="))
     try:
         with warnings.catch_warnings():
-            # Arrays mapped read-only from a file are fine here: they are only read.
+            # Read-only memory-mapped arrays are fine here: they are only read.
             warnings.filterwarnings("ignore", message=".*not writable.*")
             return torch.from_numpy(values)
     except TypeError as error:
@@ -54,7 +62,7 @@ def as_tensor(values: Any, name: str) -> Tensor:
 
 
 def writable(array: Array) -> Tensor:
-    """A tensor over the memory of an output array."""
+    """A tensor that shares the memory of an output array. Raises TypeError if it cannot."""
     if isinstance(array, Tensor):
         return array
     if not isinstance(array, np.ndarray) or not array.flags.carray:
@@ -63,7 +71,7 @@ def writable(array: Array) -> Tensor:
 
 
 def like(result: Tensor, example: Any) -> Any:
-    """`result` as the kind `example` is: a tensor on its device, or else a NumPy array."""
+    """`result` as a tensor on `example`'s device if that is a tensor, else as a NumPy array."""
     if isinstance(example, Tensor):
         return result.to(example.device)
     return result.cpu().numpy()

@@ -1,7 +1,7 @@
-"""Packed binary codes: ceil(bits / 8) bytes a code, least significant bit first.
+"""Packed binary codes: ceil(bits / 8) bytes per code, least significant bit first.
 
-Bit i of a code is bit i % 8 of byte i // 8, as `np.packbits(..., bitorder="little")` and faiss have
-it. A value x becomes the bit x >= 0, so sign(0) is +1. Unused bits of the last byte are 0.
+Bit i of a code is bit i % 8 of byte i // 8, as in `np.packbits(..., bitorder="little")` and faiss.
+A value x becomes the bit x >= 0, so sign(0) is +1. Unused bits of the last byte are 0.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .arrays import Array, as_tensor, check_integer, like
+from .arrays import Array, as_tensor, check_choice, check_integer, like
 from .reference import hamming as reference
 
 MAX_BITS = 4096
@@ -18,26 +18,26 @@ BIT_ORDER = "little"
 SIGN_RULE = "x >= 0"
 FORMATS = ("little", "big", "ubinary", "binary")
 
-# Rows unpacked at a time where the result is packed again: bounds memory, not a result.
+# Rows that `select_bits` unpacks at a time; bounds temporary memory.
 _ROWS = 1 << 16
 _UNSIGNED = {torch.uint8, torch.uint16, torch.uint32, torch.uint64}
 
 
 def check_bits(bits: int) -> int:
-    """`bits` as an int. Raises TypeError or ValueError unless it is one of 1..4096."""
+    """`bits` as an int. Raises TypeError or ValueError unless it is in 1..4096."""
     return check_integer(bits, "bits", 1, MAX_BITS)
 
 
 def code_bytes(bits: int) -> int:
-    """Bytes a code of `bits` bits (1..4096) takes: ceil(bits / 8)."""
+    """Number of bytes of a code of `bits` bits (1..4096): ceil(bits / 8)."""
     return (check_bits(bits) + 7) // 8
 
 
 def pack_codes(x: Array) -> Array:
-    """x (N, bits) real, +-1 or bool -> uint8 (N, ceil(bits / 8)); bit = x >= 0 (bool: x).
+    """Packs x (N, bits), real, +-1 or bool, into uint8 (N, ceil(bits / 8)); bit = x >= 0 (bool: x).
 
-    NumPy in, NumPy out; tensor in, tensor out on its device. Raises ValueError for NaN and for
-    shapes other than (N, 1..4096), TypeError for complex and unsigned values.
+    A NumPy array gives a NumPy array, a tensor gives a tensor on its device. Raises ValueError for
+    NaN and for shapes other than (N, 1..4096), TypeError for complex and unsigned values.
     """
     values = as_tensor(x, "pack_codes: x")
     if values.ndim != 2 or not 1 <= values.shape[1] <= MAX_BITS:
@@ -67,7 +67,8 @@ def _pack(bits: Tensor) -> Tensor:
 def unpack_codes(codes: Array, bits: int) -> Array:
     """codes uint8 (N, ceil(bits / 8)) -> int8 (N, bits) of -1 and +1; the inverse of `pack_codes`.
 
-    NumPy in, NumPy out; tensor in, tensor out on its device. Raises as `check_codes`.
+    A NumPy array gives a NumPy array, a tensor gives a tensor on its device. Raises as
+    `check_codes`.
     """
     packed = check_codes(codes, bits, "unpack_codes: codes")
     ones = reference.unpack_bits(packed)[:, :bits].to(torch.int8)
@@ -75,10 +76,10 @@ def unpack_codes(codes: Array, bits: int) -> Array:
 
 
 def check_codes(codes: Any, bits: int, name: str = "codes") -> Tensor:
-    """`codes` as a tensor, if they are packed codes of `bits` bits. Shares memory with `codes`.
+    """Checks packed codes of `bits` bits and returns them as a tensor that shares their memory.
 
-    Raises TypeError unless they are a NumPy array or a tensor of uint8, ValueError unless their
-    shape is (N, ceil(bits / 8)) and the unused bits of every last byte are 0.
+    Raises TypeError unless they are a uint8 NumPy array or tensor, ValueError unless their shape is
+    (N, ceil(bits / 8)) and all unused bits of the last byte are 0.
     """
     size = code_bytes(bits)
     packed = as_tensor(codes, name)
@@ -95,10 +96,10 @@ def check_codes(codes: Any, bits: int, name: str = "codes") -> Tensor:
 
 
 def select_bits(codes: Array, bits: int, positions: Sequence[int]) -> Array:
-    """The codes made of some bits only: uint8 (N, ceil(bits / 8)) -> (N, ceil(len(positions) / 8)).
+    """Codes of selected bits: uint8 (N, ceil(bits / 8)) -> uint8 (N, ceil(len(positions) / 8)).
 
-    positions: bits to keep, in their new order, each 0..bits - 1. Raises as `check_codes`, and
-    ValueError for positions outside the code or none at all.
+    positions: the bits in their new order, each in 0..bits - 1; they may repeat. Raises as
+    `check_codes`, and ValueError if positions is empty or one is out of range.
     """
     packed = check_codes(codes, bits, "select_bits: codes")
     kept = [check_integer(p, "select_bits: positions", 0, bits - 1) for p in positions]
@@ -115,32 +116,30 @@ def select_bits(codes: Array, bits: int, positions: Sequence[int]) -> Array:
 def convert_codes(
     codes: Array, bits: int, *, source: str = "little", target: str = "little"
 ) -> Array:
-    """Codes from elsewhere as this library has them (`source=`), or the other way (`target=`).
+    """Converts codes from another format to this library's (`source=`), or back (`target=`).
 
     - "little": uint8, least significant bit first: `pack_codes`, `np.packbits(bitorder="little")`,
       faiss.
-    - "big": uint8, most significant bit first, `np.packbits` unless told otherwise; the unused
-      bits of the last byte are its lowest.
+    - "big": uint8, most significant bit first, the default of `np.packbits`; unused bits are the
+      lowest of the last byte.
     - "ubinary": sentence-transformers' name for "big".
     - "binary": int8, sentence-transformers' ubinary - 128.
 
-    sentence-transformers sets a bit where x > 0, `pack_codes` where x >= 0: the bits differ for
-    zeros. Distances between codes of one format do not depend on the format; `unpack_codes`,
-    `select_bits` and files do.
+    sentence-transformers sets a bit if x > 0, `pack_codes` if x >= 0, so bits of zeros differ.
+    Distances between codes of the same format do not depend on the format, but `unpack_codes`,
+    `select_bits` and index files do.
 
-    codes (N, ceil(bits / 8)), bits 1..4096 -> a new array of the same shape and kind. Raises
-    TypeError or ValueError for an unknown format and for what are no codes of `source`.
+    codes: (N, ceil(bits / 8)), bits: 1..4096. Returns a new array or tensor of the same shape.
+    Raises TypeError or ValueError for an unknown format and for codes that are not in the format
+    `source`.
     """
-    for name, value in (("source", source), ("target", target)):
-        if value not in FORMATS:
-            raise ValueError(
-                f"convert_codes: {name} must be one of {', '.join(FORMATS)}, got {value!r}"
-            )
+    check_choice(source, FORMATS, "convert_codes: source")
+    check_choice(target, FORMATS, "convert_codes: target")
     packed = as_tensor(codes, "convert_codes: codes")
     if source == "binary":
         if packed.dtype is not torch.int8:
             raise TypeError(f"convert_codes: codes must be int8 as 'binary', got {packed.dtype}")
-        packed = packed.view(torch.uint8) ^ 128  # minus 128 and back is the highest bit
+        packed = packed.view(torch.uint8) ^ 128  # adding or subtracting 128 flips the highest bit
     if source != "little" and packed.dtype is torch.uint8:
         packed = _mirrored(packed)
     packed = check_codes(packed, bits, f"convert_codes: codes (as {source!r})")
@@ -149,7 +148,7 @@ def convert_codes(
 
 
 def _mirrored(codes: Tensor) -> Tensor:
-    """Each byte with its bits in the other order: halves, pairs and neighbours change places."""
+    """Reverses the bits of each byte by swapping halves, pairs and single bits."""
     for shift, mask in ((4, 0x0F), (2, 0x33), (1, 0x55)):
         codes = ((codes >> shift) & mask) | ((codes & mask) << shift)
     return codes

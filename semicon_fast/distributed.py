@@ -1,8 +1,8 @@
-"""Several processes, started by torchrun: which one this is, and what all of them exchange.
+"""Communication between the processes that torchrun started.
 
-A process that torchrun did not start is process 0 of 1, and every function then returns at once.
-All others are collective: every process calls them in the same order. CPU tensors travel by gloo,
-CUDA tensors by NCCL.
+A process that was not started by torchrun is process 0 of 1; all functions then return at once.
+Otherwise the functions that exchange data are collective: every process must call them in the same
+order. CPU tensors are sent by gloo, CUDA tensors by NCCL.
 """
 
 import atexit
@@ -22,28 +22,28 @@ from . import torchrun
 
 T = TypeVar("T")
 
-# Longer than anything that one process does while the others wait for it.
+# Timeout: longer than any work of one process for which the others wait.
 PATIENCE = timedelta(minutes=10)
 
-# torchrun's count of its restarts.
+# Environment variable in which torchrun counts its restarts.
 RESTARTS = "TORCHELASTIC_RESTART_COUNT"
 
-# What gloo says when a peer is gone; NCCL raises dist.DistError.
+# Messages of gloo when another process is gone; NCCL raises dist.DistError.
 _GONE = re.compile(r"gloo|closed by peer|reset by peer|broken pipe|timed out", re.IGNORECASE)
 
 
 class OtherProcessFailed(RuntimeError):
-    """Another process of this run failed, and says itself what was wrong."""
+    """Another process of this run failed; it reports the error itself."""
 
 
 class ProcessLost(OtherProcessFailed):
-    """Another process of this run died without a word."""
+    """Another process of this run died without reporting an error, or cannot be reached."""
 
 
 def join(device: str = "cpu") -> None:
-    """Joins the processes that torchrun started, once; device "cpu" or "cuda".
+    """Initialises torch.distributed for the processes that torchrun started.
 
-    Does nothing without torchrun, or where the caller has joined them already.
+    device: "cpu" or "cuda". Does nothing without torchrun, or if it is initialised already.
     """
     if _joined() or not launched():
         return
@@ -51,8 +51,8 @@ def join(device: str = "cpu") -> None:
     if device == "cuda":
         torch.cuda.set_device(local_rank())
     with watched():
-        # torchrun keeps one store over all restarts: without a prefix of its own, a restarted
-        # process may read where one that is dead now once listened, and wait for it.
+        # torchrun keeps one store over all restarts. Without a separate prefix for each restart, a
+        # process could read the address of a dead process and wait for it.
         store, number, processes = next(dist.rendezvous("env://", timeout=PATIENCE))
         store = dist.PrefixStore(f"restart {os.environ.get(RESTARTS, 0)}", store)
         dist.init_process_group(
@@ -62,47 +62,47 @@ def join(device: str = "cpu") -> None:
 
 
 def launched() -> bool:
-    """Whether torchrun started this process, or it has been joined to others by the caller."""
+    """Whether torchrun started this process, or the caller has initialised torch.distributed."""
     return _joined() or torchrun.launched()
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """The rank of this process, from 0."""
     return dist.get_rank() if _joined() else 0
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """The number of processes."""
     return dist.get_world_size() if _joined() else 1
 
 
 def local_rank() -> int:
-    """The number of this process on its machine, and so of its device."""
+    """The rank of this process on its machine, which is also the number of its device."""
     return dist.get_node_local_rank(0) if dist.is_available() else 0
 
 
 def is_main() -> bool:
-    """Whether this process writes files and speaks to people."""
+    """Whether this is process 0, which writes files and prints."""
     return rank() == 0
 
 
 def share(count: int) -> range:
-    """This process's part of 0..count-1: contiguous, in the order of the processes."""
+    """This process's share of 0..count-1; shares are contiguous and in order of rank."""
     return share_of(count, rank(), world_size())
 
 
 def share_of(count: int, process: int, processes: int) -> range:
-    """The part of 0..count-1 that `process` of `processes` takes; they differ by one at most."""
+    """The share of 0..count-1 of `process` out of `processes`; sizes differ by at most 1."""
     return range(count * process // processes, count * (process + 1) // processes)
 
 
 def barrier() -> None:
-    """Returns when every process has come here."""
+    """Waits until every process has called it."""
     everyone(None)
 
 
 def total(tensor: Tensor) -> Tensor:
-    """The sum over all processes, the same bits on each."""
+    """The sum over all processes, bitwise identical on each."""
     return _reduced(tensor, "SUM")
 
 
@@ -112,7 +112,7 @@ def largest(tensor: Tensor) -> Tensor:
 
 
 def broadcast(tensors: list[Tensor]) -> None:
-    """Overwrites `tensors` with those of process 0."""
+    """Overwrites `tensors` on every process with those of process 0."""
     if world_size() > 1:
         with watched():
             for tensor in tensors:
@@ -123,7 +123,7 @@ def broadcast(tensors: list[Tensor]) -> None:
 
 
 def gather(rows: Tensor) -> Tensor:
-    """(n_r, ...) on process r -> (n_0 + n_1 + ..., ...) on every process, in their order."""
+    """Concatenates rows (n_r, ...) of all processes r, in order: (n_0 + n_1 + ..., ...)."""
     if world_size() == 1:
         return rows
     counts = [torch.zeros((), dtype=torch.int64, device=rows.device) for _ in range(world_size())]
@@ -138,7 +138,7 @@ def gather(rows: Tensor) -> Tensor:
 
 
 def everyone(value: Any) -> list[Any]:
-    """The JSON-able value of each process, in their order, on every process."""
+    """Returns the values of all processes in order, on every process; `value` must be JSON."""
     if world_size() == 1:
         return [value]
     text = json.dumps(value).encode() + b"\n"
@@ -147,10 +147,10 @@ def everyone(value: Any) -> list[Any]:
 
 
 def together(work: Callable[[], T]) -> T:
-    """work() on every process; where one fails, all fail.
+    """Runs work() on every process; if it fails on one, all processes raise.
 
-    A process raises its own error, or OtherProcessFailed where a process before it has the same
-    one, or where it has none.
+    A process raises its own error, or OtherProcessFailed if it has none or if a process of lower
+    rank has the same one.
     """
     if world_size() == 1:
         return work()
@@ -171,7 +171,10 @@ def together(work: Callable[[], T]) -> T:
 
 
 def on_main(work: Callable[[], T]) -> T:
-    """work() on process 0; its JSON-able result, or OtherProcessFailed, on the others."""
+    """Runs work() on process 0 and returns its result, which must be JSON, on every process.
+
+    If it fails, the other processes raise OtherProcessFailed.
+    """
     result = together(work if is_main() else _nothing)
     told = everyone(result if is_main() else None)[0]
     return result if is_main() else told
@@ -179,7 +182,7 @@ def on_main(work: Callable[[], T]) -> T:
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Inside, what torch raises when another process is gone becomes ProcessLost."""
+    """Context manager that converts torch's errors about a lost process to ProcessLost."""
     try:
         yield
     except OtherProcessFailed:

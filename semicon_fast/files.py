@@ -1,4 +1,4 @@
-"""Files that are never half-written: beside the old one, flushed to disk, then renamed."""
+"""Atomic file writes: to a temporary file in the same folder, synced to disk, then renamed."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from typing import IO, Any
 
 
 def _explained(error: OSError, path: Path) -> OSError:
-    """The same kind of error, with one sentence that says what could not be written and why."""
+    """An error of the same type whose message says what could not be written and why."""
     if error.errno == errno.ENOSPC:
         cause = "the disk is full"
     elif error.errno == errno.EDQUOT:
@@ -19,11 +19,12 @@ def _explained(error: OSError, path: Path) -> OSError:
         cause = "permission denied"
     else:
         cause = error.strerror or str(error)
-    return type(error)(error.errno, f"could not write {path}: {cause}; what was there is untouched")
+    message = f"could not write {path}: {cause}; an existing file is unchanged"
+    return type(error)(error.errno, message)
 
 
 def sync_directory(path: Path) -> None:
-    """Makes renames inside `path` durable. Where a folder cannot be synced, does nothing."""
+    """Makes renames inside `path` durable. Does nothing if the folder cannot be synced."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -34,10 +35,10 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
-    """Yields a file whose content takes the place of `path` when the block ends without an error.
+    """Context manager that yields a file, which replaces `path` if the block ends without an error.
 
-    Whatever happens inside the block, or to the process, `path` holds the old content or the whole
-    of the new one. Raises OSError, with a sentence that names the path and the cause.
+    If the block or the process fails, `path` keeps its old content. mode: "wb" or "w" (UTF-8).
+    Raises OSError with a message that names the path and the cause.
     """
     if mode not in ("wb", "w"):
         raise ValueError(f'atomic_write: mode must be "wb" or "w", got {mode!r}')
@@ -52,7 +53,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files private; the result gets the permissions any new file would have.
+        # mkstemp makes files private; the result gets the permissions of an ordinary new file.
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)

@@ -1,5 +1,5 @@
-// ICON's step on the CPU in float32, forward and backward, and SEM's mask; knows no torch. The
-// mathematics is in semicon_fast/reference/icon_attention.py.
+// ICON's step, forward and backward, and SEM's mask on the CPU in float32. Does not use torch. For
+// the math see semicon_fast/reference/icon_attention.py.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,8 @@
 
 namespace semicon_fast {
 
-// Tokens a head: fewer leave vectors empty, with more a head's logits leave the cache.
+// Supported tokens per head: fewer leave vectors mostly empty, with more the logits of a head do
+// not fit into cache.
 constexpr int64_t kMinTokens = 8, kMaxTokens = 256;
 
 struct IconStep {
@@ -20,17 +21,17 @@ struct IconStep {
   int64_t map() const { return channels() * cells; }
 };
 
-// Whether the instruction set in use has these kernels.
+// Whether there are kernels for the instruction set in use.
 bool attention_available();
 
-// Calls `work` from up to `threads` threads at a time, at least once; returns when all are done.
+// `run` calls `work` on up to `threads` threads, at least on one, and returns when all are done.
 struct Team {
   int threads;
   std::function<void(int threads, const std::function<void()>& work)> run;
 };
 
-// weight (3 channels, tokens), bias (3 channels) or null. The result depends neither on the number
-// of threads nor on the images beside one.
+// weight (3 channels, tokens), bias (3 channels) or null. The result of an image depends neither on
+// the number of threads nor on the other images.
 void icon_attention(const IconStep& step, const float* x, const float* weight, const float* bias,
                     const Team& team, float* out);
 
@@ -45,7 +46,7 @@ struct MaskStep {
   float alpha;
 };
 
-// SEM's mask (semicon_fast/reference/sem_mask.py): out = f * maps, scores (images, cells).
+// SEM's mask (see semicon_fast/reference/sem_mask.py): out = f * maps; scores (images, cells).
 void sem_mask(const MaskStep& step, const float* maps, const float* scores, const Team& team,
               float* out);
 

@@ -1,4 +1,4 @@
-// ICON with AVX2 and FMA: tiles of 6 x 2 vectors, 12 sums, 2 columns and a value in 16 registers.
+// AVX2 and FMA: tiles of 6 x 2 vectors, that is, 12 sums, 2 columns and a value in 16 registers.
 #include "attention/kernels.h"
 #include "hamming/isa/kernels.h"
 
@@ -29,7 +29,7 @@ struct Simd {
   static Vec sqrt(Vec x) { return _mm256_sqrt_ps(x); }
   static Vec abs(Vec x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
   static Vec round(Vec x) { return _mm256_round_ps(x, 8); }
-  // n > -127, so that the exponent stays in its field.
+  // n > -127, so that the exponent does not overflow its field.
   static Vec times_power_of_two(Vec x, Vec n) {
     const __m256i shifted = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), shifted));

@@ -1,4 +1,4 @@
-// ICON with AVX-512: tiles of 6 x 4 vectors, 24 sums, 4 columns and a value in 32 registers.
+// AVX-512: tiles of 6 x 4 vectors, that is, 24 sums, 4 columns and a value in 32 registers.
 #include "attention/kernels.h"
 #include "hamming/isa/kernels.h"
 

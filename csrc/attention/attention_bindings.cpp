@@ -19,8 +19,9 @@ namespace {
 
 using at::Tensor;
 
-// torch's own OpenMP threads, where it has such: they are awake from its last operation, and other
-// threads would share the processors with them. Weak, so that nothing more is linked.
+// Uses torch's OpenMP threads if it has any: they are still spinning after torch's last operation,
+// so other threads would compete with them. The symbol is weak, so that no library has to be
+// linked.
 Team team() {
   const int threads = at::in_parallel_region() ? 1 : at::get_num_threads();
   return {threads, [](int count, const std::function<void()>& work) {

@@ -1,8 +1,8 @@
-// ICON's step backward, the attention computed again. A few images at a time, so that what lies
-// between the two stages stays in cache:
-//   1. each head of each image: the gradients of its q, k and v;
-//   2. each group of channels: its gradient (of each image), and its share of the weights'
-//      gradient, summed over the images in their order.
+// ICON's step, backward; the attention is recomputed. A few images are processed at a time, so that
+// the data between the two stages stays in cache:
+//   1. for each head of each image: the gradients of q, k and v;
+//   2. for each group of channels: its gradient in each image, and its part of the weights'
+//      gradient, summed over the images in a fixed order.
 #include <algorithm>
 
 #include "attention/attention.h"
@@ -11,7 +11,7 @@
 namespace semicon_fast {
 namespace {
 
-// Floats of the gradients of q, k and v that are kept between the stages (4 MiB).
+// Floats of the gradients of q, k and v that are held between the stages (4 MiB).
 constexpr int64_t kBetween = int64_t{1} << 20;
 
 struct Backward {
@@ -31,7 +31,7 @@ struct Backward {
     work.kernels.transpose({rows, columns, from, from_row, to, to_row, add, add_row});
   }
 
-  // The output's gradient at heads first.. of an image -> `to`, (cells, padded) a head.
+  // Copies the output's gradient for `heads` heads of an image to `to`, (cells, padded) each.
   void gather(int64_t image, int64_t first, int64_t heads, float* to) const {
     const float* const from = work.placed(grad, image, first);
     const int64_t d = step().tokens, cells = step().cells;
@@ -45,7 +45,7 @@ struct Backward {
     }
   }
 
-  // Stage 1: heads first.. of an image, which is number `place` of those at hand.
+  // Stage 1: `heads` heads, from `first`, of an image, number `place` among those held at a time.
   void attention(int64_t image, int64_t place, int64_t first, int64_t heads, float* scratch) const {
     const int64_t rows = work.rows, square = work.square, padded = work.padded;
     const int64_t d = step().tokens, cells = step().cells;
@@ -71,7 +71,7 @@ struct Backward {
     }
   }
 
-  // Stage 2: groups first.. of an image.
+  // Stage 2: the gradient of x for `groups` groups, from `first`, of an image.
   void input(int64_t image, int64_t place, int64_t first, int64_t groups, float* scratch) const {
     const int64_t rows = work.rows, padded = work.padded, cells = step().cells;
     const int64_t d = step().tokens;
@@ -96,7 +96,8 @@ struct Backward {
     }
   }
 
-  // Stage 2: adds a group's share of the images first.. to the gradients of weights and biases.
+  // Stage 2: adds the contribution of `images` images, from `first`, to the gradients of a group's
+  // weights and biases.
   void parameters(int64_t group, int64_t first, int64_t images, float* scratch) const {
     const int64_t padded = work.padded, square = work.square;
     const int64_t d = step().tokens, cells = step().cells, slot = 3 * group;
@@ -131,7 +132,7 @@ struct Backward {
     }
   }
 
-  // Rows of tokens into rows of `padded`, or zeros.
+  // Copies rows of `tokens` floats into rows of `padded` floats, or writes zeros.
   void load(int64_t rows, const float* from, int64_t from_row, float* to, bool zeros) const {
     for (int64_t r = 0; r < rows; ++r, to += work.padded) {
       if (zeros) {

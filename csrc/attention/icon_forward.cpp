@@ -1,4 +1,4 @@
-// ICON's step forward: a head of an image at a time, from its channels to its place in the output.
+// ICON's step, forward: one head of one image at a time, from its channels to the output.
 #include "attention/attention.h"
 
 #include "attention/icon_step.h"
@@ -15,7 +15,7 @@ struct Forward {
     return 3 * work.rows + work.square + work.together * work.rows;
   }
 
-  // Heads first to first + heads of one image.
+  // Computes heads first to first + heads - 1 of one image.
   void run(int64_t image, int64_t first, int64_t heads, float* scratch) const {
     const int64_t rows = work.rows, padded = work.padded, d = work.step.tokens;
     const Projected to = {scratch, scratch + rows, scratch + 2 * rows};
@@ -33,7 +33,7 @@ struct Forward {
     }
   }
 
-  // Each token's cells lie together.
+  // Writes one head to contiguous (NCHW) output: the cells of a token are consecutive.
   void write_rows(int64_t image, int64_t head, const float* attended) const {
     const bool last = work.step.residual_last;
     const float* const residual = last ? work.placed(x, image, head) : work.own(x, image, head);
@@ -43,7 +43,8 @@ struct Forward {
                             last ? work.placed_stride() : work.token_stride()});
   }
 
-  // Each cell's channels lie together, and among them those of equal place in their heads.
+  // Writes heads to channels_last output: the channels of a cell are consecutive, and among them
+  // those with the same token number in their heads.
   void write_side_by_side(int64_t image, int64_t first, int64_t heads, float* attended) const {
     const int64_t rows = work.rows, d = work.step.tokens, cells = work.step.cells;
     for (int64_t h = 0; h < heads && !work.step.residual_last; ++h) {

@@ -9,10 +9,10 @@
 namespace semicon_fast {
 namespace {
 
-// Multiply-adds a thread must have to do before it is worth starting (some 20 us).
+// Least number of multiply-adds per thread; starting a thread takes some 20 us.
 constexpr int64_t kWorth = int64_t{1} << 20;
 
-// Looks at a counter before the processor is offered to others: some 10 us.
+// Polls of a counter before the thread yields its processor: some 10 us.
 constexpr int kSpins = 1 << 14;
 
 int useful(const IconStep& step, int threads) {
@@ -58,7 +58,7 @@ void Stages::add(int64_t tasks, std::function<void(int64_t)> run) {
 void Stages::go(const Team& team, int threads) {
   std::atomic<int64_t> next{0}, done{0};
   const int64_t tasks = stages_.back().end;
-  // Tasks are handed out in order, so whatever a task waits for is being run by somebody.
+  // Tasks are started in order, so everything that a task waits for is already running.
   team.run(threads, [&] {
     auto stage = stages_.begin();
     for (int64_t task = next++; task < tasks; task = next++) {

@@ -1,8 +1,8 @@
-// What forward and backward of ICON's step share: memory, stages, and a head's projections.
+// Shared by the forward and backward pass of ICON's step: memory, stages, and a head's projections.
 //
-// Everything of a head is held transposed: cells are rows, the head's tokens lie side by side,
-// `padded` floats a row. Weights are packed so too, so that every product has the form of
-// kernels.h.
+// The data of a head is stored transposed: a row for each cell, with the head's tokens consecutive
+// and padded to `padded` floats. Weights are packed the same way, so that every product has the
+// form of Product in kernels.h.
 #pragma once
 
 #include <atomic>
@@ -17,7 +17,7 @@
 
 namespace semicon_fast {
 
-// Floats that start on a cache line; not initialised.
+// Uninitialised floats, aligned to a cache line.
 class Buffer {
  public:
   explicit Buffer(int64_t size)
@@ -32,7 +32,8 @@ class Buffer {
   float* data_;
 };
 
-// Scratch for as many tasks as run at a time, zeros at first (lanes of padding stay finite).
+// Scratch memory for as many tasks as run at the same time; initially zeros, so that the padding
+// stays finite.
 class Scratch {
  public:
   Scratch(int64_t size, int threads);
@@ -45,10 +46,10 @@ class Scratch {
   std::vector<float*> free_;
 };
 
-// Tasks in stages: those of a stage begin when all before them are done.
+// Tasks in stages: the tasks of a stage begin when all tasks of earlier stages are done.
 class Stages {
  public:
-  // `run` must not throw: others would wait for it.
+  // `run` must not throw: other threads would wait forever.
   void add(int64_t tasks, std::function<void(int64_t)> run);
   void go(const Team& team, int threads);
 
@@ -72,19 +73,20 @@ class IconWork {
 
   const IconStep step;
   const AttentionKernels& kernels;
-  const int64_t padded;    // tokens, to whole vectors
-  const int64_t rows;      // floats of (cells, padded)
-  const int64_t square;    // floats of (tokens, padded)
-  const int64_t together;  // heads a job: where channels lie side by side their outputs do too
+  const int64_t padded;    // tokens, rounded up to whole vectors
+  const int64_t rows;      // floats in (cells, padded)
+  const int64_t square;    // floats in (tokens, padded)
+  const int64_t together;  // heads per job; several in channels_last, whose outputs adjoin
   const int threads;
 
-  // Number of the (tokens) projected channels that head h reads as q, k or v (role 0 to 2).
+  // The slot, a block of `tokens` projected channels, that a head uses as q, k or v (role 0, 1, 2).
   int64_t slot(int64_t head, int64_t role) const {
     return step.stacked ? role * step.heads + head : 3 * head + role;
   }
-  // Jobs of one image.
+  // Number of jobs per image.
   int64_t blocks() const { return (step.heads + together - 1) / together; }
-  // Calls run(image, first head, heads) for the share of `task` among `tasks` of `images`.
+  // Calls run(image, first head, heads) for the jobs of `task`, one of `tasks`, over `images`
+  // images.
   template <class Run>
   void jobs(int64_t task, int64_t tasks, int64_t images, const Run& run) const {
     const int64_t all = images * blocks();
@@ -95,19 +97,20 @@ class IconWork {
   }
   int64_t tasks(int64_t images) const;
 
-  // Stages: the weights as `project` reads them; their rows as the backward pass does.
+  // Add stages that pack the weights for `project`, and their rows for the backward pass.
   void pack(Stages& stages);
   void pack_rows(Stages& stages);
-  // (tokens, padded): row o has the weights of projected channel o of the slot.
+  // (tokens, padded): row o holds the weights of projected channel o of the slot.
   const float* weight_rows(int64_t slot) const;
   void project(int64_t image, int64_t head, const Projected& to) const;
-  // (tokens, padded): the logits of all keys in a row a key, then their weights.
+  // Computes attention weights (tokens, padded), a row for each key, and optionally slopes.
   void attend(const Projected& head, float* weights, float* slope) const;
 
-  // One product, (rows, depth) by (depth, padded).
+  // Matrix product, (rows, depth) by (depth, padded).
   void multiply(int64_t rows, int64_t depth, const float* a, int64_t a_depth, int64_t a_row,
                 const float* b, float* c, const float* init, int64_t init_row) const;
-  // Within the image's map: head h's own channels, and token 0 of head h in the output's order.
+  // Pointers into an image's feature map: the head's channels in the input's order (own), and token
+  // 0 of the head in the output's order (placed).
   const float* own(const float* maps, int64_t image, int64_t head) const;
   const float* placed(const float* maps, int64_t image, int64_t head) const;
   int64_t token_stride() const { return step.channels_last ? 1 : step.cells; }
@@ -117,7 +120,7 @@ class IconWork {
  private:
   const float *x_, *weight_, *bias_;
   Buffer packed_, packed_bias_;
-  std::unique_ptr<Buffer> rows_;  // where the weights' own rows are not whole vectors
+  std::unique_ptr<Buffer> rows_;  // padded copy, used if the weights' rows are not whole vectors
 };
 
 }  // namespace semicon_fast

@@ -1,10 +1,10 @@
-// ICON's loops over a register type `Simd`; included between the pragmas of target.h, in an
-// unnamed namespace.
+// The functions of kernels.h as templates over a register type `Simd`. Included between the pragmas
+// of target.h, in an unnamed namespace.
 
 using Vec = Simd::Vec;
 constexpr int64_t kWidth = Simd::kWidth;
 
-// The products of `depth` terms are summed from zero, then added to what was there.
+// One tile of a product. The sums over `depth` start from zero; `init` is added at the end.
 template <int kRows, int kVectors>
 void tile(const Product& p, int64_t row, int64_t column) {
   const float* a = p.a + row * p.a_row;
@@ -43,7 +43,8 @@ void rows_of(const Product& p, int64_t row, int64_t count, int64_t column) {
   }
 }
 
-// Tiles of equal size or one row less: a last tile of one row would wait for its own sums.
+// Tiles differ by at most one row: a last tile of one row would be bound by the latency of its
+// sums.
 void short_product(const Product& p) {
   const int64_t panels = (p.vectors + Simd::kVectors - 1) / Simd::kVectors;
   const int64_t tiles = (p.rows + 5) / 6;
@@ -63,7 +64,7 @@ void short_product(const Product& p) {
   }
 }
 
-// Long sums in pieces: their error grows with the longest chain of additions.
+// Long sums are computed in pieces, since their error grows with the longest chain of additions.
 void product(const Product& p) {
   constexpr int64_t kChain = 64;
   const int64_t pieces = (p.depth + kChain - 1) / kChain;
@@ -126,13 +127,13 @@ void add(int64_t rows, int64_t columns, const float* a, int64_t a_row, const flo
   }
 }
 
-// e^x, x <= 0 or not a number, to about one unit in the last place: 2^n times the Taylor series of
-// degree 7, whose remainder for |r| <= ln(2) / 2 is below 6e-9. What is below e^-87 = 1.6e-38
-// becomes that: its neighbours in a row of weights add up to 1 or more.
+// e^x for x <= 0 or NaN, to about one unit in the last place: 2^n times the Taylor series of degree
+// 7, whose remainder for |r| <= ln(2) / 2 is below 6e-9. Results are at least e^-87 = 1.6e-38,
+// which is harmless because the values of a softmax row are divided by a sum of 1 or more.
 SEMICON_FAST_INLINE Vec exponential(Vec x) {
-  x = Simd::max(Simd::fill(-87.0f), x);  // the second operand where one is not a number
+  x = Simd::max(Simd::fill(-87.0f), x);  // returns the second operand if one is NaN
   const Vec n = Simd::round(Simd::mul(x, Simd::fill(1.44269504f)));
-  // ln(2) in two parts, the first short enough for an exact product with n.
+  // ln(2) in two parts, the first short enough for its product with n to be exact.
   Vec r = Simd::fma(n, Simd::fill(-0.693359375f), x);
   r = Simd::fma(n, Simd::fill(2.12194440e-4f), r);
   Vec series = Simd::fill(1.0f / 5040);
@@ -190,7 +191,8 @@ void logits_gradient(const float* weights, const float* slope, int64_t tokens, i
   }
 }
 
-// The last vector of a map is filled with what cannot be its largest score, and counts for nothing.
+// The last vector of a map is padded with -inf, which does not change the maximum; its padding is
+// left out of the sum.
 double shares(const float* scores, int64_t cells, float* a) {
   const int64_t whole = cells / kWidth * kWidth, rest = cells - whole;
   alignas(64) float last[kWidth], lanes[kWidth];
@@ -212,7 +214,7 @@ double shares(const float* scores, int64_t cells, float* a) {
   for (int64_t i = 0; i < kWidth; ++i) total += lanes[i] + (i < rest ? last[i] : 0);
   for (int64_t i = 0; i < rest; ++i) a[whole + i] = last[i];
   const float share = 1 / static_cast<float>(total), mean = 1 / static_cast<float>(cells);
-  double squares[8] = {};  // eight chains of additions: one would take four times as long
+  double squares[8] = {};  // eight chains of additions; a single one takes four times as long
   const auto count = [&](int64_t i, double& to) {
     a[i] *= share;
     const double centred = a[i] - mean;

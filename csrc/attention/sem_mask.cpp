@@ -1,4 +1,4 @@
-// SEM's mask: the shares and the deviation of each map, then the product.
+// SEM's mask: softmax and deviation of each score map, then the product with the feature map.
 #include <cmath>
 #include <limits>
 
@@ -8,10 +8,10 @@
 namespace semicon_fast {
 namespace {
 
-// Products a thread must have to do before it is worth waking.
+// Least number of products per thread.
 constexpr int64_t kWorth = int64_t{1} << 15;
 
-// Shares (cells) -> factors, in place.
+// Replaces the softmax a (cells) by the factors f of the mask.
 void factors(const MaskStep& step, double squares, int64_t count, float* a) {
   const double variance = squares / static_cast<double>(count > 1 ? count - 1 : 1);
   const double rounding =

@@ -1,8 +1,9 @@
-// Code for one instruction set between BEGIN and END, with the same compiler flags for every file.
-// Headers come before BEGIN: what they define inline must not depend on the instruction set.
+// Compiles the code between BEGIN and END for one instruction set; all files have the same compiler
+// flags. Include headers before BEGIN: their inline functions must not use the instruction set.
 #pragma once
 
-// Without it the compiler leaves the pieces of an inner loop as calls, and word counts unknown.
+// Without it the compiler emits calls inside inner loops and does not propagate constant word
+// counts.
 #define SEMICON_FAST_INLINE __attribute__((always_inline)) inline
 #define SEMICON_FAST_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)

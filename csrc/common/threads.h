@@ -1,4 +1,4 @@
-// Tasks over threads that live for one call: nothing to lock, nothing that a fork leaves broken.
+// Runs tasks on threads that live for one call: no pool to lock, and fork() is safe.
 #pragma once
 
 #include <algorithm>
@@ -17,15 +17,16 @@
 
 namespace semicon_fast {
 
-// Pairs times words a thread must have to do before it is worth starting (some 20 us).
+// Least work (pairs times words) for which another thread is started; starting takes some 20 us.
 constexpr int64_t kThreadWork = int64_t{1} << 19;
 
 inline int useful_threads(int threads, int64_t work) {
   return static_cast<int>(std::clamp<int64_t>(work / kThreadWork, 1, std::max(threads, 1)));
 }
 
-// Moves a new thread to the i-th processor after the caller's, then lets it go where it likes.
-// Linux may start it on the caller's own, where it waits for milliseconds while others are idle.
+// Moves a new thread to the i-th processor after the caller's, then restores its affinity. Linux
+// may start it on the caller's own processor, where it can wait for milliseconds while others are
+// idle.
 inline void spread(std::thread& thread, int64_t i) {
 #if defined(__linux__)
   cpu_set_t allowed, one;
@@ -46,8 +47,8 @@ inline void spread(std::thread& thread, int64_t i) {
 #endif
 }
 
-// Calls run(task) for 0 <= task < tasks, in order of task number, the caller's thread included.
-// The first exception is thrown here, after every thread has ended.
+// Calls run(task) for 0 <= task < tasks, started in this order, on up to `threads` threads
+// including the caller's. The first exception is rethrown here after all threads have ended.
 template <class Run>
 void parallel(int64_t tasks, int threads, const Run& run) {
   std::atomic<int64_t> next{0};
@@ -70,7 +71,7 @@ void parallel(int64_t tasks, int threads, const Run& run) {
       others.emplace_back(work);
       spread(others.back(), i);
     } catch (const std::system_error&) {
-      break;  // the system has no more threads: those there are do the work
+      break;  // no more threads can be created: the existing ones do the work
     }
   }
   work();

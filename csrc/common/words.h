@@ -1,4 +1,4 @@
-// Codes as 64-bit words, read without a byte beyond them.
+// Loads codes as 64-bit words without reading beyond their last byte.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,7 @@
 
 namespace semicon_fast {
 
-// 1 to 8 bytes as one word: two reads of fixed size, which may overlap.
+// Loads 1 to 8 bytes as one word, by two reads of fixed size that may overlap.
 inline uint64_t load_word(const uint8_t* from, int64_t bytes) {
   const auto ends = [&](auto part) {
     uint64_t low = 0, high = 0;

@@ -1,4 +1,4 @@
-// Tensor cores on bits: native on compute capability 8.0 to 9.0.
+// Selection on tensor cores with single-bit operands, native on compute capability 8.0 to 9.0.
 #include "select_mma.cuh"
 
 namespace semicon_fast::cuda {

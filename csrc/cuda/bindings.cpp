@@ -1,8 +1,7 @@
-// The CUDA implementations of torch.ops.semicon_fast.hamming_*; schemas live in Python.
+// CUDA implementations of torch.ops.semicon_fast.hamming_*; the schemas are defined in Python.
 //
-// Work goes to the stream that is current on the tensors' device, and nothing waits for the device
-// but the two operations whose results have a size that only it knows: hamming_range and
-// hamming_ranks.
+// Work is queued on the current stream of the tensors' device. Only hamming_range and hamming_ranks
+// wait for the device, since the sizes of their results are computed there.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/stack.h>
@@ -16,7 +15,7 @@
 #include <tuple>
 #include <vector>
 
-#include "hamming/operands.h"
+#include "hamming/operators.h"
 #include "search.h"
 
 namespace semicon_fast::cuda {
@@ -26,8 +25,8 @@ using at::Tensor;
 
 std::atomic<Path> forced_path{Path::kAutomatic};
 
-// What one call needs of a device, which is current while this lives. Memory taken is given back at
-// the end: the allocator gives it to later work of the same stream alone.
+// Device, stream and workspace of one call; its device is current during its lifetime. Workspace is
+// freed at the end, and the allocator reuses it only for later work on the same stream.
 class Call {
  public:
   explicit Call(const Tensor& on)
@@ -59,34 +58,38 @@ Tensor fresh(const Tensor& like, at::IntArrayRef sizes, at::ScalarType type) {
   return at::empty(sizes, like.options().dtype(type));
 }
 
-Tensor hamming_distance(const Tensor& queries, const Tensor& database) {
-  const Operands codes("hamming_distance", queries, database);
-  Call call(queries);
-  Tensor result = fresh(queries, {queries.size(0), database.size(0)}, at::kInt);
-  distance(call.context(), codes.q(), codes.d(), result.mutable_data_ptr<int32_t>());
-  return result;
+DeviceGroups lists(const GroupOperands& groups) {
+  return {groups.lists(), groups.count(), groups.members.size(0)};
 }
 
-std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries, const Tensor& database, int64_t k) {
-  const Operands codes("hamming_topk", queries, database);
-  check_k("hamming_topk", database, k);
-  Call call(queries);
-  Tensor distances = fresh(queries, {queries.size(0), k}, at::kInt);
-  Tensor positions = fresh(queries, {queries.size(0), k}, at::kLong);
-  topk(call.context(), codes.q(), codes.d(), k, distances.mutable_data_ptr<int32_t>(),
-       positions.mutable_data_ptr<int64_t>());
-  return {distances, positions};
-}
+// A CUDA device, as operators.h needs it.
+class OnCuda {
+ public:
+  // The contents are not checked, since that would wait for the device: the kernels ignore indices
+  // that are out of range.
+  using Groups = GroupOperands;
 
-void hamming_topk_out(const Tensor& queries, const Tensor& database, int64_t k, Tensor distances,
-                      Tensor positions) {
-  const Operands codes("hamming_topk_out", queries, database);
-  check_k("hamming_topk_out", database, k);
-  check_out(queries, k, distances, positions);
-  Call call(queries);
-  topk(call.context(), codes.q(), codes.d(), k, distances.mutable_data_ptr<int32_t>(),
-       positions.mutable_data_ptr<int64_t>());
-}
+  explicit OnCuda(const Tensor& queries) : queries_(queries), call_(queries) {}
+  Tensor fresh(at::IntArrayRef sizes, at::ScalarType type) {
+    return cuda::fresh(queries_, sizes, type);
+  }
+  void distance(const Operands& codes, int32_t* distances) {
+    cuda::distance(call_.context(), codes.q(), codes.d(), distances);
+  }
+  void topk(const Operands& codes, int64_t k, int32_t* distances, int64_t* positions) {
+    cuda::topk(call_.context(), codes.q(), codes.d(), k, distances, positions);
+  }
+  void histogram(const Operands& codes, int64_t* counts) {
+    cuda::histogram(call_.context(), codes.q(), codes.d(), counts);
+  }
+  void group_histogram(const Operands& codes, const Groups& groups, int64_t* counts) {
+    cuda::group_histogram(call_.context(), codes.q(), codes.d(), lists(groups), counts);
+  }
+
+ private:
+  const Tensor& queries_;
+  Call call_;
+};
 
 std::tuple<Tensor, Tensor, Tensor> hamming_range(const Tensor& queries, const Tensor& database,
                                                  int64_t radius) {
@@ -98,25 +101,13 @@ std::tuple<Tensor, Tensor, Tensor> hamming_range(const Tensor& queries, const Te
   const int64_t found = lims[queries.size(0)].item<int64_t>();
   Tensor distances = fresh(queries, {found}, at::kInt);
   Tensor positions = fresh(queries, {found}, at::kLong);
-  range_write(call.context(), codes.q(), codes.d(), radius, lims.const_data_ptr<int64_t>(),
+  range_write(call.context(), codes.q(), codes.d(), lims.const_data_ptr<int64_t>(),
               distances.mutable_data_ptr<int32_t>(), positions.mutable_data_ptr<int64_t>());
   return {lims, distances, positions};
 }
 
-Tensor hamming_histogram(const Tensor& queries, const Tensor& database) {
-  const Operands codes("hamming_histogram", queries, database);
-  Call call(queries);
-  Tensor result = fresh(queries, {queries.size(0), 8 * queries.size(1) + 1}, at::kLong);
-  histogram(call.context(), codes.q(), codes.d(), result.mutable_data_ptr<int64_t>());
-  return result;
-}
-
-DeviceGroups lists(const GroupOperands& groups) {
-  return {groups.lists(), groups.count(), groups.members.size(0)};
-}
-
-// How many members the queries' groups have in all. Beside the number the host reads whether the
-// lists hold what they should, which costs it nothing more.
+// Total number of members of the queries' groups. The host has to read this number anyway, so the
+// checks of the group vectors are read in the same transfer.
 int64_t wanted(const char* op, const Operands& codes, const GroupOperands& groups) {
   const Tensor &of = groups.of, &members = groups.members, &lims = groups.lims;
   const int64_t count = groups.count(), held = members.size(0);
@@ -125,7 +116,7 @@ int64_t wanted(const char* op, const Operands& codes, const GroupOperands& group
   const Tensor known = ((of >= 0) & (of < count)).all();
   Tensor within = ((members >= 0) & (members < codes.database.size(0))).all();
   if (held > 1) {
-    // A member may only be smaller than the one before it where a group begins.
+    // A member may be smaller than the previous one only at the beginning of a group.
     Tensor begins = at::zeros({held + 1}, members.options().dtype(at::kBool));
     begins.index_fill_(0, lims.clamp(0, held), true);
     const Tensor next = begins.slice(0, 1, held) | (members.diff() > 0);
@@ -150,18 +141,6 @@ Tensor hamming_ranks(const Tensor& queries, const Tensor& database, const Tensor
   return result;
 }
 
-// Nobody waits here to read what the lists hold: the kernels leave out what points nowhere.
-Tensor hamming_group_histogram(const Tensor& queries, const Tensor& database, const Tensor& groups,
-                               const Tensor& members, const Tensor& lims) {
-  const Operands codes("hamming_group_histogram", queries, database);
-  const GroupOperands given("hamming_group_histogram", codes, groups, members, lims);
-  Call call(queries);
-  Tensor result = fresh(queries, {queries.size(0), 8 * queries.size(1) + 1}, at::kLong);
-  group_histogram(call.context(), codes.q(), codes.d(), lists(given),
-                  result.mutable_data_ptr<int64_t>());
-  return result;
-}
-
 bool path_named(const std::string& name, Path& path) {
   int place = 0;
   for (const char* known : kPathNames) {
@@ -183,7 +162,7 @@ bool use_path(const std::string& name) {
   return true;
 }
 
-// Which path a search of this size takes on the device of `queries`.
+// The path that a search with these queries takes on their device.
 std::string path_of(const Tensor& queries) {
   const Tensor codes = rows("_cuda_path", "queries", queries);
   const c10::cuda::CUDAGuard guard(queries.device());
@@ -191,7 +170,8 @@ std::string path_of(const Tensor& queries) {
   return kPathNames[static_cast<int>(path)];
 }
 
-// The inner loop alone on the device of `on` -> pairs that were compared; the caller measures time.
+// Runs the inner loop alone on the device of `on`; returns the number of pairs that are compared.
+// The caller measures the time.
 double compare(const Tensor& on, const std::string& name, int64_t bytes, int64_t iterations) {
   Path path;
   TORCH_CHECK_VALUE(path_named(name, path) && path >= Path::kPopcount,
@@ -215,11 +195,12 @@ TORCH_LIBRARY_FRAGMENT(semicon_fast, m) {
 }
 
 TORCH_LIBRARY_IMPL(semicon_fast, CUDA, m) {
-  m.impl("hamming_distance", &semicon_fast::cuda::hamming_distance);
-  m.impl("hamming_topk", &semicon_fast::cuda::hamming_topk);
-  m.impl("hamming_topk_out", &semicon_fast::cuda::hamming_topk_out);
+  using semicon_fast::cuda::OnCuda;
+  m.impl("hamming_distance", &semicon_fast::hamming_distance<OnCuda>);
+  m.impl("hamming_topk", &semicon_fast::hamming_topk<OnCuda>);
+  m.impl("hamming_topk_out", &semicon_fast::hamming_topk_out<OnCuda>);
   m.impl("hamming_range", &semicon_fast::cuda::hamming_range);
-  m.impl("hamming_histogram", &semicon_fast::cuda::hamming_histogram);
-  m.impl("hamming_group_histogram", &semicon_fast::cuda::hamming_group_histogram);
+  m.impl("hamming_histogram", &semicon_fast::hamming_histogram<OnCuda>);
+  m.impl("hamming_group_histogram", &semicon_fast::hamming_group_histogram<OnCuda>);
   m.impl("hamming_ranks", &semicon_fast::cuda::hamming_ranks);
 }

@@ -1,13 +1,14 @@
-// Who compares the pairs, and how fast each can.
+// Choice of the selection kernel, and a benchmark of the kernels' inner loops.
 #include "mma.cuh"
 
 namespace semicon_fast::cuda {
 
 Path choose_path(const Device& device, int64_t queries, int64_t) {
-  // No device has confirmed these numbers; they follow from counted operations. Up to 3 queries,
-  // population counts keep up with memory, whatever the width. Bits on tensor cores are native from
-  // 8.0 to 9.0, a multiprocessor's 16 queries by 8 codes in the time of 2 to 4 counted words. Where
-  // bits are emulated, +-1 in bytes costs four times the operations for as many bits.
+  // These thresholds follow from operation counts and are not confirmed by measurements. Up to 3
+  // queries, population counts keep up with memory at any code length. Single-bit products on
+  // tensor cores are native from 8.0 to 9.0: a multiprocessor compares 16 queries with 8 codes in
+  // the time of 2 to 4 population counts. On devices that emulate them, +-1 as int8 needs four
+  // times the operations for the same number of bits.
   constexpr int64_t kScanned = 3, kCounted = 32;
   if (queries <= kScanned) return Path::kScan;
   if (device.capability >= 80 && device.capability <= 90) return Path::kBinary;
@@ -26,7 +27,8 @@ double compare_only(const Context& context, Path path, int64_t bytes, int64_t it
   constexpr int64_t kQueries = 256;
   const Workspace workspace(context);
   const int64_t blocks = int64_t{context.device.multiprocessors} * 16;
-  // Every code is the same one, so it comes from the first cache; no distance is below 0.
+  // All codes are the same one (stride 0), so it is read from the L1 cache. The limits of -1
+  // exclude every pair.
   Rows codes{nullptr, blocks * std::max<int64_t>(iterations, 1) * 1024, 0, static_cast<int>(bytes),
              static_cast<int>((bytes + 15) / 16), 16};
   auto* const words = workspace.take<uint32_t>((1 + kQueries) * 4 * codes.quads);

@@ -1,11 +1,11 @@
-// Histograms of distances, chunk by chunk of the database.
+// Histograms of distances for each chunk of the database.
 #include "jobs.cuh"
 #include "sweep.cuh"
 
 namespace semicon_fast::cuda {
 namespace {
 
-// Every thread counts for a query of its own, in a column of shared memory that no other touches.
+// Each thread counts for one query, in a column of shared memory that only it uses.
 struct Columns {
   uint32_t* column;
 
@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(kLanes)
   }
 }
 
-// Threads a block for which columns fit; 0: none.
+// Largest number of threads per block whose columns fit into shared memory; 0 if none do.
 template <int kWords>
 int column_threads(const Context& context, const Rows& codes, int tile) {
   for (const int64_t limit : {int64_t{72} << 10, context.device.shared_bytes}) {
@@ -48,7 +48,8 @@ int column_threads(const Context& context, const Rows& codes, int tile) {
   return 0;
 }
 
-// A warp counts a chunk for one query, each lane a code at a time; kGroups: of the members.
+// Each warp counts one chunk for one query, one code per lane at a time; kGroups: only the members
+// of the query's group.
 template <int kWords, bool kGroups>
 __global__ void __launch_bounds__(256, 2)
     count_rows(Jobs jobs, const uint32_t* packed, Rows codes, DeviceGroups groups,
@@ -133,7 +134,8 @@ Jobs jobs_for(const Context& context, int64_t queries, int64_t codes, int64_t ro
 
 Jobs flagged_jobs(const Context& context, const unsigned* flagged, const int* list, int64_t queries,
                   int64_t codes, int64_t room) {
-  // No more than keep the device busy with one query: one block makes places of its counts.
+  // Only as many chunks as keep the device busy with one query, since a single block converts the
+  // counts of a query to places.
   const int64_t least = least_chunks(codes), busy = context.device.multiprocessors * kWarp;
   const int64_t most = std::max(least, std::min(most_chunks(context, codes), busy));
   return {queries, 0, flagged, list, room, least, most};
@@ -146,7 +148,7 @@ void count_codes(const Context& context, const Jobs& jobs, const Packed& queries
   with_words(codes.bytes, [&](auto words) {
     constexpr int kWords = decltype(words)::value;
     const int threads = column_threads<kWords>(context, codes, tile);
-    // A thread a query: with few queries most of them would have none.
+    // One thread per query: with few queries most threads would be idle.
     done = jobs.flagged == nullptr && threads > 0 && jobs.count >= threads / 2;
     if (!done) return;
     const Rows lanes = rows_of({queries.words, jobs.count}, codes);

@@ -1,4 +1,4 @@
-// What the current device is.
+// Properties of the current device.
 #include "device.cuh"
 
 #ifndef SEMICON_FAST_EMULATE

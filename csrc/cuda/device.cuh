@@ -1,24 +1,25 @@
-// The only file that names what a CUDA compiler and a device provide. With SEMICON_FAST_EMULATE the
-// same kernels compile for the host, against "emulator.h". Kernels use this and no more:
+// The only file that uses names of the CUDA compiler and runtime. With SEMICON_FAST_EMULATE the
+// same kernels are compiled for the host, with "emulator.h". Kernels may use the following and
+// nothing else:
 //
 //   __global__ __device__ __forceinline__ __launch_bounds__; dim3, uint2, uint4
 //   threadIdx.x blockIdx.x blockIdx.y blockDim.x gridDim.x
 //   __syncthreads() __syncwarp()                   all threads of the block, all 32 of the warp
-//   __ballot_sync __shfl_sync __shfl_up_sync __shfl_xor_sync      with mask kAll and 32 lanes there
+//   __ballot_sync __shfl_sync __shfl_up_sync __shfl_xor_sync      with mask kAll, by all 32 lanes
 //   __popc(unsigned) __ffs(int)
 //   atomicAdd(unsigned*, unsigned)                 on global and shared memory
 //   atomicMin(int*, int)                           on global memory
-// and what this file defines in namespace semicon_fast::cuda:
+// and these definitions of this file, in namespace semicon_fast::cuda:
 //   shared_memory()    the block's shared memory, aligned to 16 bytes; all of it is dynamic
 //   load<T>(p)         T of 4, 8 or 16 aligned bytes
-//   load_fresh(p)      an int or unsigned that other threads change by atomics meanwhile
-//   copy_async<T>(to, from)      such a T from global to shared memory, there only
-//   copy_async_wait()            after every thread that copied has called this, and then a barrier
-//   match(value)       the lanes of the warp that have the same value
-//   mma_b1 mma_s8      tensor cores; the whole warp
+//   load_fresh(p)      an int or unsigned that other threads change by atomics at the same time
+//   copy_async<T>(to, from)      copies such a T from global to shared memory asynchronously
+//   copy_async_wait()            data is visible after every copying thread called it and a barrier
+//   match(value)       mask of the lanes of the warp that have the same value
+//   mma_b1 mma_s8      tensor core products, by the whole warp
 //   launch(kernel, grid, block, shared_bytes, stream, arguments...)
 //
-// Blocks are one-dimensional, of whole warps, and do not wait for each other.
+// Blocks are one-dimensional, consist of whole warps, and do not wait for each other.
 #pragma once
 
 #include <cstdint>
@@ -120,8 +121,9 @@ __device__ __forceinline__ unsigned match(unsigned value) { return __match_any_s
 
 // D = A B + C over 16 rows of A, 8 columns of B. Lane l has g = l / 4 and t = l % 4.
 //   d, c  {(g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1)}                      (row, column)
-// Both have 8 words of 32 bits along the inner dimension: for mma_b1 a word is 32 bits and the
-// product counts the bits that both have; for mma_s8 it is 4 signed bytes, the first in the lowest.
+// A and B have 8 words of 32 bits along the inner dimension. For mma_b1 a word is 32 single bits,
+// and the product counts the bits set in both; for mma_s8 it is 4 signed bytes, the first in the
+// lowest bits.
 //   a     {(row g, word t), (row g + 8, word t), (row g, word t + 4), (row g + 8, word t + 4)}
 //   b     {(column g, word t), (column g, word t + 4)}
 __device__ __forceinline__ void mma_b1(int (&d)[4], const uint4& a, const uint2& b,
@@ -142,7 +144,7 @@ __device__ __forceinline__ void mma_s8(int (&d)[4], const uint4& a, const uint2&
         "r"(c[3]));
 }
 
-// Raises std::runtime_error unless the runtime took it.
+// Throws std::runtime_error if a call of the CUDA runtime failed.
 inline void check(cudaError_t error) {
   if (error != cudaSuccess) {
     throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));

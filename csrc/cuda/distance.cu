@@ -1,5 +1,5 @@
-// Differing bits of every pair: a thread holds a code of the database, so that neighbours write
-// neighbours.
+// Hamming distance of every pair. Each thread holds a code of the database, so that writes are
+// coalesced.
 #include "sweep.cuh"
 
 namespace semicon_fast::cuda {

@@ -1,4 +1,4 @@
-// A selection's two ends: limits from a sample, and the keys that were found in order.
+// First and last step of a selection: limits from a sample, and sorting of the keys found.
 #include "stages.h"
 
 namespace semicon_fast::cuda {
@@ -6,14 +6,14 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// The smallest distance within which `rank` codes of the sample lie.
+// Sets the limits to the smallest distance within which `rank` codes of the sample lie.
 __global__ void __launch_bounds__(kThreads)
     read_limits(const int64_t* places, int64_t chunks, int64_t rank, Found found) {
   const int64_t step = int64_t{gridDim.x} * blockDim.x;
   int64_t query = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   for (; query < found.queries; query += step) {
     const int64_t* const of = places + query * found.width * chunks;
-    int low = 0, high = found.width - 1;  // of[i + 1] is how many lie within distance i
+    int low = 0, high = found.width - 1;  // of[i + 1] codes lie within distance i
     while (low < high) {
       const int middle = (low + high) / 2;
       if (of[(middle + 1) * chunks] >= rank) {
@@ -26,7 +26,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// The k-th smallest distance, by one warp; at least k codes were found.
+// The k-th smallest distance, computed by one warp; at least k codes must have been found.
 __device__ int kth_distance(const Found& found, int64_t query) {
   const int lane = threadIdx.x % kWarp;
   unsigned before = 0;
@@ -44,7 +44,7 @@ __device__ int kth_distance(const Found& found, int64_t query) {
   }
 }
 
-// keys (size,), a power of two, ascending; by one block.
+// Bitonic sort of keys (size,), size a power of two, by one block.
 __device__ void sort_keys(uint64_t* keys, unsigned size) {
   for (unsigned run = 2; run <= size; run *= 2) {
     for (unsigned apart = run / 2; apart > 0; apart /= 2) {

@@ -1,9 +1,10 @@
-// What a search for the k nearest has found of a group of queries, written by all blocks at once.
+// State of a k-nearest selection for a group of queries, written by all blocks concurrently.
 //
-// Every query has a limit, the largest distance that may still enter, and a histogram of what
-// entered. k codes within a distance: no later code needs to lie farther, so the limit falls to it.
-// Codes that enter are kept in any order, since a key holds all that the order of results needs.
-// Whoever finds no room sets the limit to -1: that query is ranked by counting instead.
+// Each query has a limit, the largest distance that is still accepted, and a histogram of the
+// accepted codes. Once k codes lie within a distance, the limit is lowered to it, since later codes
+// need not be farther. Accepted codes are stored in any order, since their keys (distance,
+// position) determine the order of the results. If the buffer of a query is full, its limit is set
+// to -1, and the query is ranked by counting instead.
 #pragma once
 
 #include "device.cuh"
@@ -14,8 +15,8 @@ constexpr int kPositionBits = 48;
 
 struct Found {
   int* limits;          // (queries,)
-  int* lowest;          // (queries,): the smallest distance that entered, or more
-  unsigned* counts;     // (queries,): how many entered; more than `capacity`: some are lost
+  int* lowest;          // (queries,): upper bound of the smallest accepted distance
+  unsigned* counts;     // (queries,): number of accepted codes; if above `capacity`, some are lost
   unsigned* histogram;  // (queries, width)
   uint64_t* keys;       // (queries, capacity): distance << kPositionBits | position
   int64_t queries;
@@ -31,7 +32,7 @@ __device__ __forceinline__ int limit_of(const Found& found, int64_t query) {
   return query < found.queries ? load_fresh(found.limits + query) : -1;
 }
 
-// Lowers the limit as far as the histogram, which others go on filling, allows.
+// Lowers the limit as far as the histogram allows, while other threads keep adding to it.
 __device__ inline void tighten(const Found& found, int64_t query) {
   const unsigned* const counts = found.histogram + query * found.width;
   const int limit = load_fresh(found.limits + query);
@@ -46,7 +47,7 @@ __device__ inline void tighten(const Found& found, int64_t query) {
 }
 
 __device__ inline void append(const Found& found, int64_t query, int distance, int64_t position) {
-  if (load_fresh(found.counts + query) > found.capacity) return;  // or they would wrap around
+  if (load_fresh(found.counts + query) > found.capacity) return;  // so that counts cannot overflow
   const unsigned place = atomicAdd(found.counts + query, 1u);
   if (place >= found.capacity) {
     atomicMin(found.limits + query, -1);
@@ -55,7 +56,7 @@ __device__ inline void append(const Found& found, int64_t query, int distance, i
   found.keys[query * found.capacity + place] = key_of(distance, position);
   atomicAdd(found.histogram + query * found.width + distance, 1u);
   if (distance < load_fresh(found.lowest + query)) atomicMin(found.lowest + query, distance);
-  // Not at each one: a walk along the histogram costs as much as many.
+  // Not after every code, since reading the histogram costs as much as appending many codes.
   const unsigned every = found.k / 8 + 1;
   if (place + 1 >= found.k && (place + 1 - found.k) % every == 0) tighten(found, query);
 }

@@ -1,4 +1,4 @@
-// Tensor cores on +-1 in 8 bits: native everywhere.
+// Selection on tensor cores with +-1 as int8 operands, native on all supported devices.
 #include "select_mma.cuh"
 
 namespace semicon_fast::cuda {

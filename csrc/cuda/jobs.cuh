@@ -1,17 +1,18 @@
-// What the kernels that count and rank share: a warp takes one chunk of the database for one query.
+// Shared by the kernels that count and rank: each warp processes one chunk of the database for one
+// query.
 #pragma once
 
 #include "stages.h"
 
 namespace semicon_fast::cuda {
 
-constexpr int kAhead = 4;  // codes a lane has in flight
+constexpr int kAhead = 4;  // codes that a lane loads ahead
 
 __device__ __forceinline__ int64_t bounded(int64_t value, int64_t low, int64_t high) {
   return value < low ? low : value > high ? high : value;
 }
 
-// Where a warp is: its job, the query of it, the chunk and the codes of it.
+// The work of a warp: its job, the job's query, its chunk and the chunk's codes.
 struct Place {
   int64_t jobs, chunks;
   int64_t job, query, chunk, first, last;
@@ -23,7 +24,7 @@ struct Place {
     jobs = bounded(*all.flagged, 0, all.count);
     chunks = bounded(all.room / (jobs > 0 ? jobs : 1), all.least, all.most);
   }
-  // Whether there is a task of this number.
+  // Moves to the task of this number; false if there is none.
   __device__ __forceinline__ bool go_to(const Jobs& all, int64_t task, int64_t codes) {
     job = task / chunks;
     if (job >= jobs) return false;
@@ -39,7 +40,7 @@ struct Span {
   int64_t first, last;
 };
 
-// A query's group, as indices of members.
+// The group of a query, as a range of indices into members; empty if the group does not exist.
 __device__ inline Span members_of(const DeviceGroups& groups, int64_t query) {
   const int64_t group = groups.lists.of[query];
   if (group < 0 || group >= groups.count) return {0, 0};
@@ -47,7 +48,7 @@ __device__ inline Span members_of(const DeviceGroups& groups, int64_t query) {
   return {first, bounded(groups.lists.lims[group + 1], first, groups.size)};
 }
 
-// The first member of `span` that is at `position` or after.
+// Index of the first member in `span` whose position is at least `position`.
 __device__ inline int64_t lower_bound(const int64_t* members, Span span, int64_t position) {
   while (span.first < span.last) {
     const int64_t middle = span.first + (span.last - span.first) / 2;
@@ -60,7 +61,7 @@ __device__ inline int64_t lower_bound(const int64_t* members, Span span, int64_t
   return span.first;
 }
 
-// Warps a block, each with `bytes` of shared memory.
+// Warps per block if each needs `bytes` of shared memory.
 inline int warps_for(int64_t bytes) {
   return static_cast<int>(std::clamp<int64_t>((48 << 10) / bytes, 1, 8));
 }

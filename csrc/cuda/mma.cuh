@@ -1,23 +1,23 @@
-// Many queries on tensor cores. A warp multiplies 16 * kTiles queries by 8 codes at a time; what it
-// adds to the products makes one bit of a sum 0 exactly where the code is within its query's limit,
-// so that half an operation a pair, an AND over the sums, finds out whether any is. Only then are
-// distances computed.
+// Selection for many queries on tensor cores. A warp multiplies 16 * kTiles queries by 8 codes at a
+// time. The products start from a bias chosen such that one bit of a sum is 0 exactly if the code
+// is within its query's limit. An AND over all sums, half an operation per pair, then tells whether
+// any code is; only in that case are distances computed.
 //
-// A Pairing says how bits become operands. Rows of A are queries, columns of B codes; in one step
-// the inner dimension takes kWords words of a code.
+// A Pairing defines how bits are converted to operands. Rows of A are queries, columns of B are
+// codes; one step covers kWords words of a code along the inner dimension.
 #pragma once
 
 #include "sweep.cuh"
 
 namespace semicon_fast::cuda {
 
-// D = C + |a & ~b| + |~a & b|, the distance: a step is [a, ~a] . [~b, b] over 4 words. Past the end
-// of a code a and what stands for ~a are 0, whatever b is.
+// D = C + |a & ~b| + |~a & b|, the distance: a step is [a, ~a] . [~b, b] over 4 words. Beyond the
+// end of a code the operands for both a and ~a are 0, so that b does not matter.
 struct Binary {
   static constexpr int kWords = 4;
   static constexpr int kBit = 13;  // distances are at most 4096
 
-  // Which word of a step a lane needs.
+  // Which word of a step lane t needs.
   static __device__ __forceinline__ int word(int t) { return t; }
   static __device__ uint2 query(uint32_t word, int bytes_left, int) {
     const uint32_t there = bytes_left >= 4   ? ~0u
@@ -26,7 +26,8 @@ struct Binary {
     return {word & there, ~word & there};
   }
   static __device__ __forceinline__ uint2 code(uint32_t word, int) { return {~word, word}; }
-  // distance + bias has kBit unless distance <= limit; 2^kBit + 4096 at most.
+  // Bit kBit of distance + bias is set exactly if distance > limit; the sum is at most 2^kBit +
+  // 4096.
   static __device__ __forceinline__ int bias(int limit, int) { return (1 << kBit) - 1 - limit; }
   static __device__ __forceinline__ void multiply(int (&d)[4], const uint4& a, const uint2& b,
                                                   const int (&c)[4]) {
@@ -34,13 +35,13 @@ struct Binary {
   }
 };
 
-// D = C - a . b with bits as +-1: 2 * distance - bits. A step is one word; past the end of a code
-// a is 0.
+// D = C - a . b with bits as +-1, and -a . b = 2 * distance - bits. A step is one word; beyond the
+// end of a code a is 0.
 struct Int8 {
   static constexpr int kWords = 1;
   static constexpr int kBit = 14;
 
-  // The four lowest bits as bytes: 1 where a bit is set, else -1.
+  // The four lowest bits as four bytes: 1 if the bit is set, else -1.
   static __device__ __forceinline__ uint32_t signs(uint32_t bits) {
     const uint32_t ones = ((bits & 0xf) * 0x00204081u) & 0x01010101u;
     return ones + (ones ^ 0x01010101u) * 0xffu;
@@ -67,7 +68,7 @@ __device__ __host__ __forceinline__ int steps_of(const Rows& codes) {
   return ((codes.bytes + 3) / 4 + Pairing::kWords - 1) / Pairing::kWords;
 }
 
-// Queries as operands, lane by lane: (ceil(queries / 16), steps, 32); queries past the end are 0.
+// Converts queries to operands for each lane: (ceil(queries / 16), steps, 32), padded with zeros.
 template <class Pairing>
 __global__ void __launch_bounds__(256)
     make_fragments(Rows queries, int64_t count, uint4* fragments) {
@@ -88,8 +89,8 @@ __global__ void __launch_bounds__(256)
   }
 }
 
-// Words between codes of a tile: 4 times an odd number, so that the 32 words which a warp reads at
-// once are in 32 banks.
+// Stride of codes in a tile, in words: 4 times an odd number, so that the 32 words that a warp
+// reads at once are in 32 different banks.
 __device__ __host__ __forceinline__ int spread_stride(const Rows& codes) {
   return 4 * (codes.quads | 1);
 }
@@ -104,7 +105,7 @@ __device__ void copy_tile_by(const Rows& codes, int64_t start, int count, uint32
   }
 }
 
-// Starts to copy codes start to start + count - 1.
+// Starts copying codes start to start + count - 1 into a tile.
 __device__ inline void copy_tile(const Rows& codes, int64_t start, int count, uint32_t* words) {
   const int whole = codes.bytes % 16 == 0 ? 16 : codes.bytes % 8 == 0 ? 8 : 4;
   const int piece = codes.align < whole ? codes.align : whole;

@@ -1,4 +1,4 @@
-// Codes as words, and words set to one value.
+// Copies codes into padded words; fills words with a value.
 #include "stages.h"
 
 namespace semicon_fast::cuda {

@@ -1,11 +1,12 @@
-// Histograms, ranks and balls: all codes are counted, then, where that is asked for, placed.
+// Histograms, ranks and range search: the distances to all codes are counted and, for ranks and
+// range search, converted to output positions.
 #include "stages.h"
 
 namespace semicon_fast::cuda {
 namespace {
 
-// Calls visit(first, jobs, packed, counts) for the queries, as many at a time as fit. `sets` of
-// counts are wanted; counts points to them all.
+// Calls visit(first, jobs, packed, counts) for groups of as many queries as fit into the workspace.
+// counts has room for `sets` histograms per job and chunk.
 template <class Visit>
 void for_groups(const Context& context, const Rows& queries, int64_t codes, int sets,
                 Visit&& visit) {
@@ -29,30 +30,39 @@ DeviceGroups from(DeviceGroups groups, int64_t first) {
   return groups;
 }
 
+// Counts by distance, then sums over the chunks and over `near` consecutive distances each -> sums
+// (Q, spans). count(first, jobs, packed, chunks) counts for the queries from `first` on.
+template <class Count>
+void sum_by_distance(const Context& context, const Codes& queries, const Rows& codes, int64_t spans,
+                     int64_t near, int64_t* sums, Count&& count) {
+  if (queries.count == 0) return;
+  const int width = 8 * codes.bytes + 1;
+  for_groups(context, rows_of(queries), codes.count, 1,
+             [&](int64_t first, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
+               count(first, jobs, packed, chunks);
+               sum_counts(context, jobs, width, chunks, spans, near * jobs.chunks,
+                          sums + first * spans);
+             });
+}
+
 }  // namespace
 
 void histogram(const Context& context, const Codes& queries, const Codes& database,
                int64_t* counts) {
-  if (queries.count == 0) return;
   const Rows codes = rows_of(database);
-  const int width = 8 * codes.bytes + 1;
-  for_groups(context, rows_of(queries), codes.count, 1,
-             [&](int64_t first, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
-               count_codes(context, jobs, packed, codes, chunks);
-               sum_counts(context, jobs, width, chunks, width, jobs.chunks, counts + first * width);
-             });
+  sum_by_distance(context, queries, codes, 8 * codes.bytes + 1, 1, counts,
+                  [&](int64_t, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
+                    count_codes(context, jobs, packed, codes, chunks);
+                  });
 }
 
 void group_histogram(const Context& context, const Codes& queries, const Codes& database,
                      const DeviceGroups& groups, int64_t* counts) {
-  if (queries.count == 0) return;
   const Rows codes = rows_of(database);
-  const int width = 8 * codes.bytes + 1;
-  for_groups(context, rows_of(queries), codes.count, 1,
-             [&](int64_t first, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
-               count_members(context, jobs, packed, codes, from(groups, first), chunks);
-               sum_counts(context, jobs, width, chunks, width, jobs.chunks, counts + first * width);
-             });
+  sum_by_distance(context, queries, codes, 8 * codes.bytes + 1, 1, counts,
+                  [&](int64_t first, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
+                    count_members(context, jobs, packed, codes, from(groups, first), chunks);
+                  });
 }
 
 void ranks(const Context& context, const Codes& queries, const Codes& database,
@@ -82,17 +92,15 @@ void range_count(const Context& context, const Codes& queries, const Codes& data
   fill(context, reinterpret_cast<uint32_t*>(lims), 2, 0);
   if (queries.count == 0) return;
   const Rows codes = rows_of(database);
-  const int width = 8 * codes.bytes + 1;
-  const int64_t near = std::min<int64_t>(radius, width - 1) + 1;
-  for_groups(context, rows_of(queries), codes.count, 1,
-             [&](int64_t first, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
-               count_codes(context, jobs, packed, codes, chunks);
-               sum_counts(context, jobs, width, chunks, 1, near * jobs.chunks, lims + 1 + first);
-             });
+  const int64_t near = std::min<int64_t>(radius, 8 * codes.bytes) + 1;
+  sum_by_distance(context, queries, codes, 1, near, lims + 1,
+                  [&](int64_t, const Jobs& jobs, const Packed& packed, int64_t* chunks) {
+                    count_codes(context, jobs, packed, codes, chunks);
+                  });
   accumulate(context, lims + 1, queries.count);
 }
 
-void range_write(const Context& context, const Codes& queries, const Codes& database, int64_t,
+void range_write(const Context& context, const Codes& queries, const Codes& database,
                  const int64_t* lims, int32_t* distances, int64_t* positions) {
   if (queries.count == 0) return;
   const Rows codes = rows_of(database);

@@ -1,11 +1,11 @@
-// Many queries without tensor cores: every thread holds one query and meets codes that its block
-// has put into shared memory.
+// Selection for many queries without tensor cores: each thread holds one query and compares it with
+// codes that its block has read into shared memory.
 #include "sweep.cuh"
 
 namespace semicon_fast::cuda {
 namespace {
 
-// Enters the codes within the query's limit, which others may lower meanwhile.
+// Appends the codes within the query's limit, which other blocks may lower at the same time.
 struct Select {
   Found found;
   int64_t query;

@@ -1,5 +1,5 @@
-// Full rankings, balls and ranks by a stable counting sort: once the codes of every chunk and
-// distance are counted, each has its place, whoever writes it and when.
+// Full rankings, range search and ranks by a stable counting sort. Once the codes of every chunk
+// are counted by distance, the output position of each code is fixed, independent of scheduling.
 #include "jobs.cuh"
 
 namespace semicon_fast::cuda {
@@ -7,8 +7,7 @@ namespace {
 
 constexpr int kScanThreads = 512;
 
-// Sums of values[0..i] (or, exclusive, of values[0..i-1]) in place, by one block. totals: shared
-// memory, one a warp.
+// Prefix sum in place by one block: inclusive, or exclusive. totals: shared memory, one per warp.
 __device__ void scan_values(int64_t* values, int64_t count, bool exclusive, int64_t* totals) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   int64_t before = 0;
@@ -46,8 +45,8 @@ __global__ void __launch_bounds__(kScanThreads) scan_vector(int64_t* values, int
   scan_values(values, count, false, reinterpret_cast<int64_t*>(shared_memory()));
 }
 
-// A job's places in this chunk -> next (width,); the number of distances whose first code, of all
-// chunks, has a place before `end`.
+// Copies a job's places for its chunk to next (width,). Returns the number of distances whose first
+// code among all chunks has a place below `end`.
 __device__ int read_places(const Place& place, const int64_t* places, int width, int64_t end,
                            int64_t* next) {
   const int lane = threadIdx.x % kWarp;
@@ -62,8 +61,8 @@ __device__ int read_places(const Place& place, const int64_t* places, int width,
   return reached;
 }
 
-// The lane's place among those of the warp with the same distance, and theirs move on; every lane
-// that is `counted` has a distance.
+// The output position of this lane's code; codes of the warp at the same distance get consecutive
+// positions, and `next` is advanced past them. Lanes that are not `counted` have no code.
 __device__ int64_t take_place(int64_t* next, int distance, bool counted) {
   const unsigned before = (1u << threadIdx.x % kWarp) - 1;
   const unsigned same = match(counted ? static_cast<unsigned>(distance) : ~0u);
@@ -74,13 +73,28 @@ __device__ int64_t take_place(int64_t* next, int distance, bool counted) {
   return mine;
 }
 
-template <int kWords>
-__device__ void distances_ahead(const Query<kWords>& query, const Rows& codes, int64_t first,
-                                int64_t last, int (&distances)[kAhead]) {
+// Computes the distances from the query of `place` to the codes of its chunk, kAhead per lane at a
+// time. The whole warp calls visit(first, distance) for every 32 codes from position `first` on, in
+// order; lanes beyond the chunk's end get -1.
+template <int kWords, class Visit>
+__device__ __forceinline__ void visit_chunk(const Place& place, const uint32_t* packed,
+                                            const Rows& codes, Visit&& visit) {
+  Query<kWords> query;
+  query.read(packed + place.query * 4 * codes.quads, codes.quads);
+  for (int64_t row = place.first; row < place.last; row += kAhead * kWarp) {
+    int distances[kAhead];
 #pragma unroll
-  for (int j = 0; j < kAhead; ++j) {
-    const int64_t row = first + j * kWarp + threadIdx.x % kWarp;
-    distances[j] = row < last ? query.distance(codes, row) : -1;
+    for (int j = 0; j < kAhead; ++j) {
+      const int64_t mine = row + j * kWarp + threadIdx.x % kWarp;
+      distances[j] = mine < place.last ? query.distance(codes, mine) : -1;
+    }
+#pragma unroll 1
+    for (int j = 0; j < kAhead; ++j) {
+      int distance = distances[0];
+#pragma unroll
+      for (int i = 1; i < kAhead; ++i) distance = i == j ? distances[i] : distance;
+      visit(row + j * kWarp, distance);
+    }
   }
 }
 
@@ -98,29 +112,20 @@ __global__ void __launch_bounds__(256, 2)
     const int64_t begin = lims ? lims[place.query] : place.query * results.size;
     const int64_t size = lims ? lims[place.query + 1] - begin : results.size;
     const int near = read_places(place, places, width, size, next);
-    Query<kWords> query;
-    query.read(packed + place.query * 4 * codes.quads, codes.quads);
-    for (int64_t row = place.first; row < place.last; row += kAhead * kWarp) {
-      int distances[kAhead];
-      distances_ahead<kWords>(query, codes, row, place.last, distances);
-#pragma unroll 1
-      for (int j = 0; j < kAhead; ++j) {
-        int distance = distances[0];
-#pragma unroll
-        for (int i = 1; i < kAhead; ++i) distance = i == j ? distances[i] : distance;
-        const bool counted = distance >= 0 && distance < near;
-        if (__ballot_sync(kAll, counted) == 0) continue;
-        const int64_t at = take_place(next, distance, counted);
-        if (!counted || at >= size) continue;
-        results.distances[begin + at] = distance;
-        results.positions[begin + at] = row + j * kWarp + threadIdx.x % kWarp;
-      }
-    }
+    visit_chunk<kWords>(place, packed, codes, [&](int64_t first, int distance) {
+      const bool counted = distance >= 0 && distance < near;
+      if (__ballot_sync(kAll, counted) == 0) return;
+      const int64_t at = take_place(next, distance, counted);
+      if (!counted || at >= size) return;
+      results.distances[begin + at] = distance;
+      results.positions[begin + at] = first + threadIdx.x % kWarp;
+    });
     __syncwarp();
   }
 }
 
-// The members among 32 positions from `base` on, a bit each; `at`, the next member, moves on.
+// Which of the 32 positions from `base` on are members, as a bit mask; advances `at`, the index of
+// the next member.
 __device__ unsigned members_here(const int64_t* members, int64_t last, int64_t base, int64_t* at) {
   const int64_t mine = *at + threadIdx.x % kWarp;
   const int64_t member = mine < last ? members[mine] : -1;
@@ -147,24 +152,14 @@ __global__ void __launch_bounds__(256, 2)
     int64_t at = lower_bound(groups.lists.members, span, place.first);
     read_places(place, places, width, 0, next);
     read_places(place, member_places, width, 0, next + width);
-    Query<kWords> query;
-    query.read(packed + place.query * 4 * codes.quads, codes.quads);
-    for (int64_t row = place.first; row < place.last; row += kAhead * kWarp) {
-      int distances[kAhead];
-      distances_ahead<kWords>(query, codes, row, place.last, distances);
-#pragma unroll 1
-      for (int j = 0; j < kAhead; ++j) {
-        int distance = distances[0];
-#pragma unroll
-        for (int i = 1; i < kAhead; ++i) distance = i == j ? distances[i] : distance;
-        const unsigned here = members_here(groups.lists.members, span.last, row + j * kWarp, &at);
-        const int64_t rank = take_place(next, distance, distance >= 0);
-        if (here == 0) continue;
-        const bool member = distance >= 0 && (here >> lane & 1) != 0;
-        const int64_t to = take_place(next + width, distance, member);
-        if (member && to < size) ranks[begin + to] = rank + 1;
-      }
-    }
+    visit_chunk<kWords>(place, packed, codes, [&](int64_t first, int distance) {
+      const unsigned here = members_here(groups.lists.members, span.last, first, &at);
+      const int64_t rank = take_place(next, distance, distance >= 0);
+      if (here == 0) return;
+      const bool member = distance >= 0 && (here >> lane & 1) != 0;
+      const int64_t to = take_place(next + width, distance, member);
+      if (member && to < size) ranks[begin + to] = rank + 1;
+    });
     __syncwarp();
   }
 }

@@ -1,4 +1,4 @@
-// Codes as 32-bit words, four at a time, whatever their stride and alignment.
+// Loads codes as 32-bit words, four at a time, at any stride and alignment.
 #pragma once
 
 #include <algorithm>
@@ -14,8 +14,8 @@ struct Rows {
   const uint8_t* data;
   int64_t count, stride;
   int bytes;
-  int quads;  // of four words: (bytes + 15) / 16
-  int align;  // of every row: 16, 8, 4 or 1
+  int quads;  // groups of four words: (bytes + 15) / 16
+  int align;  // alignment of every row in bytes: 16, 8, 4 or 1
 };
 
 inline Rows rows_of(const Codes& codes) {
@@ -38,7 +38,7 @@ __device__ __forceinline__ uint32_t load_word(const uint8_t* from, int left, int
   return word;
 }
 
-// Words 4 * quad to 4 * quad + 3 of a code; zeros after its end.
+// Words 4 * quad to 4 * quad + 3 of a code; zeros beyond its end.
 __device__ __forceinline__ uint4 load_quad(const Rows& rows, int64_t row, int quad) {
   const uint8_t* const from = rows.data + row * rows.stride + 16 * quad;
   const int left = rows.bytes - 16 * quad;
@@ -55,8 +55,8 @@ __device__ __forceinline__ int differing(const uint4& a, const uint4& b) {
   return __popc(a.x ^ b.x) + __popc(a.y ^ b.y) + __popc(a.z ^ b.z) + __popc(a.w ^ b.w);
 }
 
-// A packed code (4 * quads words, zeros after its end) held against rows: 2, 4 or 8 words in
-// registers, or (kWords = 0) any number, where they are.
+// A packed code (4 * quads words, zeros beyond its end) to be compared with rows: 2, 4 or 8 words
+// in registers, or (kWords = 0) any number of words in memory.
 template <int kWords>
 struct Query {
   uint32_t words[kWords];
@@ -108,7 +108,7 @@ struct Query<0> {
   }
 };
 
-// Calls f with the number of words to hold in registers, as a constant.
+// Calls f with the number of words to hold in registers as a compile-time constant (0: in memory).
 template <class F>
 void with_words(int bytes, F&& f) {
   if (bytes <= 8) return f(std::integral_constant<int, 2>{});
@@ -119,7 +119,7 @@ void with_words(int bytes, F&& f) {
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Blocks of `threads` for `items`, but no more than `most`: kernels go on by their grid's size.
+// Number of blocks of `threads` for `items`, at most `most`: kernels use grid-stride loops.
 inline unsigned grid_for(int64_t items, int64_t threads, int64_t most = int64_t{1} << 30) {
   return static_cast<unsigned>(std::clamp<int64_t>(ceil_div(items, threads), 1, most));
 }

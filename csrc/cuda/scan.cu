@@ -1,15 +1,16 @@
-// Few queries: every thread loads 16 bytes of codes at a time and compares them with all queries.
-// The time is that of reading the database; the queries, in registers, cost population counts.
+// Selection for few queries: each thread loads 16 bytes of codes at a time and compares them with
+// all queries, which are held in registers. It is bound by memory bandwidth.
 #include "stages.h"
 
 namespace semicon_fast::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kLoads = 4;    // in flight, a thread
-constexpr int kQueries = 4;  // a launch, at most
+constexpr int kLoads = 4;    // loads in flight per thread
+constexpr int kQueries = 4;  // largest number of queries per launch
 
-// Rare: distances again, of the pairs in `hits` (a bit is a query and a code of the unit).
+// Rarely called: recomputes the distances of the pairs in `hits` (one bit for each query and code
+// of the unit) and appends those within the limits.
 template <int kWords, int kCodes>
 __device__ void enter(const Found& found, const uint32_t* packed, const Rows& codes, int64_t unit,
                       unsigned hits) {
@@ -23,12 +24,12 @@ __device__ void enter(const Found& found, const uint32_t* packed, const Rows& co
   }
 }
 
-// Codes that lie without gaps, in units of 16 or 32 bytes: two codes or one.
+// Contiguous codes, in units of 16 or 32 bytes that hold two codes or one.
 template <int kWords, int kCount>
 __global__ void __launch_bounds__(kThreads, kWords == 8 || kWords * kCount > 8 ? 2 : 4)
     scan_dense(Found found, const uint32_t* packed, Rows codes, int64_t units) {
-  constexpr int kCodes = kWords == 2 ? 2 : 1;  // a unit
-  constexpr int kQuads = kWords == 8 ? 2 : 1;  // a unit
+  constexpr int kCodes = kWords == 2 ? 2 : 1;  // per unit
+  constexpr int kQuads = kWords == 8 ? 2 : 1;  // per unit
   Query<kWords> queries[kCount];
   for (int q = 0; q < kCount; ++q) {
     queries[q].read(packed + (q < found.queries ? q : 0) * 4 * codes.quads, codes.quads);
@@ -68,7 +69,7 @@ unsigned hits = 0;
   }
 }
 
-// Codes from `first` on, however they lie.
+// Codes from `first` on, at any stride and alignment.
 template <int kWords>
 __global__ void __launch_bounds__(kThreads, 4)
     scan_rows(Found found, const uint32_t* packed, Rows codes, int64_t first) {
@@ -84,7 +85,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   }
 }
 
-// The state of queries `first` to `first + count - 1` alone.
+// The state of queries `first` to `first + count - 1`.
 Found part(Found found, int64_t first, int64_t count) {
   found.limits += first;
   found.lowest += first;

@@ -1,10 +1,10 @@
-// Exact Hamming search over packed codes on a CUDA device: what ../hamming.h has for the CPU, with
-// the same answers in the same order. Nothing here knows torch or needs a CUDA header.
+// Exact Hamming search over packed codes on a CUDA device: the functions of hamming/hamming.h, with
+// the same results in the same order. Uses neither torch nor CUDA headers.
 //
-// Every pointer (codes, groups, results) is to memory of the device that is current when a function
-// is called. A function puts work on a stream and returns; nothing here waits for the device, and
-// every function can be captured in a CUDA graph. What the runtime refuses is a std::runtime_error.
-// Codes may have any stride >= 0 and any alignment. Arguments are not checked.
+// All pointers (codes, groups, results) are to memory of the current device. Functions queue work
+// on a stream and return without waiting for the device; all of them can be captured in a CUDA
+// graph. Errors of the CUDA runtime are thrown as std::runtime_error. Codes may have any stride >=
+// 0 and any alignment. Arguments are not checked.
 #pragma once
 
 #include <cstddef>
@@ -18,43 +18,43 @@ namespace semicon_fast::cuda {
 
 using Stream = CUstream_st*;  // cudaStream_t
 
-// Where a function gets its workspace: memory of the device, aligned to 16 bytes, that nobody else
-// uses before the stream has passed what the function put on it (a caching allocator's memory,
-// freed after the call, will do). A call asks for less than Settings::workspace in all.
+// Allocates workspace: device memory, aligned to 16 bytes, that must not be reused before the work
+// of the call has finished (memory of a caching allocator that is freed after the call is fine). A
+// call requests less than Settings::workspace in total.
 struct Memory {
   void* (*allocate)(void* self, size_t bytes);
   void* self;
 };
 
-// The current device, as its driver describes it.
+// Properties of a device.
 struct Device {
   int multiprocessors;
   int capability;        // 10 * major + minor
-  int64_t shared_bytes;  // that one block may have, after opting in
+  int64_t shared_bytes;  // largest shared memory of a block, with opt-in
 };
 Device current_device();
 
-// Who compares the pairs of a k-nearest search.
+// How the pairs of a k-nearest search are compared.
 enum class Path {
   kAutomatic,
-  kScan,      // a thread holds codes, for few queries: as fast as memory is read
-  kPopcount,  // a thread holds a query
-  kBinary,    // tensor cores on bits
-  kInt8,      // tensor cores on +-1, where those on bits are emulated
+  kScan,      // each thread holds codes; for few queries, bound by memory bandwidth
+  kPopcount,  // each thread holds a query
+  kBinary,    // tensor cores on single bits
+  kInt8,      // tensor cores on +-1 as int8, for devices that emulate single bits
 };
 constexpr const char* kPathNames[] = {"automatic", "scan", "popcount", "binary", "int8"};
 
-// The defaults are what a search should have. Tests make them small to meet what is rare: with any
-// of them positive (sorted a power of two), the results are the same.
+// Tests set small values to reach rare cases: results are the same for all positive values
+// (`sorted` a power of two).
 struct Settings {
   Path path = Path::kAutomatic;
-  int64_t workspace = int64_t{256} << 20;  // bytes a call may ask for
-  int64_t candidates = 0;  // keys kept a query; 0: what k needs. Where they overflow, the query is
-                           // ranked by counting
-  int64_t sorted = 0;      // keys that the final sort of a query may take; 0: what fits
-  int64_t sample = 1 << 16;      // codes that the first guess of a query's limit is drawn from
-  int64_t select_from = 1 << 12; // a database of fewer codes is ranked by counting
-  int64_t chunk = 1 << 10;       // codes a warp counts, at least
+  int64_t workspace = int64_t{256} << 20;  // bytes that a call may request
+  int64_t candidates = 0;  // keys stored per query; 0: depends on k. If they overflow, the query
+                           // is ranked by counting
+  int64_t sorted = 0;      // largest number of keys in the final sort of a query; 0: what fits
+  int64_t sample = 1 << 16;      // codes in the sample from which initial limits are estimated
+  int64_t select_from = 1 << 12; // databases with fewer codes are ranked by counting
+  int64_t chunk = 1 << 10;       // smallest number of codes that a warp counts
 };
 
 struct Context {
@@ -64,10 +64,10 @@ struct Context {
   Settings settings;
 };
 
-// The path that a k-nearest search takes by itself.
+// The path chosen by Path::kAutomatic.
 Path choose_path(const Device& device, int64_t queries, int64_t bytes);
 
-// Differing bits of every pair -> distances (Q, N).
+// Hamming distance of every pair -> distances (Q, N).
 void distance(const Context& context, const Codes& queries, const Codes& database,
               int32_t* distances);
 
@@ -76,36 +76,37 @@ void distance(const Context& context, const Codes& queries, const Codes& databas
 void topk(const Context& context, const Codes& queries, const Codes& database, int64_t k,
           int32_t* distances, int64_t* positions);
 
-// How many codes lie at each distance -> counts (Q, 8 * bytes + 1).
+// Histogram of each query's distances to all codes -> counts (Q, 8 * bytes + 1).
 void histogram(const Context& context, const Codes& queries, const Codes& database,
                int64_t* counts);
 
-// Groups in the device's memory, where nobody has checked them. A group that there is not has no
-// members. Members that are out of range or do not ascend are never followed, but what comes of
-// their group is then undefined.
+// Groups in device memory, whose contents are not checked. A group number out of range means an
+// empty group. If members are out of range or not ascending, no memory is accessed out of bounds,
+// but the results of their group are undefined.
 struct DeviceGroups {
   Groups lists;
-  int64_t count;  // lims has one more
-  int64_t size;   // members has this many
+  int64_t count;  // number of groups; lims has one more entry
+  int64_t size;   // number of members
 };
 
-// As ../hamming.h has them.
+// See hamming/hamming.h.
 void ranks(const Context& context, const Codes& queries, const Codes& database,
            const DeviceGroups& groups, int64_t* ranks);
 void group_histogram(const Context& context, const Codes& queries, const Codes& database,
                      const DeviceGroups& groups, int64_t* counts);
 
-// Every code within a radius (0 <= radius), ascending by (distance, position) within a query:
-// first -> lims (Q + 1,); then, when the caller has read lims[Q] and has room for as many,
-// -> distances, positions: query q's are the entries lims[q] to lims[q + 1].
+// Range search: every code within a radius >= 0, ascending by (distance, position) within a query,
+// in two calls. range_count -> lims (Q + 1,). The caller then reads lims[Q] and allocates as many
+// entries for range_write -> distances, positions: those of query q are the entries lims[q] to
+// lims[q + 1].
 void range_count(const Context& context, const Codes& queries, const Codes& database,
                  int64_t radius, int64_t* lims);
 void range_write(const Context& context, const Codes& queries, const Codes& database,
-                 int64_t radius, const int64_t* lims, int32_t* distances, int64_t* positions);
+                 const int64_t* lims, int32_t* distances, int64_t* positions);
 
-// The limit that the inner loop sets, for benchmarks: compares 256 queries with one code that
-// stands for many, 1024 * iterations a block, where no pair is wanted -> how many pairs. path:
-// kPopcount, kBinary or kInt8.
+// Upper bound of the speed, for benchmarks: runs the inner loop on 256 queries and one code that is
+// repeated, 1024 * iterations codes per block, with no pair within its limit. Returns the number of
+// pairs. path: kPopcount, kBinary or kInt8.
 double compare_only(const Context& context, Path path, int64_t bytes, int64_t iterations);
 
 }  // namespace semicon_fast::cuda

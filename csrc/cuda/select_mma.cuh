@@ -1,4 +1,4 @@
-// The k-nearest search's kernel on tensor cores, for either Pairing.
+// The selection kernel on tensor cores, a template over the Pairing.
 #pragma once
 
 #include "mma.cuh"
@@ -10,17 +10,17 @@ constexpr int kMmaWarps = 8;
 struct MmaTask {
   Found found;
   Rows queries;            // packed
-  const uint4* fragments;  // of the queries
+  const uint4* fragments;  // the queries as operands
   Rows codes;
-  int64_t chunk;  // codes a block
-  int tile;       // codes in shared memory, twice: a multiple of 64
-  int groups;     // of queries a block: 1, 2, 4 or 8 warps hold different ones
+  int64_t chunk;  // codes per block
+  int tile;       // codes in each of two buffers in shared memory, a multiple of 64
+  int groups;     // groups of queries per block, each held by different warps: 1, 2, 4 or 8
 };
 
-// A warp's queries: kTiles times 16 of them. kSteps > 0: operands stay in registers.
+// The queries of a warp, 16 * kTiles. kSteps > 0: their operands stay in registers.
 template <class Pairing, int kSteps, int kTiles>
 struct MmaWarp {
-  static constexpr int kColumns = 8 / kTiles;  // times 8 codes, looked at together: 32 sums a lane
+  static constexpr int kColumns = 8 / kTiles;  // times 8 codes compared together: 32 sums per lane
   const MmaTask& task;
   int64_t first;  // query
   int lane, steps;
@@ -48,23 +48,23 @@ struct MmaWarp {
       const int64_t row = first + 16 * i + lane / 4;
       bias[i][0] = Pairing::bias(limit_of(task.found, row), bits);
       bias[i][2] = Pairing::bias(limit_of(task.found, row + 8), bits);
-      // The same, but the compiler must not know: it would make a copy for each product.
+      // Equal values, hidden from the compiler, which would otherwise copy them for each product.
       bias[i][1] = __shfl_sync(kAll, bias[i][0], lane);
       bias[i][3] = __shfl_sync(kAll, bias[i][2], lane);
     }
   }
 
-  // Words between codes of a tile.
+  // Stride of codes in a tile, in words.
   __device__ __forceinline__ int stride() const {
     if constexpr (kSteps > 0) return 4 * ((kSteps * Pairing::kWords + 3) / 4 | 1);
     return spread_stride(task.codes);
   }
-  // Where in a tile the lane begins.
+  // Offset of the lane's first word in a tile.
   __device__ __forceinline__ int offset() const {
     return lane / 4 * stride() + Pairing::word(lane % 4);
   }
 
-  // The warp's queries against 8 * kColumns codes, of which the first is the `start`-th and lies
+  // Compares the warp's queries with 8 * kColumns codes from position `start` on, whose words begin
   // offset() before `column`.
   __device__ __forceinline__ void compare(const uint32_t* column, int64_t start, int64_t last) {
     int sums[kColumns][kTiles][4];
@@ -110,7 +110,8 @@ struct MmaWarp {
     __syncwarp();
   }
 
-  // Bit n of `hits` is sum n % 4 of tile n / 4 % kTiles and columns n / 4 / kTiles.
+  // Appends the pairs in `hits`: bit n is sum n % 4 of tile n / 4 % kTiles and columns n / 4 /
+  // kTiles.
   __device__ __forceinline__ void enter(unsigned hits, const uint32_t* words, int64_t start,
                                         int64_t last) {
     const int count = (task.codes.bytes + 3) / 4;
@@ -138,7 +139,8 @@ __global__ void __launch_bounds__(kMmaWarps * kWarp, 2) select_mma(MmaTask task)
   auto* const words = reinterpret_cast<uint32_t*>(shared_memory());
   const Rows& codes = task.codes;
   const int size = task.tile * spread_stride(codes);
-  // Words past a code's end, and codes past the last, are met by no more than what ignores them.
+  // Words beyond the end of a code, and codes beyond the last, must be initialised; their values do
+  // not affect the result.
   for (int i = threadIdx.x; i < 2 * size; i += blockDim.x) words[i] = 0;
   __syncthreads();
   const int warp = threadIdx.x / kWarp, parts = kMmaWarps / task.groups;
@@ -167,7 +169,8 @@ __global__ void __launch_bounds__(kMmaWarps * kWarp, 2) select_mma(MmaTask task)
   }
 }
 
-// Codes a tile: some KiB in flight, but no more than three blocks' worth of shared memory.
+// Codes per tile: several KiB in flight, within the shared memory that lets three blocks run at
+// once.
 inline int mma_tile(const Rows& codes) {
   const int wanted = (8 << 10) / codes.bytes, fits = (16 << 10) / spread_stride(codes) / 4 * 2;
   return std::clamp(std::min(wanted, fits) / 64 * 64, 64, 1024);

@@ -1,19 +1,19 @@
-// Every thread of a block holds one code (its lane's) and compares it with a range of others, which
-// the block reads together into shared memory, a tile at a time; all threads then read the same
-// word, which shared memory serves at once.
+// Each thread of a block holds one code and compares it with a range of other codes, which the
+// block reads into shared memory one tile at a time. All threads then read the same word of shared
+// memory, which is a broadcast without bank conflicts.
 #pragma once
 
 #include "stages.h"
 
 namespace semicon_fast::cuda {
 
-constexpr int kLanes = 128;  // threads a block, at most
-constexpr int kBatch = 4;    // codes whose distances are looked at together
+constexpr int kLanes = 128;  // largest number of threads per block
+constexpr int kBatch = 4;    // codes whose distances are computed together
 constexpr int kTileBytes = 8 << 10;
 
 __device__ __forceinline__ int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Words a code has in a tile.
+// Words per code in a tile.
 template <int kWords>
 __device__ __host__ __forceinline__ int tile_stride(const Rows& codes) {
   return kWords > 0 ? kWords : 4 * codes.quads;
@@ -29,9 +29,9 @@ int64_t sweep_bytes(const Rows& codes, int threads, int tile) {
   return 4 * (lanes + int64_t{tile} * tile_stride<kWords>(codes));
 }
 
-// Codes a block compares with its queries, a multiple of `tile`: few enough that there are blocks
-// for every multiprocessor many times over and that blocks of one range share it in the cache, and
-// enough that what a block does first does not count.
+// Number of codes that a block compares with its queries, a multiple of `tile`: small enough that
+// there are many blocks per multiprocessor and that blocks with the same codes share them in the
+// cache, and large enough that the start of a block does not matter.
 inline int64_t chunk_codes(const Context& context, int64_t blocks, const Rows& codes, int tile) {
   constexpr int64_t kCached = 4 << 20, kMostChunks = 65535;
   const int64_t wanted = std::max<int64_t>(1, context.device.multiprocessors * 16 / blocks);
@@ -45,7 +45,8 @@ inline Rows rows_of(const Packed& packed, const Rows& like) {
           like.quads, 16};
 }
 
-// Codes start to start + count - 1, and zeros up to `tile`, as words.
+// Reads codes start to start + count - 1 into shared memory as words, followed by zeros up to
+// `tile`.
 template <int kWords>
 __device__ void read_tile(const Rows& codes, int64_t start, int count, int tile, uint32_t* words) {
   const int quads = kWords > 0 ? (kWords + 3) / 4 : codes.quads;
@@ -62,7 +63,7 @@ __device__ void read_tile(const Rows& codes, int64_t start, int count, int tile,
   }
 }
 
-// A thread's code: in registers, or a column of shared memory.
+// The code held by a thread: in registers, or in a column of shared memory.
 template <int kWords>
 struct Own {
   Query<kWords> query;
@@ -128,9 +129,10 @@ struct Own<0> {
   }
 };
 
-// Thread by thread, code `lane` of `lanes` (or, beyond their end, any) against codes first to
-// last - 1: calls visit.next_tile(), then visit(position, distances, count) for kBatch codes from
-// `position` on, of which `count` count. Shared memory: sweep_bytes from the beginning.
+// Compares code `lane` of `lanes` (beyond their end, the last one) with codes first to last - 1.
+// Calls visit.next_tile() for each tile, then visit(position, distances, count) for every kBatch
+// codes from `position` on, of which the first `count` are valid. Uses the first sweep_bytes of
+// shared memory.
 template <int kWords, class Visit>
 __device__ __forceinline__ void sweep(const Rows& lanes, int64_t lane, const Rows& codes,
                                       int64_t first, int64_t last, int tile, Visit& visit) {

@@ -1,7 +1,8 @@
-// The k nearest. A sample guesses each query's limit; a pass over the database enters what is
-// within the limits, which fall meanwhile; what was found is sorted. Queries for which that fails
-// (a guess too small, more ties than there is room for) are ranked by counting, in the same call:
-// those kernels are always launched and leave at once where nothing is flagged.
+// The k nearest. Each query's limit is estimated from a sample; a pass over the database appends
+// the codes within the limits, which are lowered during the pass; the keys found are sorted.
+// Queries for which this fails (the estimate was too small, or more ties than fit) are ranked by
+// counting in the same call: those kernels are always launched and return at once if no query is
+// flagged.
 #include <cmath>
 
 #include "stages.h"
@@ -37,7 +38,7 @@ class TopK {
 
   void run() {
     const int64_t count = codes_.count;
-    // Few codes, or a good part of all: counting costs less than selecting.
+    // For few codes, or a large part of all, counting is faster than selecting.
     if (count < context_.settings.select_from || k_ > count / 16 || k_ > largest_k_) return rank();
     select();
   }
@@ -69,7 +70,7 @@ class TopK {
     }
   }
 
-  // Queries a group: what is kept of them fits the workspace, beside the counts.
+  // Number of queries per group, such that their state fits the workspace besides the counts.
   int64_t group_size(Path path) const {
     const int64_t bytes = 8 * capacity_ + 4 * (width_ + 4 * queries_.quads + 5) +
                           fragment_words(path, 16, codes_.bytes) / 4;
@@ -87,8 +88,8 @@ class TopK {
     pack(context_, codes_, codes_.count / size, size, words);
     sample_ = {reinterpret_cast<uint8_t*>(words), size, 16 * codes_.quads, codes_.bytes,
                codes_.quads, 16};
-    // Poisson: below 1e-4 that fewer than k codes lie where the sample has this many. No limit
-    // need be wider than where k of the sample lie.
+    // Poisson: with probability above 1 - 1e-4 at least k codes are as near as the sample's
+    // rank-th. No limit needs to be larger than the k-th smallest distance of the sample.
     const double expected = static_cast<double>(k_) * size / codes_.count;
     rank_ = std::min<int64_t>(static_cast<int64_t>(expected + 4 * std::sqrt(expected) + 5), k_);
   }
@@ -103,7 +104,7 @@ class TopK {
     auto* const fragments = workspace_.take<uint32_t>(fragment_words(path, size, codes_.bytes));
     auto* const counts = workspace_.take<int64_t>(room_ * width_);
     auto* const list = workspace_.take<int>(size);
-    // Zeroed together: the number of flagged queries, counts, histograms.
+    // Set to zero together: the number of flagged queries, counts, histograms.
     auto* const zeroed = workspace_.take<unsigned>(1 + size + size * width_);
     Found found{workspace_.take<int>(size), workspace_.take<int>(size), zeroed + 1,
                 zeroed + 1 + size,          workspace_.take<uint64_t>(size * capacity_),
@@ -133,7 +134,7 @@ class TopK {
       return;
     }
     Jobs jobs = jobs_for(context_, found.queries, sample_.count, room_);
-    jobs.count = found.queries;  // room_ has as many; each in one chunk, if it must be
+    jobs.count = found.queries;  // room_ suffices for all, if necessary in one chunk each
     jobs.chunks = std::min(jobs.chunks, room_ / jobs.count);
     count_codes(context_, jobs, packed, sample_, counts);
     counts_to_places(context_, jobs, width_, counts);
@@ -145,7 +146,7 @@ class TopK {
   Rows queries_, codes_, sample_{};
   int64_t k_;
   int width_;
-  int64_t room_;  // histograms
+  int64_t room_;  // largest number of histograms
   Results results_;
   int64_t sorted_ = 0, largest_k_ = 0, capacity_ = 0, rank_ = 0;
 };

@@ -1,4 +1,4 @@
-// A call's workspace, handed out in order.
+// Allocates the workspace of a call.
 #pragma once
 
 #include "search.h"
@@ -9,7 +9,7 @@ class Workspace {
  public:
   explicit Workspace(const Context& context) : memory_(context.memory) {}
 
-  // `count` of T; at least one, so that there is always an address.
+  // Memory for `count` elements of T; at least for one, so that the address is valid.
   template <class T>
   T* take(int64_t count) const {
     const auto bytes = static_cast<size_t>(count < 1 ? 1 : count) * sizeof(T);

@@ -1,4 +1,4 @@
-// Histograms of distances, without waiting for the last store to the same counter.
+// Histograms of distances. Several tables avoid waiting for the previous store to the same counter.
 #pragma once
 
 #include <cstdint>
@@ -7,13 +7,13 @@
 
 namespace semicon_fast {
 
-// Histograms of `queries` queries over the distances 0..bits.
+// Histograms over the distances 0..bits, one for each of `queries` queries.
 class Counts {
  public:
   Counts(int64_t queries, int64_t bits)
       : width_(bits + 1),
-        // Neighbouring codes often lie at the same distance; beyond 1024 bits that is rare, and
-        // more tables would leave the first-level cache.
+        // Consecutive codes often have the same distance; beyond 1024 bits that is rare, and
+        // several tables would no longer fit the L1 cache.
         tables_(bits <= 1024 ? 4 : 1),
         counts_(static_cast<size_t>(queries * tables_ * width_)) {}
 
@@ -30,7 +30,7 @@ class Counts {
     for (; i < n; ++i) ++table[distances[i]];
   }
 
-  // How many were at this distance so far.
+  // Number of codes counted at this distance so far.
   int64_t at(int64_t query, int64_t distance) const {
     const int64_t* table = &counts_[query * tables_ * width_ + distance];
     int64_t sum = 0;
@@ -48,7 +48,8 @@ class Counts {
   std::vector<int64_t> counts_;
 };
 
-// counts (ranges, width) of one query -> where the first code of each (range, distance) goes.
+// Replaces the counts (ranges, width) of one query by the output position of the first code of each
+// (range, distance).
 inline void to_offsets(int64_t* counts, int64_t ranges, int64_t width) {
   int64_t next = 0;
   for (int64_t distance = 0; distance < width; ++distance) {

@@ -1,5 +1,6 @@
-// What is asked of some codes only. Ranks, without ranking the others: while a query's distances
-// are counted, each member of its group remembers how many of its own distance came before it.
+// Ranks and histograms of groups of codes. Ranks are computed without a full ranking: while a
+// query's distances are counted, the number of earlier codes at the same distance is stored for
+// each member of its group.
 #include <algorithm>
 
 #include "hamming/counts.h"
@@ -56,8 +57,8 @@ class Ranks {
     return std::min(grid_.tile, queries_.count - tile * grid_.tile);
   }
 
-  // Histograms of one range; a member's place in ranks_ then holds its distance, and how many codes
-  // of the same range and distance came before it.
+  // Computes the histograms of one range. A member's entry in ranks_ then holds its distance, and
+  // how many codes of the same range and distance come before it.
   void count(int64_t tile, int64_t range, Tables& tables) const {
     Counts counts(grid_.tile, shape_.bits());
     const int64_t begin = grid_.first_code(database_, range);
@@ -85,7 +86,7 @@ class Ranks {
     }
   }
 
-  // From counts within a range to ranks among all, and these in ascending order.
+  // Converts counts within a range to ranks among all codes, and sorts them.
   void finish(int64_t tile, int64_t i, Tables& tables) const {
     const int64_t q = tile * grid_.tile + i, size = this->size(q);
     int64_t* const offsets = &tables[i * grid_.ranges * width_];

@@ -1,4 +1,4 @@
-// The CPU implementations of torch.ops.semicon_fast.hamming_*; schemas live in Python.
+// CPU implementations of torch.ops.semicon_fast.hamming_*; the schemas are defined in Python.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
@@ -12,15 +12,15 @@
 
 #include "hamming/hamming.h"
 #include "hamming/isa/kernels.h"
-#include "hamming/operands.h"
+#include "hamming/operators.h"
 
 namespace semicon_fast {
 namespace {
 
 using at::Tensor;
 
-// A new tensor, on large pages where it is large: faults on small ones take twice as long as a full
-// ranking that writes to them.
+// A new tensor, backed by huge pages if it is large: faults on small pages take twice as long as
+// the full ranking that writes to them.
 Tensor fresh(at::IntArrayRef sizes, at::ScalarType type) {
   Tensor result = at::empty(sizes, type);
 #if defined(__linux__)
@@ -28,7 +28,7 @@ Tensor fresh(at::IntArrayRef sizes, at::ScalarType type) {
   const auto start = reinterpret_cast<uintptr_t>(result.mutable_data_ptr());
   const uintptr_t first = (start + kPage - 1) / kPage * kPage;
   const uintptr_t last = (start + result.nbytes()) / kPage * kPage;
-  // Advice: nothing is lost where it is refused.
+  // Only advice: if it is refused, nothing changes.
   if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
 #endif
   return result;
@@ -36,53 +36,20 @@ Tensor fresh(at::IntArrayRef sizes, at::ScalarType type) {
 
 int threads() { return at::in_parallel_region() ? 1 : at::get_num_threads(); }
 
-Tensor hamming_distance(const Tensor& queries, const Tensor& database) {
-  const Operands codes("hamming_distance", queries, database);
-  Tensor result = fresh({queries.size(0), database.size(0)}, at::kInt);
-  distance(codes.q(), codes.d(), threads(), result.mutable_data_ptr<int32_t>());
-  return result;
-}
-
-std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries, const Tensor& database, int64_t k) {
-  const Operands codes("hamming_topk", queries, database);
-  check_k("hamming_topk", database, k);
-  Tensor distances = fresh({queries.size(0), k}, at::kInt);
-  Tensor positions = fresh({queries.size(0), k}, at::kLong);
-  topk(codes.q(), codes.d(), k, threads(), distances.mutable_data_ptr<int32_t>(),
-       positions.mutable_data_ptr<int64_t>());
-  return {distances, positions};
-}
-
-void hamming_topk_out(const Tensor& queries, const Tensor& database, int64_t k, Tensor distances,
-                      Tensor positions) {
-  const Operands codes("hamming_topk_out", queries, database);
-  check_k("hamming_topk_out", database, k);
-  check_out(queries, k, distances, positions);
-  topk(codes.q(), codes.d(), k, threads(), distances.mutable_data_ptr<int32_t>(),
-       positions.mutable_data_ptr<int64_t>());
-}
-
 std::tuple<Tensor, Tensor, Tensor> hamming_range(const Tensor& queries, const Tensor& database,
                                                  int64_t radius) {
   const Operands codes("hamming_range", queries, database);
   check_radius(radius);
-  const Ball ball(codes.q(), codes.d(), radius, threads());
+  const RangeSearch found(codes.q(), codes.d(), radius, threads());
   Tensor lims = at::empty({queries.size(0) + 1}, at::kLong);
-  std::copy(ball.lims().begin(), ball.lims().end(), lims.mutable_data_ptr<int64_t>());
-  Tensor distances = at::empty({ball.lims().back()}, at::kInt);
-  Tensor positions = at::empty({ball.lims().back()}, at::kLong);
-  ball.write(distances.mutable_data_ptr<int32_t>(), positions.mutable_data_ptr<int64_t>());
+  std::copy(found.lims().begin(), found.lims().end(), lims.mutable_data_ptr<int64_t>());
+  Tensor distances = at::empty({found.lims().back()}, at::kInt);
+  Tensor positions = at::empty({found.lims().back()}, at::kLong);
+  found.write(distances.mutable_data_ptr<int32_t>(), positions.mutable_data_ptr<int64_t>());
   return {lims, distances, positions};
 }
 
-Tensor hamming_histogram(const Tensor& queries, const Tensor& database) {
-  const Operands codes("hamming_histogram", queries, database);
-  Tensor result = at::empty({queries.size(0), 8 * queries.size(1) + 1}, at::kLong);
-  histogram(codes.q(), codes.d(), threads(), result.mutable_data_ptr<int64_t>());
-  return result;
-}
-
-// Groups whose every index is within what it indexes.
+// Groups whose contents are checked: all indices are in range and ascending where required.
 struct CheckedGroups : GroupOperands {
   CheckedGroups(const char* op, const Operands& codes, const Tensor& groups_,
                 const Tensor& members_, const Tensor& lims_)
@@ -118,15 +85,27 @@ Tensor hamming_ranks(const Tensor& queries, const Tensor& database, const Tensor
   return result;
 }
 
-Tensor hamming_group_histogram(const Tensor& queries, const Tensor& database, const Tensor& groups,
-                               const Tensor& members, const Tensor& lims) {
-  const Operands codes("hamming_group_histogram", queries, database);
-  const CheckedGroups wanted("hamming_group_histogram", codes, groups, members, lims);
-  Tensor result = at::empty({queries.size(0), 8 * queries.size(1) + 1}, at::kLong);
-  group_histogram(codes.q(), codes.d(), wanted.lists(), threads(),
-                  result.mutable_data_ptr<int64_t>());
-  return result;
-}
+// The CPU, as operators.h needs it.
+struct OnCpu {
+  using Groups = CheckedGroups;
+
+  explicit OnCpu(const Tensor&) {}
+  Tensor fresh(at::IntArrayRef sizes, at::ScalarType type) {
+    return semicon_fast::fresh(sizes, type);
+  }
+  void distance(const Operands& codes, int32_t* distances) {
+    semicon_fast::distance(codes.q(), codes.d(), threads(), distances);
+  }
+  void topk(const Operands& codes, int64_t k, int32_t* distances, int64_t* positions) {
+    semicon_fast::topk(codes.q(), codes.d(), k, threads(), distances, positions);
+  }
+  void histogram(const Operands& codes, int64_t* counts) {
+    semicon_fast::histogram(codes.q(), codes.d(), threads(), counts);
+  }
+  void group_histogram(const Operands& codes, const Groups& groups, int64_t* counts) {
+    semicon_fast::group_histogram(codes.q(), codes.d(), groups.lists(), threads(), counts);
+  }
+};
 
 std::string isa() { return active_isa().name; }
 
@@ -159,11 +138,12 @@ TORCH_LIBRARY_FRAGMENT(semicon_fast, m) {
 }
 
 TORCH_LIBRARY_IMPL(semicon_fast, CPU, m) {
-  m.impl("hamming_distance", &semicon_fast::hamming_distance);
-  m.impl("hamming_topk", &semicon_fast::hamming_topk);
-  m.impl("hamming_topk_out", &semicon_fast::hamming_topk_out);
+  using semicon_fast::OnCpu;
+  m.impl("hamming_distance", &semicon_fast::hamming_distance<OnCpu>);
+  m.impl("hamming_topk", &semicon_fast::hamming_topk<OnCpu>);
+  m.impl("hamming_topk_out", &semicon_fast::hamming_topk_out<OnCpu>);
   m.impl("hamming_range", &semicon_fast::hamming_range);
-  m.impl("hamming_histogram", &semicon_fast::hamming_histogram);
-  m.impl("hamming_group_histogram", &semicon_fast::hamming_group_histogram);
+  m.impl("hamming_histogram", &semicon_fast::hamming_histogram<OnCpu>);
+  m.impl("hamming_group_histogram", &semicon_fast::hamming_group_histogram<OnCpu>);
   m.impl("hamming_ranks", &semicon_fast::hamming_ranks);
 }

@@ -1,5 +1,5 @@
-// Tensors as the operands of torch.ops.semicon_fast.hamming_*, checked the same way on every device:
-// dtypes, shapes and strides, never content. For the binding files alone.
+// Checks the tensors passed to torch.ops.semicon_fast.hamming_*, identically on every device:
+// dtypes, shapes, strides and devices, not contents. Included by the bindings only.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -11,7 +11,7 @@
 
 namespace semicon_fast {
 
-// Rows keep their stride, so a slice of rows is not copied.
+// `codes` as packed codes; the row stride is kept, so that a slice of rows is not copied.
 inline at::Tensor rows(const char* op, const char* name, const at::Tensor& codes) {
   TORCH_CHECK_TYPE(codes.scalar_type() == at::kByte, op, ": ", name, " must be packed uint8, got ",
                    codes.scalar_type());
@@ -28,8 +28,8 @@ struct Operands {
   Operands(const char* op, const at::Tensor& q, const at::Tensor& d)
       : queries(rows(op, "queries", q)), database(rows(op, "database", d)) {
     TORCH_CHECK_VALUE(q.size(1) == d.size(1), op,
-                      ": queries and database must have equally many bytes a code, got ", q.size(1),
-                      " and ", d.size(1));
+                      ": queries and database must have equally many bytes per code, got ",
+                      q.size(1), " and ", d.size(1));
     TORCH_CHECK_VALUE(q.device() == d.device(), op,
                       ": queries and database must be on one device, got ", q.device(), " and ",
                       d.device());
@@ -50,7 +50,7 @@ inline void check_radius(int64_t radius) {
   TORCH_CHECK_VALUE(radius >= 0, "hamming_range: radius must be >= 0, got ", radius);
 }
 
-// What hamming_topk_out writes to.
+// Checks the output tensors of hamming_topk_out.
 inline void check_out(const at::Tensor& queries, int64_t k, const at::Tensor& distances,
                       const at::Tensor& positions) {
   const std::array<int64_t, 2> shape{queries.size(0), k};
@@ -67,7 +67,7 @@ inline void check_out(const at::Tensor& queries, int64_t k, const at::Tensor& di
   check("positions", positions, at::kLong);
 }
 
-// The three tensors of a query's groups (hamming.h), as vectors.
+// The three vectors that describe the queries' groups (see Groups in hamming.h).
 struct GroupOperands {
   at::Tensor of, members, lims;
 
@@ -95,7 +95,7 @@ struct GroupOperands {
   }
 };
 
-// One sentence for what the lists hold wrongly.
+// Raises the error for invalid contents of the group vectors.
 inline void check_contents(const char* op, const Operands& codes, const GroupOperands& groups,
                            bool lims_good, bool members_good, bool groups_good) {
   TORCH_CHECK_VALUE(lims_good, op, ": lims must ascend from 0 to the number of members, ",

@@ -1,4 +1,4 @@
-// Pairwise distances and histograms: everything that looks at each pair.
+// Pairwise distances and histograms: computations that need the distance of every pair.
 #include <algorithm>
 #include <mutex>
 
@@ -38,7 +38,7 @@ void histogram(const Codes& queries, const Codes& database, int threads, int64_t
           [&](int64_t i, const uint16_t* distances, int64_t, int64_t n) {
             found.add(i, distances, n);
           });
-    // Sums of integers: the order in which ranges finish does not show.
+    // Integer sums do not depend on the order in which the ranges finish.
     const std::lock_guard<std::mutex> guard(writing);
     for (int64_t i = 0; i < grid.tile && first + i < queries.count; ++i) {
       found.add_to(i, counts + (first + i) * width);

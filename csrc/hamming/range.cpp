@@ -1,4 +1,4 @@
-// Range search: the scan with a limit that stays, then a counting sort of what it found.
+// Range search: a scan with a constant limit, then a counting sort of the pairs found.
 #include <algorithm>
 #include <numeric>
 
@@ -13,7 +13,7 @@ constexpr int64_t kGroup = 64;
 
 }  // namespace
 
-Ball::Ball(const Codes& queries, const Codes& database, int64_t radius, int threads)
+RangeSearch::RangeSearch(const Codes& queries, const Codes& database, int64_t radius, int threads)
     : bits_(8 * queries.bytes), lims_(static_cast<size_t>(queries.count + 1)), ranges_(1) {
   const Isa& isa = active_isa();
   const Shape shape(queries.bytes, isa);
@@ -47,7 +47,7 @@ Ball::Ball(const Codes& queries, const Codes& database, int64_t radius, int thre
   }
 }
 
-void Ball::write(int32_t* distances, int64_t* positions) const {
+void RangeSearch::write(int32_t* distances, int64_t* positions) const {
   const auto queries = static_cast<int64_t>(lims_.size()) - 1;
   parallel(queries, useful_threads(threads_, 8 * lims_.back()), [&](int64_t row) {
     std::vector<int64_t> offsets(static_cast<size_t>(bits_ + 2));

@@ -9,8 +9,8 @@
 namespace semicon_fast {
 namespace {
 
-// One tile of queries. All its distances are kept, so that each row of results is written at one
-// go and stays in cache meanwhile.
+// Ranks one tile of queries. All its distances are stored first, so that each row of results is
+// written in one pass and stays in cache during it.
 class RankedTile {
  public:
   RankedTile(const Isa& isa, const Shape& shape, const Codes& queries, const Codes& database,
@@ -30,21 +30,21 @@ class RankedTile {
 
   int64_t queries() const { return measure_.count(); }
 
-  // Every query's distances to the codes of a range.
+  // Computes every query's distances to the codes of a range.
   void measure(int64_t range) {
     Blocks blocks(isa_, database_, shape_, first(range), first(range + 1), shape_.block_codes());
     Block block;
     while (blocks.next(&block)) measure_(block, &near_[block.first], stride_);
   }
 
-  // How many codes of a range lie at each distance from query i.
+  // Computes the histogram of query i's distances to the codes of a range.
   void count(int64_t i, int64_t range) {
     Counts counts(1, shape_.bits());
     counts.add(0, &near_[i * stride_ + first(range)], first(range + 1) - first(range));
     counts.add_to(0, &offsets_[(i * ranges_ + range) * width_]);
   }
 
-  // Counts become offsets; distances, runs of equal numbers, are written.
+  // Converts counts to offsets and writes the sorted distances, runs of equal values.
   void finish(int64_t i) {
     int64_t* const offsets = &offsets_[i * ranges_ * width_];
     to_offsets(offsets, ranges_, width_);
@@ -68,7 +68,7 @@ class RankedTile {
   }
 
  private:
-  // Where a range begins: at a whole step, so that no two write the same step of distances.
+  // First code of a range: a whole step, so that no two ranges write to the same step of distances.
   int64_t first(int64_t range) const {
     return std::min(stride_ / kStep * range / ranges_ * kStep, database_.count);
   }

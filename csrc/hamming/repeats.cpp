@@ -12,12 +12,12 @@
 namespace semicon_fast {
 namespace {
 
-constexpr int64_t kLook = 1024;                         // codes that likely() looks at
-constexpr int64_t kMostBytes = int64_t{64} << 20;       // positions kept, in all
-constexpr int64_t kRange = int64_t{1} << 18;            // codes a task
+constexpr int64_t kSampled = 1024;                         // codes that likely() samples
+constexpr int64_t kMostBytes = int64_t{64} << 20;       // limit of all positions that are kept
+constexpr int64_t kRange = int64_t{1} << 18;            // codes per task
 constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15u;   // 2^64 / golden ratio
 
-// A code of up to 8 bytes is its own key; a longer one has a hash for a key.
+// The key of a code: the code itself up to 8 bytes, a hash of it if it is longer.
 uint64_t key_of(const uint8_t* code, int64_t bytes) {
   uint64_t key = 0;
   for (; bytes > 8; code += 8, bytes -= 8) {
@@ -27,19 +27,19 @@ uint64_t key_of(const uint8_t* code, int64_t bytes) {
   return key ^ load_word(code, bytes);
 }
 
-// Distinct codes, numbered in the order in which they were first seen.
+// Hash table of distinct codes, numbered in order of their first occurrence.
 class Table {
  public:
   struct Entry {
     uint64_t key;
     int32_t number = -1;
-    int32_t room;  // positions that the code may still take
+    int32_t room;  // how many more positions may be stored for the code
   };
 
   Table(int64_t bytes, int64_t most, int64_t room)
       : bytes_(bytes), most_(most), room_(room), entries_(size_t{1} << log_) {}
 
-  // The code's entry, or null where it would be one too many.
+  // The code's entry, added if new; null if there would be more than `most` codes.
   Entry* entry(const uint8_t* code) {
     const uint64_t key = key_of(code, bytes_);
     Entry* const found = find(key, code);
@@ -49,7 +49,7 @@ class Table {
   std::vector<uint8_t>& codes() { return codes_; }
 
  private:
-  // Where the code is, or where it would go; a null `code` is known to be new.
+  // The entry of the code, or the free entry for it. code: null if it is known to be new.
   Entry* find(uint64_t key, const uint8_t* code) {
     const uint64_t mask = entries_.size() - 1;
     for (uint64_t i = key * kMultiplier >> (64 - log_);; i = (i + 1) & mask) {
@@ -64,7 +64,7 @@ class Table {
 
   Entry* add(uint64_t key, const uint8_t* code) {
     if (size_ == most_) return nullptr;
-    // Mostly empty, so that hardly a search takes a second step, which would be mispredicted.
+    // At most an eighth full, so that a second probe, a mispredicted branch, is rare.
     if (8 * size_ >= static_cast<int64_t>(entries_.size())) grow();
     Entry* const entry = find(key, nullptr);
     *entry = {key, static_cast<int32_t>(size_++), static_cast<int32_t>(room_)};
@@ -89,7 +89,7 @@ class Table {
 
 using Positions = std::vector<std::vector<int64_t>>;
 
-// The distinct codes of a range -> whether they were few enough.
+// Collects the distinct codes of a range and their positions; false if there are too many.
 bool collect(const Codes& database, int64_t first, int64_t last, Table& table,
              Positions& positions, const std::atomic<bool>& stop) {
   for (int64_t position = first; position < last; ++position) {
@@ -106,16 +106,17 @@ bool collect(const Codes& database, int64_t first, int64_t last, Table& table,
 }  // namespace
 
 bool Repeats::likely(const Codes& database) {
-  if (database.count < 16 * kLook) return false;
-  Table table(database.bytes, kLook, 1);
-  // Odd, so that it does not keep step with data sets laid out in powers of two.
-  const int64_t every = database.count / kLook | 1;
-  int64_t looked = 0;
-  for (int64_t i = 0; i < database.count && looked < kLook; i += every, ++looked) {
+  if (database.count < 16 * kSampled) return false;
+  Table table(database.bytes, kSampled, 1);
+  // Odd, so that it is not in phase with data laid out in powers of two.
+  const int64_t every = database.count / kSampled | 1;
+  int64_t sampled = 0;
+  for (int64_t i = 0; i < database.count && sampled < kSampled; i += every, ++sampled) {
     table.entry(database.data + i * database.stride);
   }
-  // Among n distinct codes, about kLook^2 / 2 n pairs are equal: 16 at n = 32,768.
-  return table.size() <= looked - 16;
+  // If there are n distinct codes, about kSampled^2 / 2 n pairs of the sample are equal: 16 for
+  // n = 32,768.
+  return table.size() <= sampled - 16;
 }
 
 Repeats::Repeats(const Codes& database, int64_t k, int threads) : bytes_(database.bytes), k_(k) {
@@ -129,7 +130,7 @@ Repeats::Repeats(const Codes& database, int64_t k, int threads) : bytes_(databas
     const int64_t first = database.count * r / ranges, last = database.count * (r + 1) / ranges;
     if (!collect(database, first, last, tables[r], found[r], stop)) stop = true;
   });
-  // Ranges are in order of position: what a later one found comes after what there is.
+  // Merges the ranges in order, so that the positions of each code stay ascending.
   for (int64_t r = 1; r < ranges && !stop; ++r) {
     for (int64_t i = 0; i < tables[r].size() && !stop; ++i) {
       Table::Entry* const entry = tables[0].entry(&tables[r].codes()[i * bytes_]);
@@ -176,12 +177,12 @@ void Repeats::topk(const Codes& queries, const std::vector<int64_t>& rows, int t
   });
 }
 
-// near (distinct,): one query's distances to the distinct codes.
+// Writes the k nearest of one query. near (distinct,): its distances to the distinct codes.
 void Repeats::nearest(const uint16_t* near, int32_t* distances, int64_t* positions) const {
   const auto count = static_cast<int64_t>(positions_.size());
   std::vector<int64_t> codes(static_cast<size_t>(8 * bytes_ + 1));
   for (int64_t i = 0; i < count; ++i) codes[near[i]] += static_cast<int64_t>(positions_[i].size());
-  int64_t last = 0, below = 0;  // the k-th distance, and how many codes are nearer
+  int64_t last = 0, below = 0;  // the k-th smallest distance, and how many codes are nearer
   while (below + codes[last] < k_) below += codes[last++];
   std::vector<uint64_t> keys, ties;
   for (int64_t i = 0; i < count; ++i) {

@@ -1,4 +1,4 @@
-// Databases in which few codes occur many times, as learned ones do: search among the distinct.
+// Search of databases with few distinct codes that occur many times, as learned codes often do.
 #pragma once
 
 #include <cstdint>
@@ -8,18 +8,18 @@
 
 namespace semicon_fast {
 
-// The distinct codes of a database, each with the first positions at which it lies.
+// The distinct codes of a database, each with the first positions at which it occurs.
 class Repeats {
  public:
-  // Whether a look at some codes says that few are distinct (some ten thousands at most).
+  // Whether, judged by a sample, few codes are distinct (at most some ten thousands).
   static bool likely(const Codes& database);
 
-  // Keeps the first k positions of each. Gives up, and leaves found() false, as soon as there turn
-  // out to be more distinct codes than is worth it.
+  // Stores the first k positions of each distinct code. If there are too many distinct codes for
+  // this to pay, it stops early and found() is false.
   Repeats(const Codes& database, int64_t k, int threads);
   bool found() const { return !positions_.empty(); }
 
-  // As topk, for the queries `rows` of all.
+  // As topk, for the queries numbered `rows`; results go to these rows.
   void topk(const Codes& queries, const std::vector<int64_t>& rows, int threads,
             int32_t* distances, int64_t* positions) const;
 

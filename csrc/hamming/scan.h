@@ -1,4 +1,5 @@
-// Queries against blocks of codes: tiles in registers, blocks in cache, survivors to a callback.
+// Compares queries with blocks of codes and passes the pairs below a limit to a callback. Tiles of
+// queries are held in registers, blocks of codes in cache.
 #pragma once
 
 #include <algorithm>
@@ -11,11 +12,11 @@
 
 namespace semicon_fast {
 
-// Some queries, cut into tiles for one kernel. Slot s is query s % queries of tile s / queries; the
-// slots past `count` repeat the last query and want nothing.
+// Some queries, divided into tiles of kernel.queries queries. Slot s is query s % kernel.queries of
+// tile s / kernel.queries; slots past `count` repeat the last query with limit 0.
 class Group {
  public:
-  // rows: which queries, in slot order. Every limit starts at 0.
+  // rows: numbers of the queries, in slot order. All limits are initially 0.
   Group(const Isa& isa, const Shape& shape, const Codes& queries, const int64_t* rows,
         int64_t count)
       : isa_(isa),
@@ -50,7 +51,8 @@ class Group {
   std::vector<Tile> tiles_;
 };
 
-// A group's limits during one scan; the group itself may be shared between threads.
+// The limits of a group's queries during one scan. A pair is found if its distance is below the
+// limit. The group itself may be shared between threads.
 class Limits {
  public:
   explicit Limits(const Group& group) : queries_(group.kernel().queries), tiles_(group.tiles()) {}
@@ -58,7 +60,7 @@ class Limits {
   void set(int64_t slot, int32_t limit) {
     tiles_[slot / queries_].limits[slot % queries_] = limit;
   }
-  // Brings every tile's largest limit up to date -> whether any query still wants anything.
+  // Recomputes the largest limit of every tile; false if no query has a limit above 0.
   bool update() {
     bool open = false;
     for (Tile& tile : tiles_) {
@@ -74,8 +76,8 @@ class Limits {
   std::vector<Tile> tiles_;
 };
 
-// One block against every tile that wants something: accept(slot, distance, position) for each
-// pair below its query's limit, in order of position within a query.
+// Compares a block with all tiles: calls accept(slot, distance, position) for each pair below its
+// query's limit, in order of position within a query. Tiles with limit 0 are skipped.
 template <class Accept>
 class Scan {
  public:
@@ -119,7 +121,7 @@ class Scan {
   std::vector<int32_t> hits_;
 };
 
-// A pair as one number that orders by (distance, position).
+// A pair as one integer; integers order like (distance, position).
 inline uint64_t pair_key(int64_t distance, int64_t position) {
   return static_cast<uint64_t>(distance) << 48 | static_cast<uint64_t>(position);
 }

@@ -1,4 +1,4 @@
-// All distances of some queries to a range of codes, a block at a time.
+// Computes all distances from some queries to a range of codes, one block at a time.
 #pragma once
 
 #include <algorithm>
@@ -11,9 +11,10 @@
 
 namespace semicon_fast {
 
-// How Q x N is cut: tiles of queries, and ranges of codes where there are few tiles.
+// How the Q x N pairs are divided: into tiles of queries and, if there are few tiles, also into
+// ranges of codes.
 struct Grid {
-  int64_t tile;    // queries a tile
+  int64_t tile;    // queries per tile
   int64_t tiles;
   int64_t ranges;
   int threads;
@@ -32,7 +33,7 @@ struct Grid {
   }
 };
 
-// The queries of one tile of a grid, ready to be held against blocks.
+// The queries of one tile of a grid, packed for comparison with blocks.
 class TileQueries {
  public:
   TileQueries(const Isa& isa, const Shape& shape, const Codes& queries, const Grid& grid,
@@ -47,7 +48,7 @@ class TileQueries {
     }
   }
   int64_t count() const { return count_; }
-  // -> distances (queries of a tile, stride).
+  // Writes distances (queries of a tile, stride).
   void operator()(const Block& block, uint16_t* distances, int64_t stride) const {
     const int64_t steps = (block.count + kernel_.step - 1) / kernel_.step;
     kernel_.distances(block.lanes, steps, words_, codes_.data(), distances, stride);
@@ -59,8 +60,8 @@ class TileQueries {
   std::vector<uint64_t> codes_;
 };
 
-// use(i, distances, position, count): distances uint16 (count,) of the tile's i-th query to the
-// codes from `position` on; blocks in order of position.
+// Calls use(i, distances, position, count) for each block in order of position: distances uint16
+// (count,) from the tile's i-th query to the codes from `position` on.
 template <class Use>
 void sweep(const Isa& isa, const Shape& shape, const Codes& queries, const Codes& database,
            const Grid& grid, int64_t tile, int64_t range, const Use& use) {

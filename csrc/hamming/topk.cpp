@@ -1,7 +1,8 @@
-// The k nearest. Every query keeps a histogram of the distances it accepted, and with it the
-// largest distance that can still enter; later codes must be strictly nearer, so ties keep the
-// order of the database. Where many queries share the work, a sample first guesses how near k codes
-// lie; a query whose guess was too small is searched again without one.
+// The k nearest. Each query has a histogram of the distances accepted so far, from which its limit
+// follows: codes are accepted if their distance is below the limit. Later codes must be strictly
+// nearer, so ties are broken by position. With many queries, initial limits are first estimated
+// from a sample of the database; a query whose estimate was too small is searched again without
+// one.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -19,14 +20,15 @@ namespace semicon_fast {
 namespace {
 
 constexpr int64_t kGroup = 64;                      // queries that share a block in cache
-constexpr int64_t kStateBytes = int64_t{32} << 20;  // survivors of a group, per thread
+constexpr int64_t kStateBytes = int64_t{32} << 20;  // accepted codes of a group, per thread
 constexpr int64_t kFirstBlock = 128;
-constexpr int64_t kSample = 16384;  // codes of a sample, at least; four times as many for large k
-constexpr int64_t kSampleQueries = 16;  // fewer do not pay for the sample's cache misses
-constexpr int64_t kRange = 1 << 16;     // codes a task, at least
-constexpr int64_t kWorthRepeats = 128;  // queries' words that cost as much as finding the distinct
+constexpr int64_t kSample = 16384;  // smallest size of the sample; four times as large for large k
+constexpr int64_t kSampleQueries = 16;  // with fewer queries the sample's cache misses do not pay
+constexpr int64_t kRange = 1 << 16;     // smallest number of codes per task
+// A scan for this many queries, times words per code, costs as much as finding the distinct codes.
+constexpr int64_t kWorthRepeats = 128;
 
-// The k nearest of the codes offered so far, which come in order of position.
+// The k nearest of the codes offered so far; codes are offered in order of position.
 class Nearest {
  public:
   Nearest(int64_t k, int64_t bits, int32_t limit)
@@ -39,13 +41,13 @@ class Nearest {
     ++counts_[distance];
     ++below_;
   }
-  // -> the distance below which a later code would still be among the k nearest.
+  // Lowers and returns the limit: a later code is among the k nearest only at a smaller distance.
   int32_t tighten() {
     while (below_ >= k_) below_ -= counts_[--limit_];
     if (static_cast<int64_t>(keys_.size()) > 2 * k_ + kFirstBlock) prune();
     return limit_;
   }
-  // How many accepted codes lay at this distance, if it is below the limit.
+  // Number of accepted codes at this distance, which must be below the limit.
   int64_t at(int64_t distance) const { return counts_[distance]; }
   // At most k keys, in order of position.
   std::vector<uint64_t> take() {
@@ -71,7 +73,7 @@ class Nearest {
   std::vector<uint64_t> keys_;
 };
 
-// limits: one a slot, to start with -> what each slot kept of the codes first..last - 1.
+// The k nearest of the codes first..last - 1 for each slot; limits: the initial limit of each slot.
 std::vector<Nearest> scan_range(const Group& group, const Codes& database, int64_t k,
                                 const int32_t* limits, int64_t first, int64_t last) {
   const Shape& shape = group.shape();
@@ -125,8 +127,8 @@ class TopK {
   }
 
  private:
-  // Limits from a sample of the database, and `rows` in their order: queries of a tile then want
-  // about the same distances.
+  // Estimates limits from a sample of the database and sorts `rows` by them, so that the queries of
+  // a tile have similar limits.
   void estimate(std::vector<int64_t>& rows) {
     const int64_t size = std::min(database_.count / 32, std::clamp(64 * k_, kSample, 4 * kSample));
     if (queries_.count < kSampleQueries || size < 512) return;
@@ -139,7 +141,8 @@ class TopK {
     }
     const Codes sample{copy.data(), size, bytes, bytes};
     const double expected = static_cast<double>(k_) * size / database_.count;
-    // Poisson: below 1e-4 that fewer than k codes lie where the sample shows this many.
+    // Poisson: with probability above 1 - 1e-4 at least k codes are as near as the sample's
+    // rank-th.
     const auto rank = static_cast<int64_t>(std::ceil(expected + 3.5 * std::sqrt(expected) + 4));
     if (rank > size) return;
     const int64_t groups = (queries_.count + kGroup - 1) / kGroup;
@@ -147,7 +150,7 @@ class TopK {
       const int64_t first = g * kGroup, count = std::min(kGroup, queries_.count - first);
       const Group group(isa_, shape_, queries_, rows.data() + first, count);
       auto nearest = scan_range(group, sample, rank, &limits_[first], 0, size);
-      // tighten() gives the rank-th smallest distance itself, which may still enter.
+      // tighten() returns the rank-th smallest distance; codes at that distance must be accepted.
       for (int64_t i = 0; i < count; ++i) {
         limits_[first + i] = nearest[i].tighten() + 1;
         equals_[first + i] = static_cast<double>(nearest[i].at(0)) > expected;
@@ -157,8 +160,8 @@ class TopK {
                      [&](int64_t a, int64_t b) { return limits_[a] < limits_[b]; });
   }
 
-  // Where few codes are distinct: writes the results of the rows that would not end early, and
-  // leaves the others in `rows`.
+  // If there are few distinct codes, searches those for the queries that would not end early and
+  // writes their results; only the other queries remain in `rows`.
   void search_repeats(std::vector<int64_t>& rows) const {
     std::vector<int64_t> slow, fast;
     for (const int64_t row : rows) (equals_[row] ? fast : slow).push_back(row);
@@ -170,17 +173,17 @@ class TopK {
     rows = std::move(fast);
   }
 
-  // One group of queries, and what the ranges of the database that are done have found.
+  // A group of queries and the results of the database ranges that are finished.
   struct Work {
     std::unique_ptr<Group> group;
     std::vector<std::vector<uint64_t>> keys;  // (ranges * slots)
-    std::mutex changing;                      // guards what follows
+    std::mutex changing;                      // guards the members below
     int64_t pending = 0;
     std::vector<int32_t> limits;  // (slots,)
-    std::vector<int64_t> counts;  // (slots, bits + 1): of all keys
+    std::vector<int64_t> counts;  // (slots, bits + 1): histograms of all keys
   };
 
-  // Writes the results of `rows` -> those of them whose limit turned out too small.
+  // Writes the results of the queries `rows`; returns those whose initial limit was too small.
   std::vector<int64_t> search(const std::vector<int64_t>& rows) {
     const auto count = static_cast<int64_t>(rows.size());
     const int64_t groups = (count + group_ - 1) / group_;
@@ -227,8 +230,8 @@ class TopK {
     work.pending = ranges;
   }
 
-  // k codes within a distance, in any ranges: no other needs to look farther. Ties may still enter,
-  // since its codes may come before those.
+  // Lowers the limits of the other ranges: once k codes lie within a distance, none needs to be
+  // farther. Codes at that distance are still accepted, since they may have smaller positions.
   void learn(Work& work, int64_t range) const {
     const int64_t size = work.group->size(), width = shape_.bits() + 1;
     for (int64_t i = 0; i < size; ++i) {
@@ -242,7 +245,8 @@ class TopK {
     }
   }
 
-  // Ranges are in order of position, and so is each: one stable counting sort by distance.
+  // Writes a query's result by a stable counting sort by distance, since ranges and the keys within
+  // each are in order of position. Returns false if fewer than k codes were found.
   bool merge(const Work& work, int64_t slot, int64_t row) const {
     const int64_t size = work.group->size(), bits = shape_.bits();
     std::vector<int64_t> offsets(static_cast<size_t>(bits + 2));
@@ -271,8 +275,9 @@ class TopK {
   int threads_;
   int32_t* distances_;
   int64_t* positions_;
-  std::vector<int32_t> limits_;  // (Q,): where each query's search starts
-  std::vector<uint8_t> equals_;  // (Q,): whether k codes seem to equal the query, so it ends early
+  std::vector<int32_t> limits_;  // (Q,): initial limits
+  std::vector<uint8_t> equals_;  // (Q,): whether, judged by the sample, k codes equal the query, so
+                                 // that its search ends early
 };
 
 }  // namespace
@@ -280,7 +285,7 @@ class TopK {
 void topk(const Codes& queries, const Codes& database, int64_t k, int threads, int32_t* distances,
           int64_t* positions) {
   if (queries.count == 0 || k == 0) return;
-  // Few codes, or a good part of all: a counting sort of everything costs less than selecting.
+  // For few codes, or a large part of all, a counting sort of all distances is faster.
   if (database.count <= 2048 || k > database.count / 16) {
     return rank(queries, database, k, threads, distances, positions);
   }

@@ -1,4 +1,4 @@
-"""Layers of SEMICON: parameters, and one operation a step."""
+"""The layers of SEMICON: they hold the parameters and call one operator per step."""
 
 from .icon import ICON
 from .sem import SEM, erase_mask

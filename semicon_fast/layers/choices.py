@@ -1,4 +1,4 @@
-"""Options with a fixed set of names, and the initialisation that the layers share."""
+"""Checks of named options, and the weight initialisation, both shared by the layers."""
 
 from torch import nn
 
@@ -6,7 +6,7 @@ VARIANTS = ("paper", "official")
 
 
 def check_choice(owner: str, name: str, value: str, choices: tuple[str, ...]) -> str:
-    """`value` if it is one of `choices`, else a ValueError that lists them."""
+    """Returns `value`; raises a ValueError that lists `choices` unless it is one of them."""
     if value not in choices:
         raise ValueError(f"{owner}: {name} must be one of {', '.join(choices)}, got {value!r}")
     return value

@@ -11,25 +11,27 @@ from .choices import VARIANTS, check_choice, initialise_convolutions
 
 
 class ICON(nn.Module):
-    """Channels attend to channels: x (B, C, H, W) -> (B, C, H, W), C = dim.
+    """Attention between channels: x (B, C, H, W) -> (B, C, H, W), C = dim.
 
-    Step 1 lets the d = C / num_heads channels of each of num_heads groups attend to each other;
-    BatchNorm and ReLU; step 2 does the same for the num_heads channels of equal place in their
-    groups. A residual is added in each step (Eq. 11 to 13).
+    In step 1 the d = C / num_heads channels of each of num_heads groups attend to each other. After
+    BatchNorm and ReLU, in step 2 the num_heads channels with the same index in their groups attend
+    to each other. Each step adds a residual (Eq. 11 to 13).
 
     Args:
-        dim: channels C.
-        num_heads: groups N of the first step; must divide dim.
-        delta: positive number under the signed square root (Eq. 12).
-        variant: "paper", or "official" for the released network. It differs in two places with
-            the same parameters: the projected channels are read as (3, heads, d), so that q, k, v
-            of a head come from other groups, and the second residual is added without its
-            channel order being reset.
-        steps: 2, or 1 for the ablation without the second step (supplement 2), which has no
-            `norm` and no `qkv2`.
+        dim: number of channels C.
+        num_heads: number of groups N in the first step; must divide dim.
+        delta: the constant under the signed square root (Eq. 12), >= 0.
+        variant: "paper", or "official" for the released network, which has the same parameters and
+            differs in two ways: the projected channels are split as (3, heads, d), so that q, k and
+            v of a head come from different groups, and the second residual is added without
+            restoring its channel order.
+        steps: 2, or 1 for the ablation without the second step (supplement 2), which has no `norm`
+            and no `qkv2`.
 
     `qkv` and `qkv2` hold the weights of grouped 1x1 convolutions under the released names; they
     are not called as modules, so hooks on them do not run.
+
+    Raises ValueError for other values.
     """
 
     def __init__(
@@ -67,17 +69,17 @@ class ICON(nn.Module):
             return y.unflatten(1, (tokens, self.num_heads)).transpose(1, 2).flatten(1, 2)
         second = self.qkv2.weight, self.qkv2.bias, tokens, self.delta, official, official
         plain = is_plain(self.norm)
-        # A single value a channel is the module's to refuse.
+        # With a single value per channel, the BatchNorm module raises its own error.
         if plain and ops.loads_norm(x, max(tokens, self.num_heads)) and x.numel() > self.dim:
             return self._fused(x, self.norm, first, second)
         y = self.norm(ops.icon_attention(x, *first))
-        # In place where nothing else can hold the normalised map.
+        # In place if no hook can hold a reference to the normalised map.
         return ops.icon_attention(F.relu(y, inplace=plain), *second)
 
     def _fused(
         self, x: Tensor, norm: nn.BatchNorm2d, first: tuple[Any, ...], second: tuple[Any, ...]
     ) -> Tensor:
-        """Both steps; what `norm` would do to its input and its statistics, without calling it."""
+        """Both steps with `norm` fused: its arithmetic and its statistics, without calling it."""
         affine = norm.weight, norm.bias
         if not norm.training and norm.running_mean is not None and norm.running_var is not None:
             y = ops.icon_attention(x, *first)
@@ -99,9 +101,9 @@ class ICON(nn.Module):
 
 
 def is_plain(norm: nn.Module) -> bool:
-    """Whether `norm` is just BatchNorm2d's arithmetic: no subclass, no hook, with scale and shift.
+    """Whether `norm` does no more than BatchNorm2d with scale and shift: no subclass, no hooks.
 
-    A momentum of None, whose factor depends on a count on the device, is left to the module.
+    Also False for momentum None, where the factor depends on a counter in device memory.
     """
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return (
@@ -117,7 +119,10 @@ def is_plain(norm: nn.Module) -> bool:
 def update_running_statistics(
     norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int
 ) -> None:
-    """What a training step of BatchNorm does to its buffers; variance is biased, of `count`."""
+    """Updates BatchNorm's running statistics as a training step does.
+
+    mean and variance (C,) are those of a batch of `count` values per channel; variance is biased.
+    """
     if not norm.track_running_stats or norm.running_mean is None or norm.running_var is None:
         return
     momentum = norm.momentum or 0.0

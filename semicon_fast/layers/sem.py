@@ -1,4 +1,4 @@
-"""SEM, attention maps found one after the other (paper section 3.2)."""
+"""SEM, the suppression-enhancing mask module: successive attention maps (paper section 3.2)."""
 
 from typing import cast
 
@@ -15,25 +15,26 @@ ALPHA = {"paper": 0.3, "official": 0.15}
 
 
 class SEM(nn.Module):
-    """Features (B, C, H, W) -> attention maps (B, parts, H, W), none of them negative.
+    """Feature map (B, C, H, W) -> attention maps (B, parts, H, W), all >= 0.
 
-    A small network of bottlenecks without down-sampling turns the features into a guidance P_1
-    of C / 16 channels. Map i is read from P_i by its own 1x1 convolution; P_{i+1} is P_i masked
-    by what map i attends to (Eq. 5 to 9).
+    A small network of bottlenecks without down-sampling computes a guidance P_1 of C / 16 channels.
+    Map i is computed from P_i by its own 1x1 convolution; P_{i+1} is P_i masked so that the cells
+    which map i attends to are suppressed (Eq. 5 to 9).
 
     Args:
         in_channels: channels C of the features, a multiple of 64.
-        parts: number of maps m.
-        alpha: exponent of Eq. 8; None: 0.3 ("paper"), 0.15 ("official").
-        variant: "paper": deviation over each image, mask not clamped, gradient through the mask.
-            "official", the released network: deviation over the whole batch (so an image's maps
-            2, 3, ... depend on its batch), mask kept within [0, 2], no gradient through it.
-        attention: "sem"; "erase", which drops the cells above half the maximum of the map
-            instead (supplement 1); "none", every map from P_1 (the ablation without SEM).
+        parts: number of maps m, >= 1.
+        alpha: exponent of Eq. 8, >= 0; None for 0.3 ("paper") or 0.15 ("official").
+        variant: "paper": standard deviation over each image, mask not clamped, gradient through the
+            mask. "official", as in the released network: standard deviation over the whole batch
+            (so maps 2, 3, ... of an image depend on its batch), mask clamped to [0, 2], no gradient
+            through it.
+        attention: "sem"; "erase", which instead drops the cells above half of the map's maximum
+            (supplement 1); "none", which computes every map from P_1 (the ablation without SEM).
 
-    Eq. 9 names only the convolution; in both variants BatchNorm and ReLU follow it, as released.
-    The convolutions of the maps hold weights and are not called as modules, so hooks on them do
-    not run.
+    Eq. 9 mentions only the convolution; in both variants BatchNorm and ReLU follow it, as in the
+    released code. The convolutions of the maps hold weights and are not called as modules, so hooks
+    on them do not run. Raises ValueError for other values.
     """
 
     def __init__(
@@ -74,9 +75,9 @@ class SEM(nn.Module):
         convolutions = [cast(nn.Conv2d, self.get_submodule(f"{head}.0")) for head in heads]
         weight = torch.cat([convolution.weight.flatten(1) for convolution in convolutions])
         guidance = self.layer4(features)
-        # A mask has one value a cell, so f * P convolved is f * (P convolved): what is masked is
-        # the channel of each map to come, and not the guidance. As a product, which for so few
-        # channels takes a third of a convolution's time on the CPU.
+        # The mask has one value per cell, so it commutes with the 1x1 convolutions: all maps are
+        # convolved first, and the masks are applied to these few channels instead of the guidance.
+        # As a matrix product, which on the CPU takes a third of the time of a convolution here.
         rest = (weight @ guidance.flatten(2)).unflatten(2, guidance.shape[2:])
         maps: list[Tensor] = []
         for head in heads:
@@ -104,9 +105,9 @@ class SEM(nn.Module):
 
 
 def erase_mask(score: Tensor) -> Tensor:
-    """score (B, 1, H, W) -> 0 where it exceeds half the image's maximum, else 1; no gradient.
+    """score (B, 1, H, W) -> 0 where it exceeds half of the image's maximum, else 1; no gradient.
 
-    A map of zeros erases nothing (supplement 1).
+    For a score of all zeros the mask is 1 everywhere (supplement 1).
     """
     score = score.detach()
     return (score <= score.amax((2, 3), keepdim=True) / 2).to(score.dtype)

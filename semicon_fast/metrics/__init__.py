@@ -1,6 +1,6 @@
-"""Retrieval figures from packed codes and labels; no more than a bounded block of pairs is held.
+"""Retrieval metrics from packed codes and labels, in bounded memory: no ranking is stored whole.
 
-And what attention maps and bits mean, where the parts of the images are known.
+Also metrics of attention maps and of single bits, for images whose parts are annotated.
 """
 
 from ._evaluate import evaluate

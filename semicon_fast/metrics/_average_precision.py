@@ -1,4 +1,4 @@
-"""Average precision of rankings with ties, in closed form from two histograms per query.
+"""Average precision (AP) of rankings with ties, in closed form from two histograms per query.
 
 With h_i = 1 where rank i is relevant and P_i = (h_1 + ... + h_i) / i,
 
@@ -10,9 +10,10 @@ with b = (r - 1) / (n - 1) and harmonic numbers H,
 
     E sum_{i <= n} h_i P_i = (r / n) [b n + (R + 1 - b - b N) (H_{N+n} - H_N)].
 
-K cuts at most one block, after its first m codes. How many of its relevant codes are among them, j,
-decides numerator and denominator; given j the m codes are in random order again. So a cut block is
-a sum (or maximum, or minimum) over j, and a complete one is the case n = m, r = j.
+Rank K lies inside at most one block and cuts it after its first m codes. Let j of them be relevant:
+j determines numerator and denominator, and given j the order of the m codes is again random. So a
+cut block is a weighted sum (or maximum, or minimum) over j, and a complete block is the case n = m,
+r = j.
 """
 
 from collections.abc import Iterator
@@ -24,12 +25,15 @@ from torch import Tensor
 TIES = ("stable", "expected", "optimistic", "pessimistic")
 DENOMINATORS = ("retrieved", "capped", "relevant")
 
-# Entries of the grid (queries, j) held at a time, of float64.
+# Entries of the float64 grid (queries, j) held at a time.
 _GRID = 1 << 20
 
 
 def denominator_of(name: str, found: Tensor, relevant: Tensor, topk: int) -> Tensor:
-    """D: "retrieved" (relevant within the top K), "capped" (at most K), or all "relevant"."""
+    """The denominator D of AP, from `found` relevant codes in the top K and `relevant` in all.
+
+    name: "retrieved" (found), "capped" (min(relevant, K)) or "relevant".
+    """
     if name == "retrieved":
         return found
     return relevant.clamp(max=topk) if name == "capped" else relevant
@@ -41,7 +45,10 @@ def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
 
 
 def from_ranks(ranks: Tensor, counts: Tensor, topk: int, denominator: str) -> Tensor:
-    """ranks int64 (T,) of the relevant codes, counts (q,) of them a query -> AP float64 (q,)."""
+    """AP float64 (q,) from the ranks of the relevant codes, int64 (T,), query after query.
+
+    counts: int64 (q,), the number of relevant codes of each query.
+    """
     first = counts.cumsum(0) - counts
     places = torch.arange(1, len(ranks) + 1, device=ranks.device)
     before = first.repeat_interleave(counts, output_size=len(ranks))
@@ -52,14 +59,17 @@ def from_ranks(ranks: Tensor, counts: Tensor, topk: int, denominator: str) -> Te
 
 
 def sum_each(values: Tensor, counts: Tensor) -> Tensor:
-    """Sums of the first counts[0] values, the next counts[1], ...: float64 (T,) -> (q,)."""
+    """Segment sums: the first counts[0] values, the next counts[1], ...: float64 (T,) -> (q,)."""
     return torch.segment_reduce(values, "sum", lengths=counts, unsafe=True, initial=0.0)
 
 
 def from_histograms(
     total: Tensor, relevant: Tensor, topk: int, ties: str, denominator: str
 ) -> Tensor:
-    """total, relevant int64 (q, bits + 1) -> AP float64 (q,); ties other than "stable"."""
+    """AP float64 (q,) from histograms of distances, int64 (q, bits + 1); not for "stable" ties.
+
+    total counts all codes, relevant the relevant ones.
+    """
     sums = _BlockSums(int(total.sum(1).max()), ties, total.device)
     before, hits_before = total.cumsum(1) - total, relevant.cumsum(1) - relevant
     taken = (topk - before).clamp(min=0).minimum(total)
@@ -81,7 +91,11 @@ def from_histograms(
 
 @dataclass(frozen=True)
 class _Cut:
-    """The blocks that K cuts, at most one a query: int64 (c,) each, m of n codes being taken."""
+    """The tie blocks cut by rank K, at most one per query; int64 (c,) each.
+
+    n codes in the block, r of them relevant, m of them within the top K; `before` codes and `hits`
+    relevant codes at smaller distances.
+    """
 
     n: Tensor
     r: Tensor
@@ -90,26 +104,29 @@ class _Cut:
     hits: Tensor
 
     def _grid(self, part: Tensor) -> tuple[Tensor, Tensor]:
-        """j and whether it can occur, (p, J); the rest of a row repeats its last j."""
+        """All j and whether each is possible, (p, J); rows are padded with their largest j."""
         n, r, m = self.n[part], self.r[part], self.m[part]
         low, high = (m - (n - r)).clamp(min=0).unsqueeze(1), torch.minimum(r, m).unsqueeze(1)
         j = low + torch.arange(int((high - low).max()) + 1, device=low.device)
         return j.minimum(high), j <= high
 
     def parts(self) -> Iterator[Tensor]:
-        """Positions 0..c - 1 in groups whose grids stay within the budget."""
+        """Indices 0..c - 1 in groups whose grids have at most about _GRID entries."""
         if len(self.n):
             step = max(1, _GRID // (int(torch.minimum(self.r, self.m).max()) + 1))
             yield from torch.arange(len(self.n), device=self.n.device).split(step)
 
     def values(self, part: Tensor, numerator: Tensor, sums: "_BlockSums") -> tuple[Tensor, Tensor]:
-        """sum of h_i P_i up to rank K, and the hits there, for each j: (p, J) both."""
+        """For each j the sum of h_i P_i and the number of relevant codes up to rank K: (p, J)."""
         j, _ = self._grid(part)
         before, hits, m = (x[part].unsqueeze(1) for x in (self.before, self.hits, self.m))
         return numerator.unsqueeze(1) + sums(before, hits, m, j), hits + j
 
     def over_j(self, part: Tensor, value: Tensor, ties: str) -> Tensor:
-        """value (p, J) -> (p,): the best, the worst, or the mean of j good ones in m draws of n."""
+        """value (p, J) -> (p,): the maximum, minimum or expectation over j.
+
+        j is hypergeometric: relevant codes in m draws from n, of which r are relevant.
+        """
         j, valid = self._grid(part)
         if ties == "optimistic":
             return value.masked_fill(~valid, -1.0).amax(1)
@@ -127,16 +144,16 @@ def _log_choose(n: Tensor, k: Tensor) -> Tensor:
 
 
 class _BlockSums:
-    """sum of h_i P_i over a tie block: relevant ones first, or last, or the mean over orders."""
+    """Sum of h_i P_i over a tie block: relevant codes first, or last, or the mean of all orders."""
 
     def __init__(self, size: int, ties: str, device: torch.device) -> None:
-        # H_i up to a constant; digamma is exact to the last digits where a running sum is not.
+        # H_i up to a constant. digamma is accurate to the last digits, a running sum is not.
         ranks = torch.arange(1, size + 2, dtype=torch.float64, device=device)
         self.harmonic = torch.special.digamma(ranks)
         self.ties = ties
 
     def __call__(self, before: Tensor, hits: Tensor, n: Tensor, r: Tensor) -> Tensor:
-        """before, hits: N and R of the header; n, r of the block. int64 in, float64 out."""
+        """before, hits, n, r: N, R, n and r of the module's docstring, int64 -> float64."""
         if self.ties == "optimistic":
             return r + (hits - before) * self._between(before, before + r)
         if self.ties == "pessimistic":

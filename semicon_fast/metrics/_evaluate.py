@@ -1,52 +1,43 @@
-"""Every figure of a retrieval in one pass over the codes."""
+"""All retrieval metrics in one pass over the codes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..arrays import Array, check_integer
-from ._average_precision import DENOMINATORS, TIES
-from ._blocks import (
-    block_average_precision,
-    block_ball,
-    block_curve,
-    block_hits,
-    check_choice,
-    depth_of,
-)
+from ._average_precision import TIES
+from ._blocks import APRule, block_curve, block_hits, block_precision_within
 from ._retrieval import Block, Retrieval
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is computed of each block."""
+    """Which metrics are computed for each block."""
 
-    depth: int
-    ties: str
-    denominator: str
+    rule: APRule
     all_ties: bool
     precision_at: list[int]
     recall_at: list[int]
     radius: int
 
     def measure(self, block: Block, size: int) -> Iterator[tuple[str, Tensor]]:
-        """Names and values (q,), whose mean over all queries is the figure."""
-        for rule in TIES if self.all_ties else (self.ties,):
-            values = block_average_precision(block, self.depth, rule, self.denominator)
+        """Yields (name, values (q,)); the mean over all queries is the metric."""
+        for ties in TIES if self.all_ties else (self.rule.ties,):
+            values = replace(self.rule, ties=ties).of(block)
             if self.all_ties:
-                yield f"mAP_{rule}", values
-            if rule == self.ties:
+                yield f"mAP_{ties}", values
+            if ties == self.rule.ties:
                 yield "mAP", values
         for k in self.precision_at:
-            found = block_hits(block, min(k, size), self.ties)
+            found = block_hits(block, min(k, size), self.rule.ties)
             yield f"precision@{k}", found / max(1, min(k, size))
         for k in self.recall_at:
-            found = block_hits(block, min(k, size), self.ties)
+            found = block_hits(block, min(k, size), self.rule.ties)
             yield f"recall@{k}", found / block.relevant_count.clamp(min=1)
-        yield f"precision_within_radius_{self.radius}", block_ball(block, self.radius)
+        yield f"precision_within_radius_{self.radius}", block_precision_within(block, self.radius)
 
 
 def evaluate(
@@ -66,28 +57,33 @@ def evaluate(
     curve: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
-    """The usual figures as a dict that `json.dumps` takes; same numbers as the single functions.
+    """The usual retrieval metrics in one pass, with the same values as the single functions.
 
-    Codes, labels, topk, ties and denominator as in `mean_average_precision`. Keys: "mAP",
-    "precision@K" and "recall@K" for each K asked for (under the same tie rule),
-    "precision_within_radius_R"; with all_ties also "mAP_stable", "mAP_expected", "mAP_optimistic"
-    and "mAP_pessimistic"; with curve also "curve": {"radius", "precision", "recall", "nonempty"} as
-    lists. Then what they were computed from: "bits", "queries", "database", "topk", "ties",
-    "denominator", and "queries_without_relevant", the queries that no ranking can serve.
-    progress: called after each block with the number of queries in it.
-    Raises as `mean_average_precision`, before anything is computed.
+    Args:
+        queries, database, query_labels, database_labels, bits, topk, ties, denominator: as in
+            `mean_average_precision`.
+        all_ties: also compute mAP under every tie rule.
+        precision_at, recall_at: the K of precision@K and recall@K, each >= 1.
+        radius: radius of the precision within a radius, >= 0.
+        curve: also compute `precision_recall_curve`.
+        progress: called after each block with the number of its queries.
+
+    Returns a dict that `json.dumps` accepts. Metrics: "mAP"; "precision@K" and "recall@K" for each
+    K (with the same tie rule); "precision_within_radius_R"; with all_ties "mAP_stable",
+    "mAP_expected", "mAP_optimistic" and "mAP_pessimistic"; with curve "curve": {"radius",
+    "precision", "recall", "nonempty"} as lists. Settings and sizes: "bits", "queries", "database",
+    "topk", "ties", "denominator", and "queries_without_relevant", the number of queries without any
+    relevant code. Raises as `mean_average_precision`, before anything is computed.
     """
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
     plan = _Plan(
-        depth_of(topk, retrieval.size),
-        check_choice(ties, TIES, "ties"),
-        check_choice(denominator, DENOMINATORS, "denominator"),
+        APRule.checked(topk, ties, denominator, retrieval.size),
         all_ties,
         [check_integer(k, "precision_at", 1) for k in precision_at],
         [check_integer(k, "recall_at", 1) for k in recall_at],
         check_integer(radius, "radius", 0),
     )
-    return _figures(retrieval, plan, curve, progress) | {
+    return _computed(retrieval, plan, curve, progress) | {
         "bits": bits,
         "queries": len(retrieval),
         "database": retrieval.size,
@@ -97,7 +93,7 @@ def evaluate(
     }
 
 
-def _figures(
+def _computed(
     retrieval: Retrieval, plan: _Plan, curve: bool, progress: Callable[[int], object] | None
 ) -> dict[str, Any]:
     values: dict[str, list[Tensor]] = {}

@@ -1,4 +1,4 @@
-"""What attention maps and bits mean, where the parts of an image are known."""
+"""Metrics of attention maps and bits for images whose parts are annotated."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..arrays import as_tensor
 
-# Shares of a map's largest value at which it is cut for an intersection over union.
+# Thresholds for the intersection over union, as fractions of a map's maximum.
 _THRESHOLDS = torch.arange(1, 20) / 20
 
 
@@ -18,14 +18,16 @@ def map_overlap(maps: Any, masks: Any) -> dict[str, Tensor]:
     """How much of each attention map lies on each part, averaged over the images.
 
     Args:
-        maps: (B, m, h, w) floating, not negative; brought to the size of the masks bilinearly.
+        maps: floating (B, m, h, w), not negative; resized bilinearly to the size of the masks.
         masks: bool (B, P, H, W), the visible pixels of each part.
 
-    Returns float64 (m, P) each: "share" of a map's mass that lies on the part; "area", the part's
-    share of the image, which is what a flat map would have; "iou", the mean intersection over union
-    of the part and the map cut at a share of its largest value, the best of 0.05 to 0.95, one for
-    all images. Images without any visible pixel of a part, or whose map is 0, are left out for it;
-    NaN where none is left. Raises ValueError or TypeError.
+    Returns a dict of float64 (m, P):
+        "share": the fraction of a map's sum that lies on the part.
+        "area": the fraction of the image that the part covers: the share of a constant map.
+        "iou": the mean intersection over union of the part and the thresholded map. The threshold
+            is a fraction of the map's maximum, the best of 0.05, 0.10, ..., 0.95 for all images.
+    Images in which a part is not visible, or whose map is 0, are excluded; NaN if none remains.
+    Raises ValueError or TypeError.
     """
     values, parts = _maps(maps), as_tensor(masks, "masks")
     if parts.dtype is not torch.bool or parts.ndim != 4 or len(parts) != len(values):
@@ -49,11 +51,12 @@ def map_overlap(maps: Any, masks: Any) -> dict[str, Tensor]:
 
 
 def map_likeness(maps: Any) -> dict[str, Tensor]:
-    """How alike the maps of one image are, averaged over the images: float64 (m, m) each.
+    """Similarity of the attention maps of the same image, averaged over the images.
 
-    maps: (B, m, h, w) floating, not negative. "cosine" between two maps as vectors, "iou" of their
-    cells above half of their own largest value. 1: the same, 0: nothing in common. Pairs with a
-    map of 0 are left out; NaN where none is left.
+    maps: floating (B, m, h, w), not negative. Returns a dict of float64 (m, m): "cosine", the
+    cosine similarity of two maps as vectors, and "iou", the intersection over union of their cells
+    above half of each map's maximum. 1: identical, 0: disjoint. Pairs with a map that is 0 are
+    excluded; NaN if none remains.
     """
     values = _maps(maps).flatten(2)
     norms = values.norm(dim=2, keepdim=True)
@@ -70,15 +73,20 @@ def map_likeness(maps: Any) -> dict[str, Tensor]:
 
 
 def bit_information(bits: Any, values: Any, *, shuffles: int = 100, seed: int = 0) -> float:
-    """Mutual information, in bits, of some bits of a code, taken together, with a value.
+    """Mutual information, in bits, between k bits of a code (taken jointly) and a value.
 
-    The plug-in estimate less its mean over `shuffles` permutations of the values, which is what
-    chance alone makes of so few images; so it can be a little below 0. Only for few bits, or codes
-    that repeat often: where each code is unique both terms are the entropy of the values.
+    The plug-in estimate minus its mean over `shuffles` random permutations of the values, which
+    estimates the bias of a finite sample; so the result can be slightly negative. Only meaningful
+    for few bits or codes that repeat often: if every code is unique, both terms equal the entropy
+    of the values.
 
     Args:
-        bits: (N, k), 0 and 1, bool, or -1 and +1.
+        bits: (N, k), 0 and 1, bool, or -1 and +1; N >= 1.
         values: integers (N,), such as the colour of a part.
+        shuffles: number of permutations; 0 for the plain plug-in estimate.
+        seed: seed of the permutations.
+
+    Raises TypeError or ValueError.
     """
     codes = as_tensor(bits, "bits").cpu().numpy()
     labels = as_tensor(values, "values").cpu().numpy()
@@ -97,7 +105,7 @@ def bit_information(bits: Any, values: Any, *, shuffles: int = 100, seed: int = 
 
 
 def _information(a: np.ndarray, b: np.ndarray) -> float:
-    """Plug-in mutual information of two columns of numbers from 0, in bits."""
+    """Plug-in estimate of the mutual information of two columns of symbols 0, 1, ..., in bits."""
     joint = np.zeros((a.max() + 1, b.max() + 1))
     np.add.at(joint, (a, b), 1 / len(a))
     independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
@@ -117,5 +125,5 @@ def _maps(maps: Any) -> Tensor:
 
 
 def _mean(values: Tensor, used: Tensor) -> Tensor:
-    """Mean over the images of what is used: (B, ...) -> (...)."""
+    """Mean over the images with used = 1: (B, ...) -> (...)."""
     return (values * used).sum(0) / used.sum(0)

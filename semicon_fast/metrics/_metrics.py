@@ -1,4 +1,4 @@
-"""The public figures: each checks its arguments, walks the queries in blocks, and averages."""
+"""The public retrieval metrics: each checks its arguments and averages over blocks of queries."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,16 +6,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..arrays import Array, check_integer, like
+from ..arrays import Array, check_choice, check_integer, like
 from ..codes import select_bits
 from ..search.bit_groups import bit_positions
-from ._average_precision import DENOMINATORS, TIES
+from ._average_precision import TIES
 from ._blocks import (
-    block_average_precision,
-    block_ball,
+    APRule,
     block_curve,
     block_hits,
-    check_choice,
+    block_precision_within,
     depth_of,
 )
 from ._retrieval import Retrieval
@@ -32,13 +31,10 @@ def average_precision(
     ties: str = "stable",
     denominator: str = "retrieved",
 ) -> Array:
-    """AP of each query, float64 (Q,); arguments, rules and errors of `mean_average_precision`."""
+    """Average precision of each query, float64 (Q,); otherwise as `mean_average_precision`."""
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
-    check_choice(ties, TIES, "ties")
-    check_choice(denominator, DENOMINATORS, "denominator")
-    depth = depth_of(topk, retrieval.size)
-    values = retrieval.each(lambda block: block_average_precision(block, depth, ties, denominator))
-    return like(values, queries)
+    rule = APRule.checked(topk, ties, denominator, retrieval.size)
+    return like(retrieval.each(rule.of), queries)
 
 
 def mean_average_precision(
@@ -52,27 +48,29 @@ def mean_average_precision(
     ties: str = "stable",
     denominator: str = "retrieved",
 ) -> float:
-    """Mean over the queries of the average precision of the database ranked by Hamming distance.
+    """Mean average precision (mAP) of the database ranked by Hamming distance to each query.
 
     Args:
         queries, database: packed codes, uint8 (Q, ceil(bits / 8)) and (N, ceil(bits / 8)).
         query_labels, database_labels: integers (Q,) and (N,), relevant if equal; or bool (Q, C) and
             (N, C), relevant if at least one label is shared.
-        topk: ranks K that count; None, or more than N, for all. The released evaluators write -1
-            for "all" and then drop the last rank; `topk=N - 1` gives their number.
-        ties: how codes at one distance are ordered.
+        bits: length of a code, 1..4096.
+        topk: number of ranks K that are evaluated; None, or more than N, for all. The released
+            evaluation code uses -1 for "all", which drops the last rank; `topk=N - 1` reproduces
+            it.
+        ties: how codes at the same distance are ordered.
             "stable": by position in the database.
-            "expected": the mean over all orders, each as likely; no order can flatter it.
-            "optimistic", "pessimistic": the largest and the smallest AP any order can have. That is
-            relevant codes first and last, except that with denominator="retrieved" a block which
-            K cuts may gain by having fewer relevant codes among the first K.
-        denominator: what the sum of precisions at relevant ranks is divided by.
-            "retrieved": relevant codes within the top K (the field's habit, and SEMICON's).
+            "expected": the mean over all orders, each equally likely.
+            "optimistic", "pessimistic": the largest and the smallest AP that any order can have:
+            relevant codes first or last. One exception: with denominator="retrieved", a group of
+            tied codes that is cut by K may score higher with fewer relevant codes in the top K.
+        denominator: divides the sum of the precisions at relevant ranks.
+            "retrieved": relevant codes within the top K (customary, also in SEMICON).
             "capped": min(all relevant codes, K). "relevant": all relevant codes.
-            With topk=None all three are the same.
+            With topk=None all three are equal.
 
-    A query without a relevant code (for "retrieved": within the top K) adds 0 and is counted.
-    Raises TypeError or ValueError, naming the argument, for anything else than described.
+    A query without a relevant code (for "retrieved": within the top K) has AP 0 and is included in
+    the mean. Raises TypeError or ValueError naming the argument.
     """
     values = average_precision(
         queries,
@@ -97,14 +95,14 @@ def precision_at(
     bits: int,
     ties: str = "stable",
 ) -> float:
-    """Mean over the queries of the share of relevant codes among the first min(k, N).
+    """Precision at k: the fraction of relevant codes among the first min(k, N), averaged.
 
     k >= 1. Codes, labels, ties and errors as in `mean_average_precision`; "optimistic" and
-    "pessimistic" take as many and as few relevant codes as possible of the block that k cuts.
+    "pessimistic" count as many or as few relevant codes as possible of the tied codes cut by k.
     """
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
-    depth = depth_of(check_integer(k, "k", 1), retrieval.size)
-    return float(_hits(retrieval, depth, ties).div(max(depth, 1)).mean())
+    hits, depth = _hits(retrieval, k, ties)
+    return float(hits.div(max(depth, 1)).mean())
 
 
 def recall_at(
@@ -117,15 +115,15 @@ def recall_at(
     bits: int,
     ties: str = "stable",
 ) -> float:
-    """Mean over the queries of the share of its relevant codes that the first min(k, N) hold.
+    """Recall at k: the fraction of relevant codes that is among the first min(k, N), averaged.
 
-    k >= 1. A query without a relevant code adds 0 and is counted. Codes, labels, ties and errors
-    as in `precision_at`.
+    k >= 1. A query without a relevant code has recall 0 and is included in the mean. Codes, labels,
+    ties and errors as in `precision_at`.
     """
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
-    depth = depth_of(check_integer(k, "k", 1), retrieval.size)
+    hits, _ = _hits(retrieval, k, ties)
     relevant = retrieval.each(lambda block: block.relevant_count)
-    return float((_hits(retrieval, depth, ties) / relevant.clamp(min=1)).mean())
+    return float((hits / relevant.clamp(min=1)).mean())
 
 
 def precision_within_radius(
@@ -137,18 +135,18 @@ def precision_within_radius(
     bits: int,
     radius: int = 2,
 ) -> float:
-    """Mean over the queries of the share of relevant codes among those at distance <= radius.
+    """The fraction of relevant codes among those at distance <= radius, averaged over the queries.
 
-    A query with nothing inside the radius adds 0 and is counted. Codes, labels and errors as in
-    `mean_average_precision`; radius >= 0.
+    A query with no code within the radius has precision 0 and is included in the mean. Codes,
+    labels and errors as in `mean_average_precision`; radius >= 0.
     """
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
     check_integer(radius, "radius", 0)
-    return float(retrieval.each(lambda block: block_ball(block, radius)).mean())
+    return float(retrieval.each(lambda block: block_precision_within(block, radius)).mean())
 
 
 class PrecisionRecallCurve(NamedTuple):
-    """Averages over the queries at each radius 0..bits, each (bits + 1,)."""
+    """Averages over the queries by radius 0..bits; each field is (bits + 1,)."""
 
     radius: Any
     precision: Any
@@ -159,12 +157,12 @@ class PrecisionRecallCurve(NamedTuple):
 def precision_recall_curve(
     queries: Array, database: Array, query_labels: Any, database_labels: Any, *, bits: int
 ) -> PrecisionRecallCurve:
-    """Precision and recall of "everything at distance <= r", averaged over the queries, by r.
+    """Precision and recall of range search, averaged over the queries, for every radius 0..bits.
 
-    radius int64, precision, recall and nonempty float64, each (bits + 1,). An empty ball has
-    precision 0, as in `precision_within_radius`; `nonempty` is the share of queries whose ball is
-    not, so precision / nonempty is the average over those alone. A query without a relevant code
-    has recall 0. Codes, labels and errors as in `mean_average_precision`.
+    radius int64, precision, recall and nonempty float64, each (bits + 1,). A query with no code
+    within the radius has precision 0, as in `precision_within_radius`; `nonempty` is the fraction
+    of queries with at least one, so precision / nonempty averages over those only. A query without
+    a relevant code has recall 0. Codes, labels and errors as in `mean_average_precision`.
     """
     retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
     sums = sum(block_curve(block) for block in retrieval.blocks())
@@ -188,16 +186,16 @@ def part_contributions(
     ties: str = "stable",
     denominator: str = "retrieved",
 ) -> dict[str, dict[str, float]]:
-    """mAP of the first group of bits, the first two, ..., and of each alone (supplement 3, Fig. 4).
+    """mAP by groups of bits: the first group, the first two, ..., and each group alone.
 
-    bit_groups: name -> slice of 0..bits, in the order they are added; `model.bit_groups`. Returns
-    {"cumulative": {"global": .., "global+part1": .., ..}, "alone": {"global": .., ..}}. The rest as
-    in `mean_average_precision`.
+    This is the experiment of supplement 3, Fig. 4. bit_groups: name -> slice of 0..bits, in the
+    order in which groups are added, as `model.bit_groups`. Returns {"cumulative": {"global": ..,
+    "global+part1": .., ..}, "alone": {"global": .., ..}}. Otherwise as `mean_average_precision`.
     """
     Retrieval.checked(queries, database, query_labels, database_labels, bits)
     groups = bit_positions(bit_groups, bits)
 
-    def figure(positions: Sequence[int]) -> float:
+    def mean_ap(positions: Sequence[int]) -> float:
         return mean_average_precision(
             select_bits(queries, bits, positions),
             select_bits(database, bits, positions),
@@ -213,13 +211,15 @@ def part_contributions(
     prefixes = [names[: i + 1] for i in range(len(names))]
     return {
         "cumulative": {
-            "+".join(prefix): figure([p for name in prefix for p in groups[name]])
+            "+".join(prefix): mean_ap([p for name in prefix for p in groups[name]])
             for prefix in prefixes
         },
-        "alone": {name: figure(positions) for name, positions in groups.items()},
+        "alone": {name: mean_ap(positions) for name, positions in groups.items()},
     }
 
 
-def _hits(retrieval: Retrieval, depth: int, ties: str) -> Tensor:
+def _hits(retrieval: Retrieval, k: int, ties: str) -> tuple[Tensor, int]:
+    """Relevant codes within the first min(k, N) ranks, float64 (Q,), and min(k, N)."""
+    depth = depth_of(check_integer(k, "k", 1), retrieval.size)
     check_choice(ties, TIES, "ties")
-    return retrieval.each(lambda block: block_hits(block, depth, ties))
+    return retrieval.each(lambda block: block_hits(block, depth, ties)), depth

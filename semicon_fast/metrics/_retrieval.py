@@ -1,4 +1,4 @@
-"""What every figure is computed from: checked codes and labels, walked through in blocks."""
+"""The input of all retrieval metrics: checked codes and labels, iterated in blocks of queries."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,20 +12,22 @@ from ..arrays import as_tensor
 from ..codes import check_codes
 from ..ops.hamming import hamming_group_histogram, hamming_histogram, hamming_ranks
 
-# Relevant pairs (query, code) held at a time; one costs up to 40 bytes on the way to an AP.
+# Relevant pairs (query, code) held at a time; computing AP needs up to 40 bytes for each.
 _PAIRS = 1 << 22
-# Entries of a block's histograms: what is computed from them then stays in cache.
+# Entries of a block's histograms, so that everything computed from them stays in cache.
 _BINS = 1 << 18
-# A device wants both larger: it takes tens of small kernels, and a few waits, to a block.
+# On a device both are this many times as large, since each block costs tens of small kernel
+# launches and a few synchronisations.
 _ON_DEVICE = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Retrieval:
-    """Q queries against N database codes. Relevant: same label, or at least one label in common.
+    """Q queries and N database codes with their labels.
 
-    queries uint8 (Q, bytes), database uint8 (N, bytes); labels int64 (Q,) and (N,), or bool (Q, C)
-    and (N, C); all on one device.
+    A code is relevant to a query with the same label, or with at least one label in common. queries
+    uint8 (Q, bytes), database uint8 (N, bytes); labels int64 (Q,) and (N,), or bool (Q, C) and
+    (N, C); all on one device.
     """
 
     queries: Tensor
@@ -38,7 +40,7 @@ class Retrieval:
     def checked(
         cls, queries: Any, database: Any, query_labels: Any, database_labels: Any, bits: int
     ) -> "Retrieval":
-        """From what a caller passed. Raises TypeError or ValueError naming the argument."""
+        """Checks and converts a caller's arguments. Raises TypeError or ValueError naming one."""
         codes = check_codes(queries, bits, "queries"), check_codes(database, bits, "database")
         if codes[0].device != codes[1].device:
             raise ValueError(
@@ -72,7 +74,7 @@ class Retrieval:
 
     @cached_property
     def by_class(self) -> "Groups":
-        """Single-label: the database positions of each class, and a last group without any."""
+        """For single labels: the database positions of each class, and a last, empty group."""
         labels, order = self.database_labels.sort(stable=True)
         classes, sizes = labels.unique_consecutive(return_counts=True)
         lims = torch.cat([sizes.new_zeros(1), sizes.cumsum(0), sizes.sum().view(1)])
@@ -82,7 +84,7 @@ class Retrieval:
         return Groups(torch.where(known, nearest, len(classes)), order, lims)
 
     def blocks(self) -> Iterator["Block"]:
-        """All queries, in order."""
+        """All queries in order, in blocks of bounded memory."""
         relevant = self.size if self.multi_label else int(self.by_class.lims.diff().max())
         width = 8 * self.queries.shape[1] + 1
         more = 1 if self.queries.device.type == "cpu" else _ON_DEVICE
@@ -91,7 +93,7 @@ class Retrieval:
             yield Block(self, slice(start, start + step))
 
     def each(self, measure: Callable[["Block"], Tensor]) -> Tensor:
-        """`measure` of every block, put together along the queries."""
+        """Concatenates `measure(block)`, (q, ...), over all blocks: (Q, ...)."""
         return torch.cat([measure(block) for block in self.blocks()])
 
 
@@ -105,7 +107,7 @@ class Groups(NamedTuple):
 
 @dataclass(eq=False)
 class Block:
-    """Some queries of a retrieval; what is asked of them is computed once."""
+    """Consecutive queries of a retrieval; every property is computed at most once."""
 
     retrieval: Retrieval
     rows: slice
@@ -116,26 +118,26 @@ class Block:
 
     @cached_property
     def total(self) -> Tensor:
-        """Database codes at each distance, int64 (q, bits + 1)."""
+        """Histogram of the distances to all database codes, int64 (q, bits + 1)."""
         counts = hamming_histogram(self.queries, self.retrieval.database)
         return counts[:, : self.retrieval.bits + 1]
 
     @cached_property
     def relevant(self) -> Tensor:
-        """Relevant database codes at each distance, int64 (q, bits + 1)."""
+        """Histogram of the distances to the relevant database codes, int64 (q, bits + 1)."""
         counts = hamming_group_histogram(self.queries, self.retrieval.database, *self._groups)
         return counts[:, : self.retrieval.bits + 1]
 
     @cached_property
     def relevant_count(self) -> Tensor:
-        """Relevant database codes of each query, int64 (q,)."""
+        """Number of relevant database codes of each query, int64 (q,)."""
         return self._groups.lims.diff()[self._groups.of]
 
     @cached_property
     def ranks(self) -> Tensor:
-        """Ranks, from 1, of the relevant codes, ties by database position: int64 (T,).
+        """Ranks, from 1, of the relevant codes, ties broken by database position: int64 (T,).
 
-        Query after query, `relevant_count` each, ascending.
+        Query after query: `relevant_count` ranks each, ascending.
         """
         return hamming_ranks(self.queries, self.retrieval.database, *self._groups)
 

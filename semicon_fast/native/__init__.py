@@ -1,14 +1,14 @@
 """Finds, builds and loads the kernels of csrc/; the only reader of environment variables.
 
-SEMICON_FAST_BACKEND  auto (default): native kernels, or the reference with a warning where they
-                      cannot be had; native: an error instead of the warning; reference: never
-                      build or load anything.
+SEMICON_FAST_BACKEND  auto (default): native kernels, or the reference with a warning if they cannot
+                      be built; native: an error instead of the warning; reference: never build or
+                      load anything.
 SEMICON_FAST_ISA      auto (default), scalar, avx2, avx512, avx512vpopcnt, neon.
-SEMICON_FAST_CACHE    folder for what was built; default: semicon_fast in the user's cache folder.
+SEMICON_FAST_CACHE    folder for the built libraries; default: semicon_fast in the user's cache.
 
-Nothing happens at import. The first search on the CPU builds the kernels for it, the first one on a
-CUDA device those for CUDA, once for each torch, CUDA tag, architecture and version of the sources;
-a process that is killed meanwhile leaves nothing that another waits for.
+Nothing is built or loaded at import. The first search on the CPU builds the CPU kernels, the first
+one on a CUDA device the CUDA kernels, once for each version of torch, CUDA tag, architecture and
+version of the sources. A process that is killed during a build does not block later ones.
 """
 
 import os
@@ -32,8 +32,8 @@ ISAS = ("auto", "scalar", "avx2", "avx512", "avx512vpopcnt", "neon")
 _LOCK = threading.Lock()
 
 
-class _Choice:
-    """What this process decided about one library, once."""
+class _Selection:
+    """Whether this process uses one of the libraries; decided once."""
 
     def __init__(self, of: Library) -> None:
         self.of = of
@@ -44,7 +44,10 @@ class _Choice:
         self.background: BackgroundBuild | None = None
 
     def serves(self) -> bool:
-        """Whether it is in use; the first call builds and loads it."""
+        """Whether the library is used; the first call builds and loads it.
+
+        Raises NativeBuildError if that failed and SEMICON_FAST_BACKEND is native.
+        """
         if self.background is not None:
             return False
         if not self.decided:
@@ -76,8 +79,8 @@ class _Choice:
         if self.of is CPU:
             use_isa(isa)
 
-    def look(self) -> None:
-        """Loads what is built already, or says why there is nothing; never builds."""
+    def load_existing(self) -> None:
+        """Loads the library if it is built already, else sets `reason`; never builds."""
         with _LOCK:
             if self.decided:
                 return
@@ -95,7 +98,7 @@ class _Choice:
                 self.reason, self.decided = None, True
 
 
-_CPU, _CUDA = _Choice(CPU), _Choice(CUDA)
+_CPU, _CUDA = _Selection(CPU), _Selection(CUDA)
 
 
 def _setting(name: str, known: tuple[str, ...]) -> str:
@@ -115,9 +118,9 @@ def _isa() -> str:
 
 
 def load() -> bool:
-    """Whether the native kernels serve the CPU. Builds and loads them at the first call.
+    """Whether native kernels are used on the CPU. The first call builds and loads them.
 
-    Raises NativeBuildError where they cannot be had and SEMICON_FAST_BACKEND is native.
+    Raises NativeBuildError if they cannot be built or loaded and SEMICON_FAST_BACKEND is native.
     """
     return _CPU.serves()
 
@@ -131,7 +134,7 @@ def built_in_background() -> Iterator[BackgroundBuild | None]:
     compiler takes; Hamming search gives the same integers either way. At the end of the block the
     build is waited for, unless an error ends it.
     """
-    _CPU.look()
+    _CPU.load_existing()
     if _CPU.decided or backend() == "reference" or CPU.problem() is not None:
         yield None
         return
@@ -144,12 +147,12 @@ def built_in_background() -> Iterator[BackgroundBuild | None]:
 
 
 def load_cuda() -> bool:
-    """Whether the native kernels serve CUDA devices; as `load`, and apart from it."""
+    """Whether native kernels are used on CUDA devices; as `load`, independently of it."""
     return _CUDA.serves()
 
 
 def use_isa(name: str) -> None:
-    """Chooses the instruction set for this process. Raises ValueError unless this CPU has it."""
+    """Selects the instruction set of this process. Raises ValueError if the CPU lacks it."""
     if not torch.ops.semicon_fast._use_isa(name):
         available = ", ".join(["auto", *torch.ops.semicon_fast._isas()])
         raise ValueError(
@@ -159,12 +162,12 @@ def use_isa(name: str) -> None:
 
 
 def status() -> dict[str, Any]:
-    """What serves the CPU, for `semicon-fast info`. Never builds.
+    """State of the CPU kernels, for `semicon-fast info`. Never builds.
 
     Keys: backend (native or reference), isa, isas (all of this machine), library, cache, reason
-    (why the native kernels are not in use; None where they are).
+    (why the native kernels are not used; None if they are).
     """
-    _CPU.look()
+    _CPU.load_existing()
     loaded = _CPU.library is not None
     return {
         "backend": "native" if loaded else "reference",
@@ -177,14 +180,14 @@ def status() -> dict[str, Any]:
 
 
 def cuda_status() -> dict[str, Any]:
-    """What serves CUDA devices, for `semicon-fast info`. Never builds.
+    """State of the CUDA kernels, for `semicon-fast info`. Never builds.
 
-    Keys: backend (native, reference, or None where there is no device), capabilities of the visible
-    devices, library, cache, reason (why the native kernels are not in use; None where they are).
+    Keys: backend (native, reference, or None without a device), capabilities of the visible
+    devices, library, cache, reason (why the native kernels are not used; None if they are).
     """
     found = devices()
     if found:
-        _CUDA.look()
+        _CUDA.load_existing()
     loaded = _CUDA.library is not None
     reason = _CUDA.reason if found else "no CUDA device is visible"
     if found and not _CUDA.decided and (problem := CUDA.problem()) is not None:

@@ -1,4 +1,4 @@
-"""Builds csrc/ at first use, into a folder of its own for each torch, machine and source.
+"""Builds csrc/ at first use, in a separate folder for each torch, machine and source version.
 
 There are two libraries: the kernels for the CPU, and those for CUDA (`cuda.py`).
 """
@@ -26,27 +26,28 @@ _MARK = "build.json"
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
-# The folders below csrc/ that the CPU's library is made of.
-ROOMS = ("common", "hamming", "hamming/isa", "attention")
+# Folders of csrc/ with the sources of the CPU library.
+FOLDERS = ("common", "hamming", "hamming/isa", "attention")
 
 
 def csrc() -> Path:
-    """The folder of the sources, whether installed or in a checkout."""
+    """The folder of the sources, in an installed package or in a checkout."""
     inside, beside = _PACKAGE / "csrc", _PACKAGE.parent / "csrc"
     return inside if inside.is_dir() else beside
 
 
-def files_of(rooms: Sequence[str], *suffixes: str) -> list[Path]:
+def files_of(folders: Sequence[str], *suffixes: str) -> list[Path]:
     """The files with one of `suffixes` in these folders of csrc/, sorted."""
-    found = (path for room in rooms for path in (csrc() / room).glob("*"))
+    found = (path for folder in folders for path in (csrc() / folder).glob("*"))
     return sorted(path for path in found if path.suffix in suffixes)
 
 
 class Library:
-    """One native library: what it is made of, how it is built, and where it is kept.
+    """A native library: its sources, how it is built, and where it is stored.
 
-    name: of the file. kernels: what people call it. serves: the device, as people call it.
-    prebuilt: the file in the package that says what setup.py built, and its key.
+    name: stem of the library file. kernels, serves, first_use: names of the library, its device and
+    its first use in messages. prebuilt: the file in the package in which setup.py records the
+    library that it built, and its key.
     """
 
     name = "semicon_fast_native"
@@ -56,18 +57,18 @@ class Library:
     first_use = "search"
 
     def sources(self) -> list[Path]:
-        """Its files to compile; an empty list where there are none."""
-        return files_of(ROOMS, ".cpp")
+        """The files to compile; empty if the sources are not installed."""
+        return files_of(FOLDERS, ".cpp")
 
     def headers(self) -> list[Path]:
-        """What the sources may include."""
-        return files_of(ROOMS, ".h")
+        """The headers that the sources may include."""
+        return files_of(FOLDERS, ".h")
 
     def flags(self) -> list[str]:
         return list(FLAGS)
 
     def key(self) -> str:
-        """Torch, CUDA tag, architecture of the machine, and version of sources and flags."""
+        """Identifies a build: torch, CUDA tag, architecture, and a hash of sources and flags."""
         digest = hashlib.sha256(" ".join(self.flags()).encode())
         for file in (*self.sources(), *self.headers()):
             digest.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -75,19 +76,19 @@ class Library:
         return f"torch{torch.__version__}-{tag}-{platform.machine()}-{digest.hexdigest()[:12]}"
 
     def folder(self) -> Path:
-        """Where what is built at first use is kept."""
+        """The folder of a library that is built at first use."""
         named = os.environ.get("SEMICON_FAST_CACHE") or ""
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "semicon_fast"
         return (Path(named).expanduser() if named else base) / self.key()
 
     def problem(self) -> tuple[str, str] | None:
-        """Cause and cure where it cannot be built here."""
+        """Cause and remedy if the library cannot be built here, else None."""
         if not self.sources():
             return "its C++ sources are not installed", "Install semicon_fast again"
         return toolchain.compiler_problem()
 
     def options(self) -> dict[str, Any]:
-        """Of `torch.utils.cpp_extension.load`."""
+        """Keyword arguments of `torch.utils.cpp_extension.load`."""
         return {
             "extra_cflags": self.flags(),
             "extra_include_paths": [str(csrc())],
@@ -96,8 +97,11 @@ class Library:
         }
 
     def load_prebuilt(self) -> Path | None:
-        """What `SEMICON_FAST_AOT=1 pip install` put into the package, if it is of these sources
-        for this torch; anything else is left alone, with a notice."""
+        """Loads the library that `SEMICON_FAST_AOT=1 pip install` put into the package.
+
+        Returns None if there is none, or, with a notice, if it was built from other sources or for
+        another torch.
+        """
         record = _PACKAGE / self.prebuilt
         if not record.is_file():
             return None
@@ -113,18 +117,18 @@ class Library:
         return _load(_PACKAGE / str(about["library"]), "Install semicon_fast again.")
 
     def load_cached(self, folder: Path) -> Path | None:
-        """The library in `folder`, if a build there was finished."""
+        """Loads the library in `folder`, or returns None if no build was completed there."""
         if not (folder / _MARK).is_file():
             return None
         cure = f"Delete its folder, and the next {self.first_use} builds it again."
         return _load(folder / f"{self.name}.so", cure)
 
     def load_or_build(self) -> Path:
-        """Loads what is there already, or builds it. Raises NativeBuildError."""
+        """Loads the library, after building it if necessary. Raises NativeBuildError."""
         return self.load_prebuilt() or self.load_cached(self.folder()) or self.build()
 
     def build(self) -> Path:
-        """The library, built where no other process has done it. Raises NativeBuildError."""
+        """Builds and loads the library, unless another process has. Raises NativeBuildError."""
         if (problem := self.problem()) is not None:
             cause, cure = problem
             raise NativeBuildError(
@@ -134,8 +138,8 @@ class Library:
             return self._built_in(toolchain.writable(self.folder()))
         except OSError as error:
             raise NativeBuildError(
-                f"semicon_fast: the {self.kernels} cannot be kept: {error}. "
-                "Set SEMICON_FAST_CACHE to a folder of yours with room."
+                f"semicon_fast: the {self.kernels} cannot be stored: {error}. "
+                "Set SEMICON_FAST_CACHE to a writable folder with free space."
             ) from error
 
     def _built_in(self, folder: Path) -> Path:
@@ -143,8 +147,8 @@ class Library:
             # Another process may have built it while this one waited.
             if (library := self.load_cached(folder)) is not None:
                 return library
-            # Older versions of torch wait for ever for a build that was killed; here none is
-            # running.
+            # Older versions of torch wait forever for the lock of a build that was killed. Under
+            # the file lock no other build is running.
             (folder / "lock").unlink(missing_ok=True)
             began = time.monotonic()
             LOG.warning("building semicon_fast's %s, once, in %s", self.kernels, folder)

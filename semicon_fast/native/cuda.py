@@ -8,8 +8,8 @@ import torch
 from . import toolchain
 from .build import FLAGS, Library, csrc, files_of
 
-OLDEST = 80  # compute capability 8.0, for the products of single bits
-USUAL = (80, 90)  # where no device says what to build for
+OLDEST = 80  # compute capability 8.0, required for single-bit tensor core products
+USUAL = (80, 90)  # built for if no device is visible
 
 
 def devices() -> list[int]:
@@ -21,9 +21,10 @@ def devices() -> list[int]:
 
 
 def targets(wanted: list[int], known: list[int]) -> list[str]:
-    """nvcc's flags: machine code for each capability that it knows, and PTX for what is newer.
+    """Flags of nvcc: machine code for each wanted capability, and PTX for newer devices.
 
-    wanted, known: compute capabilities; none wanted stands for the usual ones.
+    wanted: compute capabilities of the devices, empty for the usual ones. known: those that this
+    nvcc supports.
     """
     usable = [c for c in wanted or USUAL if c >= OLDEST and c in known]
     newest = max(usable or [c for c in known if c <= max(wanted or USUAL)])
@@ -32,7 +33,7 @@ def targets(wanted: list[int], known: list[int]) -> list[str]:
 
 
 class CudaLibrary(Library):
-    """For the devices that are visible here; ahead of time for the usual ones."""
+    """The CUDA library, built for the visible devices, or the usual ones if there are none."""
 
     name = "semicon_fast_cuda"
     kernels = "CUDA kernels"
@@ -75,14 +76,14 @@ class CudaLibrary(Library):
             return "there is no nvcc (neither CUDA_HOME nor PATH leads to one)", cure
         release = toolchain.nvcc_release(command)
         if release is None:
-            return f"{command!r} is no working nvcc ('{command} --version' fails)", cure
-        # Minor releases work together; torch itself refuses another major one.
+            return f"{command!r} is not a working nvcc ('{command} --version' fails)", cure
+        # Minor releases are compatible; torch itself rejects another major one.
         if release.partition(".")[0] != str(wanted).partition(".")[0]:
             return f"{command!r} is release {release}, and torch was built with {wanted}", cure
         return None
 
     def device_flags(self, wanted: list[int]) -> list[str]:
-        """What nvcc gets for these compute capabilities; none for the usual ones."""
+        """Flags of nvcc for these compute capabilities; empty for the usual ones."""
         known = toolchain.nvcc_architectures(toolchain.nvcc() or "nvcc")
         hidden = [word for flag in self.flags() for word in ("-Xcompiler", flag) if flag[1] == "f"]
         return ["-O3", *hidden, *targets(wanted, known or list(USUAL))]

@@ -1,4 +1,4 @@
-"""What a build needs of the machine: a compiler, ninja, nvcc, and a folder to write to."""
+"""The tools that a build needs: a compiler, ninja, nvcc, and a writable folder."""
 
 import logging
 import os
@@ -15,22 +15,22 @@ LOG = logging.getLogger("semicon_fast")
 
 
 class NativeBuildError(RuntimeError):
-    """The native kernels could not be had; the message names the cause and the cure."""
+    """The native kernels could not be built or loaded; the message says why and what to do."""
 
 
 def compiler() -> str:
-    """The C++ compiler: CXX, or the system's."""
+    """The C++ compiler command: the environment variable CXX, or the system's default."""
     return os.environ.get("CXX") or ("cl" if sys.platform == "win32" else "c++")
 
 
 def compiler_problem() -> tuple[str, str] | None:
-    """Cause and cure where there is no C++ compiler that runs, or no ninja."""
+    """Cause and remedy if there is not a working C++ compiler or no ninja, else None."""
     command = compiler()
     if shutil.which(command) is None:
         cause = f"there is no C++ compiler ({command!r} is not on PATH)"
         return cause, "Install one (Debian, Ubuntu: apt install g++) or name yours in CXX"
     if output_of(command) is None:
-        cause = f"{command!r} is no working C++ compiler ('{command} --version' fails)"
+        cause = f"{command!r} is not a working C++ compiler ('{command} --version' fails)"
         return cause, "Name one that works in CXX, or unset CXX"
     if _ninja_folder() is None:
         return "ninja is missing", "Install it (pip install ninja)"
@@ -38,7 +38,7 @@ def compiler_problem() -> tuple[str, str] | None:
 
 
 def output_of(command: str, *options: str) -> str | None:
-    """What a tool prints, for "--version" unless told otherwise; None where it does not run."""
+    """Output of a command with `options`, by default "--version"; None if it fails."""
     try:
         done = subprocess.run(
             [command, *(options or ("--version",))],
@@ -53,7 +53,7 @@ def output_of(command: str, *options: str) -> str | None:
 
 
 def nvcc() -> str | None:
-    """The nvcc that torch's extensions compile with."""
+    """The nvcc with which torch compiles extensions, or None."""
     with torch_extensions_quiet():
         from torch.utils.cpp_extension import CUDA_HOME
     found = Path(CUDA_HOME, "bin", "nvcc") if CUDA_HOME else None
@@ -61,13 +61,16 @@ def nvcc() -> str | None:
 
 
 def nvcc_release(command: str) -> str | None:
-    """Its release, as "13.0"; None where it does not run or does not say."""
+    """Release of this nvcc, such as "13.0"; None if it fails or does not print one."""
     found = re.search(r"release (\d+\.\d+)", output_of(command) or "")
     return found[1] if found else None
 
 
 def nvcc_folders(command: str) -> tuple[Path, Path]:
-    """Where its toolkit has headers and libraries, which a script in front of it does not show."""
+    """Include and library folders of the toolkit, as nvcc reports them.
+
+    They cannot be derived from the command's path if that is a wrapper script.
+    """
     steps = output_of(command, "--dryrun", "-x", "cu", os.devnull) or ""
     found = re.search(r"^#\$ TOP=(.+)$", steps, re.M)
     top = Path(found[1].strip() if found else Path(command).parent.parent).resolve()
@@ -76,13 +79,13 @@ def nvcc_folders(command: str) -> tuple[Path, Path]:
 
 
 def nvcc_architectures(command: str) -> list[int]:
-    """What it compiles for, ascending, as 80 for compute capability 8.0."""
+    """Compute capabilities that nvcc supports, ascending; 80 for 8.0."""
     listed = re.findall(r"^compute_(\d+)$", output_of(command, "--list-gpu-arch") or "", re.M)
     return sorted(map(int, listed))
 
 
 def _ninja_folder() -> str | None:
-    """The folder of ninja: on PATH, or beside a Python whose environment is not activated."""
+    """The folder of ninja: on PATH, or next to Python if its environment is not activated."""
     beside = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
     found = shutil.which("ninja", path=beside)
     return None if found is None else str(Path(found).parent)
@@ -103,7 +106,7 @@ def ninja_on_path() -> Iterator[None]:
 
 @contextmanager
 def torch_extensions_quiet() -> Iterator[None]:
-    """Errors only: it warns of CUDA where there is no device."""
+    """Logs only errors of torch's extension builder, which warns if there is no CUDA device."""
     chatter = logging.getLogger("torch.utils.cpp_extension")
     level = chatter.level
     chatter.setLevel(logging.ERROR)
@@ -114,7 +117,7 @@ def torch_extensions_quiet() -> Iterator[None]:
 
 
 def writable(folder: Path) -> Path:
-    """`folder`, or one for this user alone among the temporary files, with a notice."""
+    """`folder` if it is writable, else a private temporary folder of this user, with a notice."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -126,7 +129,7 @@ def writable(folder: Path) -> Path:
         if hasattr(os, "getuid") and base.stat().st_uid != user:
             raise NativeBuildError(
                 f"semicon_fast: {folder} cannot be written ({error.strerror}) and {base} belongs "
-                "to somebody else. Set SEMICON_FAST_CACHE to a folder of yours."
+                "to another user. Set SEMICON_FAST_CACHE to a folder of your own."
             ) from error
         LOG.warning("%s cannot be written (%s); using %s", folder, error.strerror, base)
         other = base / folder.name

@@ -1,6 +1,9 @@
-"""The operations of the library: argument checks, then `torch.ops.semicon_fast.*`."""
+"""The operators of the library: each function checks its arguments and calls `torch.ops`.
 
-from . import _cpu, _triton  # noqa: F401  register themselves
+The operators themselves are `torch.ops.semicon_fast.*`.
+"""
+
+from . import _cpu, _triton  # noqa: F401  importing them registers their implementations
 from ._library import backends
 from ._triton import loads_norm
 from .hamming import (

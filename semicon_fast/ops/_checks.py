@@ -1,13 +1,19 @@
-"""Argument checks that the operations on feature maps share."""
+"""Argument checks shared by the operators on feature maps."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..reference import IconStep
+
 
 def check_maps(op: str, name: str, value: Tensor) -> None:
-    """A floating tensor (B, C, H, W) with at least one channel and one cell, or an error."""
+    """Raises TypeError or ValueError unless `value` is a floating-point tensor (B, C, H, W).
+
+    C, H and W must be at least 1; B may be 0.
+    """
     if not isinstance(value, Tensor):
         raise TypeError(f"{op}: {name} must be a torch tensor, got {type(value).__name__}")
     if value.ndim != 4 or 0 in value.shape[1:]:
@@ -20,7 +26,7 @@ def check_maps(op: str, name: str, value: Tensor) -> None:
 
 
 def check_same_device(op: str, first: str, a: Tensor, second: str, b: Tensor) -> None:
-    """Both on one device, or a ValueError naming both."""
+    """Raises ValueError, naming both tensors, unless they are on the same device."""
     if a.device != b.device:
         raise ValueError(
             f"{op}: {first} and {second} must be on one device, got {a.device} and {b.device}"
@@ -28,21 +34,24 @@ def check_same_device(op: str, first: str, a: Tensor, second: str, b: Tensor) ->
 
 
 def check_same_dtype(op: str, first: str, a: Tensor, second: str, b: Tensor) -> None:
-    """One dtype, unless autocast is on and will cast both; else a ValueError naming both."""
+    """Raises ValueError, naming both tensors, unless they have the same dtype.
+
+    Nothing is checked under autocast, which casts both.
+    """
     if a.dtype != b.dtype and not torch.is_autocast_enabled(a.device.type):
         raise ValueError(
             f"{op}: {first} and {second} must have one dtype, got {a.dtype} and {b.dtype}"
         )
 
 
-def check_icon_step(
-    op: str, x: Tensor, weight: Tensor, bias: Tensor | None, num_heads: int, delta: float
-) -> None:
-    """The arguments that every form of ICON's step has, or an error naming the first that is off.
+def checked_step(op: str, x: Tensor, *step: Any) -> IconStep:
+    """Checks the arguments that all ICON operators have in common, the fields of `IconStep`.
 
-    x (B, C, H, W), weight (3 C, C / num_heads, 1, 1), bias (3 C,) or None; one device and, outside
-    autocast, one dtype; delta finite and at least 0.
+    x (B, C, H, W), weight (3 C, C / num_heads, 1, 1), bias (3 C,) or None, all on the same device
+    and, outside autocast, of the same dtype; num_heads divides C; delta is finite and at least 0.
+    Raises TypeError or ValueError naming the first argument that is wrong.
     """
+    weight, bias, num_heads, delta, stacked, residual_last = IconStep(*step)
     check_maps(op, "x", x)
     channels = x.shape[1]
     if num_heads < 1 or channels % num_heads:
@@ -63,3 +72,4 @@ def check_icon_step(
         if value is not None:
             check_same_device(op, "x", x, name, value)
             check_same_dtype(op, "x", x, name, value)
+    return IconStep(weight, bias, num_heads, float(delta), stacked, residual_last)

@@ -1,11 +1,11 @@
-"""ICON's step on the CPU: native kernels, or batched products in few passes.
+"""ICON's step on the CPU: native kernels, or batched matrix products.
 
-ICON in float32 goes to csrc/attention/ where that can be built and the instruction set has it.
-The rest of this file is the path of float64, of other machines and of heads of a size that the
-kernels do not take. There the grouped 1x1 convolution becomes one product a head, (3 d, d) by
-(d, images P). The logits of a few images stay in the cache between the passes over them, and
-nothing of the size of all projections or all logits is allocated: fresh pages cost more than the
-arithmetic on them.
+float32 uses the kernels of csrc/attention/ where they can be built and exist for the instruction
+set. The rest of this file serves float64, other machines, and head sizes without a kernel. There
+the grouped 1x1 convolution is computed as one matrix product per head, (3 d, d) by (d, images P).
+A few images are processed at a time, so that their logits stay in cache between passes and the
+buffers for projections and logits stay small: page faults on newly allocated memory would cost
+more than the arithmetic.
 """
 
 from typing import Any
@@ -14,24 +14,27 @@ import torch
 from torch import Tensor
 
 from .. import native, reference
-from . import _cpu_mask  # noqa: F401  registers itself
+from ..reference import IconStep
+from . import _cpu_mask  # noqa: F401  importing it registers its implementations
 from ._library import override
 from .icon_attention import _backward as _icon_backward
 from .icon_attention import _forward as _icon_forward
 
-# 256 KiB of float32 a thread: with the copies beside it, what a second-level cache holds.
+# Logits held per thread: 256 KiB of float32, which fit the L2 cache together with their copies.
 LOGITS_A_THREAD = 1 << 16
-# Below this many multiply-adds an image the calls cost more than the grouped convolution
-# (AMD EPYC, 2 threads, batches of 16 and 64: equal at 4 to 8 x 10^5).
+# Smallest number of multiply-adds per image for the batched products. With fewer, their calls cost
+# more than the grouped convolution (AMD EPYC, 2 threads, batches of 16 and 64: equal at 4 to
+# 8 x 10^5).
 WORTH_A_LOOP = 1_000_000
-# Heads of other sizes have no kernel: kMinTokens and kMaxTokens of csrc/attention/attention.h.
+# Tokens per head with a native kernel: kMinTokens to kMaxTokens of csrc/attention/attention.h.
 NATIVE_TOKENS = range(8, 257)
-# Below so many multiply-adds a call nothing is at stake, and the reference's values stand.
+# Smallest number of multiply-adds per call for a native kernel. Calls with fewer are fast anyway
+# and return exactly the reference's values.
 WORTH_A_KERNEL = 100_000
 
 
 def _kernels(x: Tensor, num_heads: int) -> Any:
-    """torch.ops.semicon_fast with the kernels for x, built at first use, or None."""
+    """torch.ops.semicon_fast if native kernels can process x (built at first use), else None."""
     tokens = x.shape[1] // num_heads
     worth = 5 * x.numel() * tokens >= WORTH_A_KERNEL
     if len(x) and worth and x.dtype is torch.float32 and tokens in NATIVE_TOKENS:
@@ -41,30 +44,27 @@ def _kernels(x: Tensor, num_heads: int) -> Any:
     return None
 
 
-class _Step:
-    """One call's sizes, weights and scratch: what forward and backward share."""
+def _dense(step: IconStep) -> IconStep:
+    """The step with contiguous weight and bias, as the kernels need them."""
+    bias = None if step.bias is None else step.bias.contiguous()
+    return step._replace(weight=step.weight.contiguous(), bias=bias)
 
-    def __init__(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        num_heads: int,
-        delta: float,
-        stacked: bool,
-        backward: bool = False,
-    ) -> None:
-        self.heads, self.tokens = num_heads, x.shape[1] // num_heads
-        self.cells, self.stacked = x.shape[2] * x.shape[3], stacked
-        self.weight = weight.reshape(num_heads, 3 * self.tokens, self.tokens)
-        self.bias = None if bias is None else bias.view(num_heads, -1, 1)
-        self.delta = torch.tensor(delta, dtype=x.dtype)
+
+class _Products:
+    """Sizes, weights and scratch memory of one call, used by both forward and backward."""
+
+    def __init__(self, x: Tensor, step: IconStep, backward: bool = False) -> None:
+        self.heads, self.tokens = step.num_heads, x.shape[1] // step.num_heads
+        self.cells, self.stacked = x.shape[2] * x.shape[3], step.stacked
+        self.weight = step.weight.reshape(self.heads, 3 * self.tokens, self.tokens)
+        self.bias = None if step.bias is None else step.bias.view(self.heads, -1, 1)
+        self.delta = torch.tensor(step.delta, dtype=x.dtype)
         self.backward = backward
         few = LOGITS_A_THREAD * torch.get_num_threads() // (x.shape[1] * self.tokens)
         self.resize(min(max(few, 1), max(len(x), 1)))
 
     def resize(self, images: int) -> None:
-        """Scratch for `images` at a time, and the views of it that the products read."""
+        """Allocates scratch memory for `images` images, and the views that the products read."""
         empty, heads, tokens = self.weight.new_empty, self.heads, self.tokens
         self.images = images
         self.wide = empty(heads, tokens, images, self.cells)
@@ -80,7 +80,7 @@ class _Step:
             self.d_wide = empty(heads, tokens, images * self.cells)
 
     def roles(self, projected: Tensor) -> list[tuple[Tensor, ...]]:
-        """(N, 3 d, images, P) -> for each image q, k, v (N, d, P), views."""
+        """projected (N, 3 d, images, P) -> for each image views q, k, v (N, d, P)."""
         if self.stacked:
             split = projected.view(3, self.heads, self.tokens, -1, self.cells)
         else:
@@ -92,15 +92,15 @@ class _Step:
         return maps.view(-1, self.heads, self.tokens, self.cells)
 
     def by_place(self, maps: Tensor) -> Tensor:
-        """(images, C, H, W) in the output's order -> (images, N, d, P), a view."""
+        """(images, C, H, W) in the output's channel order -> (images, N, d, P), a view."""
         return maps.view(-1, self.tokens, self.heads, self.cells).transpose(1, 2)
 
     def project(self, maps: Tensor) -> Tensor:
-        """(images, C, H, W), projected into `qkv` -> the maps side by side, (N, d, images P)."""
+        """Projects maps (images, C, H, W) into `qkv`; returns the maps as (N, d, images P)."""
         if len(maps) != self.images:
             self.resize(len(maps))
         wide = self.by_group(maps).permute(1, 2, 0, 3)
-        # In channels_last the images lie side by side already.
+        # In channels_last this view is already dense.
         if self.images > 1 and wide.stride(1) != 1:
             wide = self.wide.copy_(wide)
         wide = wide.flatten(2)
@@ -112,7 +112,10 @@ class _Step:
         return wide
 
     def attend(self, a: int, sign: int, root: int) -> None:
-        """Buffer a = softmax(sign root), root = sqrt(|A| + delta); root may be a."""
+        """Writes softmax(sign(A) sqrt(|A| + delta)) into buffer `a`, A being the logits.
+
+        Buffer `sign` receives sign(A), buffer `root` sqrt(|A| + delta); `root` may equal `a`.
+        """
         scale = self.tokens**-0.5
         for out, (q, k, _) in zip(self.each[a], self.qkv, strict=True):
             torch.baddbmm(out, q, k.transpose(1, 2), beta=0, alpha=scale, out=out)
@@ -126,96 +129,79 @@ class _Step:
 
 
 def _takes(x: Tensor, num_heads: int) -> bool:
-    """Whether products beat the reference; half precision has fast convolutions of its own."""
+    """Whether batched products are faster than the reference.
+
+    Not in half precision, for which PyTorch has fast convolutions.
+    """
     work = 5 * x.shape[1] ** 2 // num_heads * x.shape[2] * x.shape[3]
     plain = x.dtype in (torch.float32, torch.float64)
     return plain and len(x) > 0 and work >= WORTH_A_LOOP
 
 
-def icon_attention(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    num_heads: int,
-    delta: float,
-    stacked: bool,
-    residual_last: bool,
-) -> Tensor:
-    """`reference.icon_attention`, by kernels or by batched products where they win."""
-    if kernels := _kernels(x, num_heads):
+def icon_attention(x: Tensor, *arguments: Any) -> Tensor:
+    """`reference.icon_attention` by native kernels or batched products where those are faster."""
+    step = IconStep(*arguments)
+    if kernels := _kernels(x, step.num_heads):
         x = x.contiguous(memory_format=reference.memory_format_of(x))
-        weight = weight.contiguous()
-        bias = None if bias is None else bias.contiguous()
-        own: Tensor = kernels._icon_attention(
-            x, weight, bias, num_heads, delta, stacked, residual_last
-        )
+        own: Tensor = kernels._icon_attention(x, *_dense(step))
         return own
-    if not _takes(x, num_heads):
-        return reference.icon_attention(x, weight, bias, num_heads, delta, stacked, residual_last)
+    if not _takes(x, step.num_heads):
+        return reference.icon_attention(x, *step)
     x = x.contiguous(memory_format=reference.memory_format_of(x))
     out = torch.empty_like(x)
-    step = _Step(x, weight, bias, num_heads, delta, stacked)
-    for maps, target in zip(x.split(step.images), out.split(step.images), strict=True):
-        step.project(maps)
-        step.attend(0, 1, 0)
-        for y, p, (_, _, v) in zip(step.rows.split(num_heads), step.each[0], step.qkv, strict=True):
+    on = _Products(x, step)
+    for maps, target in zip(x.split(on.images), out.split(on.images), strict=True):
+        on.project(maps)
+        on.attend(0, 1, 0)
+        for y, p, (_, _, v) in zip(on.rows.split(on.heads), on.each[0], on.qkv, strict=True):
             torch.bmm(p, v, out=y)
-        own = step.by_place(maps) if residual_last else step.by_group(maps)
-        torch.add(step.rows.view(own.shape), own, out=step.by_place(target))
+        own = on.by_place(maps) if step.residual_last else on.by_group(maps)
+        torch.add(on.rows.view(own.shape), own, out=on.by_place(target))
     return out
 
 
 def icon_attention_backward(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    num_heads: int,
-    delta: float,
-    stacked: bool,
-    residual_last: bool,
+    grad: Tensor, x: Tensor, *arguments: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`reference.icon_attention_backward`, by kernels or by batched products where they win."""
+    """`reference.icon_attention_backward`; implementations as in `icon_attention`."""
+    step = IconStep(*arguments)
     layout = reference.memory_format_of(x)
     x, grad = x.contiguous(memory_format=layout), grad.contiguous(memory_format=layout)
-    if kernels := _kernels(x, num_heads):
-        weight = weight.contiguous()
-        bias = None if bias is None else bias.contiguous()
+    if kernels := _kernels(x, step.num_heads):
         grads: tuple[Tensor, Tensor, Tensor] = kernels._icon_attention_backward(
-            grad, x, weight, bias, num_heads, delta, stacked, residual_last
+            grad, x, *_dense(step)
         )
         return grads
-    if not _takes(x, num_heads):
-        return reference.icon_attention_backward(
-            grad, x, weight, bias, num_heads, delta, stacked, residual_last
-        )
+    if not _takes(x, step.num_heads):
+        return reference.icon_attention_backward(grad, x, *step)
     d_x = torch.empty_like(x)
-    step = _Step(x, weight, bias, num_heads, delta, stacked, backward=True)
-    d_weight = torch.zeros_like(step.weight)
+    on = _Products(x, step, backward=True)
+    d_weight = torch.zeros_like(on.weight)
     d_bias = d_weight.new_zeros(d_weight.shape[:2])
-    for maps, d_out, target in zip(*(t.split(step.images) for t in (x, grad, d_x)), strict=True):
-        wide = step.project(maps)
-        step.attend(0, 1, 2)
-        rows = step.by_place(d_out)
+    for maps, d_out, target in zip(*(t.split(on.images) for t in (x, grad, d_x)), strict=True):
+        wide = on.project(maps)
+        on.attend(0, 1, 2)
+        rows = on.by_place(d_out)
         rows = rows if rows.stride(-1) == 1 else rows.contiguous()
-        _attention_gradient(step, rows)
-        d_projected = step.d_projected.flatten(2)
+        _attention_gradient(on, rows)
+        d_projected = on.d_projected.flatten(2)
         d_weight.baddbmm_(d_projected, wide.transpose(1, 2))
         d_bias.add_(d_projected.sum(2))
-        torch.bmm(step.weight.transpose(1, 2), d_projected, out=step.d_wide)
-        d_wide = step.d_wide.view(num_heads, step.tokens, -1, step.cells).permute(2, 0, 1, 3)
-        own = step.by_group(d_out) if residual_last else rows
-        torch.add(d_wide, own, out=step.by_group(target))
-    return d_x, d_weight.view(weight.shape), d_bias.flatten()
+        torch.bmm(on.weight.transpose(1, 2), d_projected, out=on.d_wide)
+        d_wide = on.d_wide.view(on.heads, on.tokens, -1, on.cells).permute(2, 0, 1, 3)
+        own = on.by_group(d_out) if step.residual_last else rows
+        torch.add(d_wide, own, out=on.by_group(target))
+    return d_x, d_weight.view(step.weight.shape), d_bias.flatten()
 
 
-def _attention_gradient(step: _Step, grad: Tensor) -> None:
-    """grad (images, N, d, P) -> `step.d_qkv`, the gradients of q, k, v."""
+def _attention_gradient(step: _Products, grad: Tensor) -> None:
+    """Writes the gradients of q, k, v for grad (images, N, d, P) into `step.d_qkv`."""
     p, sign, root, d_p, d_root = step.logits
     for g, (_, _, v), out in zip(grad, step.qkv, step.each[3], strict=True):
         torch.bmm(g, v.transpose(1, 2), out=out)
     torch._softmax_backward_data(d_p, p, -1, p.dtype, grad_input=d_root)
-    # The slope is sign^2 / (2 root), exactly 0 where the logit is; delta = 0 makes the root 0 too.
+    # The derivative is sign^2 / (2 root), exactly 0 where the logit is 0. With delta = 0 the root
+    # is 0 there as well, so it is kept away from 0.
     if not step.delta:
         root.clamp_min_(torch.finfo(root.dtype).tiny)
     d_root.div_(root).mul_(sign).mul_(sign)
@@ -229,7 +215,7 @@ def _attention_gradient(step: _Step, grad: Tensor) -> None:
 
 
 def _product(a: Tensor, b: Tensor, scale: float, out: Tensor, spare: Tensor) -> None:
-    """out = scale a b; by way of `spare`, for batched products write dense memory only."""
+    """out = scale a b; through `spare` if out is not dense, as batched products require."""
     target = out if out.is_contiguous() else spare
     torch.baddbmm(target, a, b, beta=0, alpha=scale, out=target)
     if target is spare:

@@ -1,4 +1,4 @@
-"""SEM's mask on the CPU: a native kernel in float32, else the reference on fewer tensors."""
+"""SEM's mask on the CPU: a native kernel in float32, else PyTorch with few temporary tensors."""
 
 import torch
 from torch import Tensor
@@ -8,19 +8,20 @@ from ._library import override
 from .sem_mask import _backward as _sem_backward
 from .sem_mask import _forward as _sem_forward
 
-# Below so many products a call nothing is at stake, and the reference's values stand.
+# Smallest number of elements for the native kernel. Smaller calls are fast anyway and return
+# exactly the reference's values.
 WORTH_A_KERNEL = 2_000
 
 
 def sem_mask(
     guidance: Tensor, score: Tensor, alpha: float, per_batch: bool, clamp: bool, detach: bool
 ) -> Tensor:
-    """`reference.sem_mask`; without the kernel bit for bit."""
+    """`reference.sem_mask`, by the native kernel or with bitwise the same result."""
     if _has_kernel(guidance, score):
         return _by_kernel(guidance, score, alpha, per_batch, clamp)
     _, centred, variance, flat = _statistics(score, per_batch)
     w = variance.pow_(-alpha / 2).masked_fill_(flat, 0)
-    return _masked(centred.mul_(w), clamp, guidance, _like(guidance))
+    return _masked(centred.mul_(w), clamp, guidance, reference.empty_like(guidance))
 
 
 def sem_mask_backward(
@@ -32,17 +33,22 @@ def sem_mask_backward(
     clamp: bool,
     detach: bool,
 ) -> tuple[Tensor, Tensor]:
-    """`reference.sem_mask_backward`; a detached mask is the forward pass on the gradient."""
+    """`reference.sem_mask_backward`.
+
+    With `detach` the gradient of guidance is the incoming gradient times the mask, that is, the
+    forward pass applied to the gradient.
+    """
     if detach and _has_kernel(guidance, score) and grad.dtype is torch.float32:
         grad = grad.contiguous(memory_format=reference.memory_format_of(guidance))
         return _by_kernel(grad, score, alpha, per_batch, clamp), torch.zeros_like(score)
     a, centred, variance, flat = _statistics(score, per_batch)
     w = variance.pow(-alpha / 2).masked_fill_(flat, 0)
     damped = centred * w
-    d_guidance = _like(guidance)
+    d_guidance = reference.empty_like(guidance)
     if detach:
         return _masked(damped, clamp, grad, d_guidance), score.new_zeros(score.shape)
-    # The gradient's own memory holds the products first; fresh pages would cost more than they do.
+    # The products are stored in d_guidance's memory first, since page faults on newly allocated
+    # memory would cost more than the products.
     spare = d_guidance if a.dtype == guidance.dtype else None
     g = torch.mul(grad.to(a.dtype), guidance, out=spare).sum(1).view_as(a)
     _masked(damped, clamp, grad, d_guidance)
@@ -73,7 +79,7 @@ def _by_kernel(maps: Tensor, score: Tensor, alpha: float, per_batch: bool, clamp
 
 
 def _statistics(score: Tensor, per_batch: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """a and a - 1 / n (B, n); the variance and whether it is flat, (B or 1, 1)."""
+    """a and a - 1 / n, (B, n); the variance and whether the map is flat, (B or 1, 1)."""
     dtype = torch.promote_types(score.dtype, torch.float32)
     a = torch.softmax(score.flatten(1), 1, dtype=dtype)
     centred = a - 1 / a.shape[1]
@@ -82,12 +88,8 @@ def _statistics(score: Tensor, per_batch: bool) -> tuple[Tensor, Tensor, Tensor,
     return a, centred, variance, variance <= (torch.finfo(dtype).eps / a.shape[1]) ** 2
 
 
-def _like(maps: Tensor) -> Tensor:
-    return torch.empty_like(maps, memory_format=reference.memory_format_of(maps))
-
-
 def _masked(damped: Tensor, clamp: bool, maps: Tensor, out: Tensor) -> Tensor:
-    """out = (1 - damped, clamped) maps; damped (B, n) is left alone."""
+    """out = f * maps, f = 1 - damped, clamped to [0, 2] if so asked; damped (B, n) is kept."""
     f = damped.neg().add_(1)
     if clamp:
         f.clamp_(0, 2)

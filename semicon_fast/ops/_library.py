@@ -1,8 +1,8 @@
-"""The one `torch.library.Library` of the package, and the verbs that register an operation.
+"""The package's only `torch.library.Library`, and the functions that register operators in it.
 
-An operation is a schema, a plain PyTorch implementation for every device, a fake, and where it
-has gradients a second operation for the backward pass. Faster implementations are registered by
-device key (`override`, or TORCH_LIBRARY_IMPL in C++); the dispatcher then prefers them.
+An operator has a schema, a plain PyTorch implementation for every device, a fake implementation
+and, if it has gradients, a second operator for the backward pass. Faster implementations are
+registered by dispatch key (`override`, or TORCH_LIBRARY_IMPL in C++); the dispatcher prefers them.
 """
 
 from collections.abc import Callable
@@ -20,15 +20,15 @@ _AUTOCAST_KEYS = {"cuda": "AutocastCUDA", "cpu": "AutocastCPU"}
 
 
 def define(schema: str, implementation: Callable[..., Any], fake: Callable[..., Any]) -> OpOverload:
-    """Define an operation and register its implementation for every device.
+    """Define an operator and register its implementation for every device.
 
     Args:
         schema: "name(Tensor x, int k) -> Tensor". No default values: the dispatcher drops
             arguments that equal them, and the gradient formulas count arguments.
         implementation: plain PyTorch, same arguments. Must not write into its inputs or return
             one of them.
-        fake: same arguments; returns empty tensors with the shapes, dtypes and strides that
-            `implementation` really gives.
+        fake: same arguments; returns empty tensors with the shapes, dtypes and strides of
+            `implementation`'s results.
     """
     name = schema.partition("(")[0]
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
@@ -48,12 +48,12 @@ def override(op: OpOverload, dispatch_key: str, implementation: Callable[..., An
 def differentiable(
     op: OpOverload, backward: Callable[..., Any], setup_context: Callable[..., None]
 ) -> None:
-    """Join `op` with its gradient formula; see `torch.library.register_autograd`."""
+    """Register the gradient formula of `op`; see `torch.library.register_autograd`."""
     torch.library.register_autograd(op, backward, setup_context=setup_context, lib=_LIBRARY)
 
 
 def once_differentiable(op: OpOverload) -> None:
-    """Make differentiation through the backward operation `op` an error that says so."""
+    """Make differentiation of the backward operator `op` raise an explanatory RuntimeError."""
 
     def refuse(ctx: Any, *grads: Tensor) -> None:
         forward = _name(op).removesuffix("_backward")
@@ -69,17 +69,20 @@ def autocast(op: OpOverload, cast: Callable[..., tuple[Any, ...]] | None = None)
     """Register `op` for autocast on CPU and CUDA.
 
     Args:
-        op: operation from `define`.
+        op: operator from `define`.
         cast: `cast(dtype, *arguments) -> arguments`, with the device's autocast dtype. None
-            leaves the arguments alone. Either way autocast is off inside the implementation, so
-            its own choice of dtypes holds.
+            leaves the arguments unchanged. Either way autocast is disabled inside the
+            implementation, which chooses its dtypes itself.
     """
     for device, key in _AUTOCAST_KEYS.items():
         _LIBRARY.impl(_name(op), _autocast_kernel(op, device, cast), key)
 
 
 def cast_floating(value: Any, dtype: torch.dtype) -> Any:
-    """`value` in `dtype` if it is a floating tensor other than float64 (autocast's own rule)."""
+    """`value` cast to `dtype` if it is a floating-point tensor other than float64.
+
+    This is autocast's own rule; anything else is returned unchanged.
+    """
     if not isinstance(value, Tensor) or not value.is_floating_point():
         return value
     return value if value.dtype is torch.float64 else value.to(dtype)
@@ -107,7 +110,10 @@ def _refuse_vmap(name: str) -> Callable[..., Any]:
 
 
 def backends() -> dict[str, dict[str, str]]:
-    """For each operation what runs it on "cpu" and on "cuda": "native" or "reference"."""
+    """Operator -> {"cpu": ..., "cuda": ...}: which implementation is registered.
+
+    "native" or "reference".
+    """
     found = {}
     for name in sorted(_DEFINED):
         registered = {

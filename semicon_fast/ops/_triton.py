@@ -1,8 +1,8 @@
-"""CUDA implementations of the operations on feature maps: the Triton kernels of kernels/.
+"""CUDA implementations of the operators on feature maps, by the Triton kernels of kernels/.
 
-Triton and the kernels are imported by the first call on a CUDA device. What the kernels cannot
-take goes to the reference, announced once for each reason, or is an error where
-SEMICON_FAST_BACKEND is native.
+Triton and the kernels are imported by the first call on a CUDA device. Calls that the kernels do
+not support use the reference, with one warning per operator and reason; with
+SEMICON_FAST_BACKEND=native they raise an error.
 """
 
 import warnings
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import native, reference
+from ..reference import IconStep, NormedStep
 from ._library import override
 from .icon_attention import _backward as _icon_attention_backward_op
 from .icon_attention import _forward as _icon_attention_op
@@ -24,158 +25,91 @@ from .sem_mask import _backward as _sem_mask_backward_op
 from .sem_mask import _forward as _sem_mask_op
 
 
-def icon_attention(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    num_heads: int,
-    delta: float,
-    stacked: bool,
-    residual_last: bool,
-) -> Tensor:
-    """`reference.icon_attention` by one kernel."""
-    options = (num_heads, delta, stacked, residual_last)
-    if not _takes_icon("icon_attention", x, num_heads):
-        return reference.icon_attention(x, weight, bias, *options)
-    out = _empty_like(x)
-    _kernels().icon_attention.icon_attention_fwd(out, x, weight, bias, *options)
+def icon_attention(x: Tensor, *step: Any) -> Tensor:
+    """`reference.icon_attention` in one kernel."""
+    if not _takes_icon("icon_attention", x, IconStep(*step)):
+        return reference.icon_attention(x, *step)
+    out = reference.empty_like(x)
+    _kernels().icon_attention.icon_attention_fwd(out, x, *step)
     return out
 
 
-def icon_attention_backward(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    num_heads: int,
-    delta: float,
-    stacked: bool,
-    residual_last: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`reference.icon_attention_backward` by kernels."""
-    options = (num_heads, delta, stacked, residual_last)
-    if not _takes_icon("icon_attention", x, num_heads):
-        return reference.icon_attention_backward(grad, x, weight, bias, *options)
-    out = _empty_like(x), weight.new_empty(weight.shape), weight.new_empty(weight.shape[0])
-    _kernels().icon_attention_backward.icon_attention_bwd(*out, grad, x, weight, bias, *options)
+def icon_attention_backward(grad: Tensor, x: Tensor, *step: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """`reference.icon_attention_backward` in Triton kernels."""
+    if not _takes_icon("icon_attention", x, IconStep(*step)):
+        return reference.icon_attention_backward(grad, x, *step)
+    weight = IconStep(*step).weight
+    out = reference.empty_like(x), weight.new_empty(weight.shape), weight.new_empty(weight.shape[0])
+    _kernels().icon_attention_backward.icon_attention_bwd(*out, grad, x, *step)
     return out
 
 
-def icon_attention_moments(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    num_heads: int,
-    delta: float,
-    stacked: bool,
-    residual_last: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`reference.icon_attention_moments` by one kernel; torch combines the images' moments."""
-    options = (num_heads, delta, stacked, residual_last)
-    if not _takes_icon("icon_attention_moments", x, num_heads):
-        return reference.icon_attention_moments(x, weight, bias, *options)
-    out = _empty_like(x)
+def icon_attention_moments(x: Tensor, *step: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """`reference.icon_attention_moments`: one kernel; PyTorch combines the moments per image."""
+    if not _takes_icon("icon_attention_moments", x, IconStep(*step)):
+        return reference.icon_attention_moments(x, *step)
+    out = reference.empty_like(x)
     moments = x.new_empty((2, *x.shape[:2]), dtype=torch.float32)
-    kernel = _kernels().icon_attention.icon_attention_fwd
-    kernel(out, x, weight, bias, *options, moments=moments)
+    _kernels().icon_attention.icon_attention_fwd(out, x, *step, moments=moments)
     variance, mean = torch.var_mean(moments[0], 0, correction=0)
     return out, mean, variance.add_(moments[1].mean(0), alpha=1 / (x.shape[2] * x.shape[3]))
 
 
-def icon_attention_normed(
-    x: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-    scale: Tensor,
-    shift: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    num_heads: int,
-    delta: float,
-    stacked: bool,
-    residual_last: bool,
-    eps: float,
-    batch_statistics: bool,
-) -> Tensor:
-    """`reference.icon_attention_normed` by one kernel."""
-    vectors, options = (mean, variance, scale, shift), (num_heads, delta, stacked, residual_last)
-    if not _takes_icon("icon_attention_normed", x, num_heads):
-        return reference.icon_attention_normed(
-            x, *vectors, weight, bias, *options, eps, batch_statistics
-        )
-    out = _empty_like(x)
-    kernel = _kernels().icon_attention.icon_attention_fwd
-    kernel(out, x, weight, bias, *options, norm=_norm(*vectors, eps))
+def icon_attention_normed(x: Tensor, *arguments: Any) -> Tensor:
+    """`reference.icon_attention_normed` in one kernel."""
+    norm = NormedStep(*arguments)
+    if not _takes_icon("icon_attention_normed", x, norm.step):
+        return reference.icon_attention_normed(x, *arguments)
+    out = reference.empty_like(x)
+    _kernels().icon_attention.icon_attention_fwd(out, x, *norm.step, norm=_norm(norm))
     return out
 
 
 def icon_attention_normed_backward(
-    grad: Tensor,
-    x: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-    scale: Tensor,
-    shift: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    num_heads: int,
-    delta: float,
-    stacked: bool,
-    residual_last: bool,
-    eps: float,
-    batch_statistics: bool,
+    grad: Tensor, x: Tensor, *arguments: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """`reference.icon_attention_normed_backward` by kernels."""
-    vectors, options = (mean, variance, scale, shift), (num_heads, delta, stacked, residual_last)
-    if not _takes_icon("icon_attention_normed", x, num_heads):
-        return reference.icon_attention_normed_backward(
-            grad, x, *vectors, weight, bias, *options, eps, batch_statistics
-        )
-    d_x, d_weight = _empty_like(x), weight.new_empty(weight.shape)
+    """`reference.icon_attention_normed_backward` in Triton kernels."""
+    norm = NormedStep(*arguments)
+    if not _takes_icon("icon_attention_normed", x, norm.step):
+        return reference.icon_attention_normed_backward(grad, x, *arguments)
+    weight = norm.weight
+    d_x, d_weight = reference.empty_like(x), weight.new_empty(weight.shape)
     d_bias = weight.new_empty(weight.shape[0])
     d_norm = x.new_empty((2, x.shape[1]), dtype=torch.float32)
     _kernels().icon_attention_backward.icon_attention_bwd(
-        d_x, d_weight, d_bias, grad, x, weight, bias, *options,
-        _norm(*vectors, eps), d_norm, batch_statistics,
-    )  # fmt: skip
-    # Copies: an operation's outputs may not share memory.
-    d_scale, d_shift = (d.to(scale.dtype, copy=True) for d in d_norm)
+        d_x, d_weight, d_bias, grad, x, *norm.step, _norm(norm), d_norm, norm.batch_statistics
+    )
+    # Copies, since an operator's outputs must not share memory.
+    d_scale, d_shift = (d.to(norm.scale.dtype, copy=True) for d in d_norm)
     return d_x, d_scale, d_shift, d_weight, d_bias
 
 
-def sem_mask(
-    guidance: Tensor, score: Tensor, alpha: float, per_batch: bool, clamp: bool, detach: bool
-) -> Tensor:
-    """`reference.sem_mask` by one kernel, two over a batch."""
+def sem_mask(guidance: Tensor, score: Tensor, *options: Any) -> Tensor:
+    """`reference.sem_mask` in one kernel, or two with `per_batch`."""
     if not _usable("sem_mask", guidance, lambda k: k.sem_mask.unsupported(guidance, score)):
-        return reference.sem_mask(guidance, score, alpha, per_batch, clamp, detach)
-    out = _empty_like(guidance)
+        return reference.sem_mask(guidance, score, *options)
+    out = reference.empty_like(guidance)
+    alpha, per_batch, clamp, _ = options  # `detach` concerns the gradient only
     _kernels().sem_mask.sem_mask_fwd(out, guidance, score, alpha, per_batch, clamp)
     return out
 
 
 def sem_mask_backward(
-    grad: Tensor,
-    guidance: Tensor,
-    score: Tensor,
-    alpha: float,
-    per_batch: bool,
-    clamp: bool,
-    detach: bool,
+    grad: Tensor, guidance: Tensor, score: Tensor, *options: Any
 ) -> tuple[Tensor, Tensor]:
-    """`reference.sem_mask_backward` by one kernel, three over a batch."""
-    options = (alpha, per_batch, clamp, detach)
+    """`reference.sem_mask_backward` in one kernel, or three with `per_batch`."""
     if not _usable("sem_mask", guidance, lambda k: k.sem_mask.unsupported(guidance, score)):
         return reference.sem_mask_backward(grad, guidance, score, *options)
-    out = _empty_like(guidance), score.new_empty(score.shape)
+    out = reference.empty_like(guidance), score.new_empty(score.shape)
     _kernels().sem_mask_backward.sem_mask_bwd(*out, grad, guidance, score, *options)
     return out
 
 
 def loads_norm(x: Tensor, channels_a_group: int) -> bool:
-    """Whether for maps like x `icon_attention_normed` saves the passes of BatchNorm and ReLU.
+    """Whether `icon_attention_normed` is fused into one kernel for feature maps like x.
 
-    Elsewhere it is no faster than the modules. `channels_a_group` is the larger step's.
+    If so it saves the memory passes of BatchNorm and ReLU; if not, it is no faster than those
+    modules. channels_a_group: channels per group, the larger number of ICON's two steps.
     """
     return x.device.type == "cuda" and _loads_norm(x.device, x.dtype, channels_a_group)
 
@@ -192,22 +126,18 @@ def _loads_norm(device: torch.device, dtype: torch.dtype, channels_a_group: int)
 _loads_norm._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def _takes_icon(op: str, x: Tensor, num_heads: int) -> bool:
-    return _usable(op, x, lambda k: k.icon_attention.unsupported(x, num_heads))
+def _takes_icon(op: str, x: Tensor, step: IconStep) -> bool:
+    return _usable(op, x, lambda k: k.icon_attention.unsupported(x, step.num_heads))
 
 
-def _norm(mean: Tensor, variance: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Any:
-    vectors = (vector.contiguous() for vector in (mean, variance, scale, shift))
-    return _kernels().icon_norm.Norm(*vectors, eps)
-
-
-def _empty_like(x: Tensor) -> Tensor:
-    return torch.empty_like(x, memory_format=reference.memory_format_of(x))
+def _norm(norm: NormedStep) -> Any:
+    """The kernels' description of a normalisation."""
+    return _kernels().icon_norm.Norm(*(vector.contiguous() for vector in norm.vectors), norm.eps)
 
 
 @cache
 def _kernels() -> Any:
-    """The package of kernels with its modules loaded; ImportError without Triton."""
+    """The kernels package with its modules imported. Raises ImportError without Triton."""
     kernels = import_module("..kernels", __package__)
     for name in ("icon_attention", "icon_attention_backward", "sem_mask", "sem_mask_backward"):
         import_module(f"{kernels.__name__}.{name}")
@@ -215,7 +145,10 @@ def _kernels() -> Any:
 
 
 def _usable(op: str, x: Tensor, unsupported: Any) -> bool:
-    """Whether the kernels take a call on x; says once why not."""
+    """Whether the kernels support a call with x; if not, warns once with the reason.
+
+    Raises NativeBuildError instead where SEMICON_FAST_BACKEND is native.
+    """
     if native.backend() == "reference":
         return False
     reason = _device_reason(x.device)

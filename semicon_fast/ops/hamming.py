@@ -1,6 +1,7 @@
-"""Exact Hamming search over packed codes: distances, the k nearest, a ball, histograms.
+"""Exact Hamming search over packed codes: distances, k nearest, range search, ranks, histograms.
 
-The implementation for every device is `reference.hamming`; native kernels take over by device.
+`reference.hamming` implements the operators for every device; native kernels replace it on the CPU
+and on CUDA devices.
 """
 
 import operator
@@ -51,17 +52,18 @@ def _fake_ranks(
 
 
 def _native_first(implementation: Callable[..., Any]) -> Callable[..., Any]:
-    """`implementation`, for the calls before the native kernels are loaded or where there are none.
+    """Wraps `implementation` so that the native kernels are loaded at first use.
 
-    The first call on the CPU or on a CUDA device loads its own (see `native.load`) and goes back to
-    the dispatcher, which from then on prefers them; being inside the operation, this is invisible
-    to torch.compile.
+    The first call on the CPU or on a CUDA device loads that device's kernels (see `native.load`)
+    and calls the operator again; from then on the dispatcher prefers the native kernels. Where
+    there are none, `implementation` is used. All of this happens inside the operator, so
+    torch.compile does not see it.
     """
     name = implementation.__name__
 
     def run(queries: Tensor, *others: Any) -> Any:
         operands = [queries, *(x for x in others if isinstance(x, Tensor))]
-        # Other layouts have dispatch keys of their own and would come back here.
+        # Other layouts have other dispatch keys: calling the operator again would recurse.
         plain = all(x.device == queries.device and x.layout is torch.strided for x in operands)
         load = _LOADS.get(queries.device.type)
         if plain and not queries.is_quantized and load is not None and load():
@@ -126,7 +128,7 @@ def _check(op: str, queries: Tensor, database: Tensor) -> None:
             )
     if queries.shape[1] != database.shape[1]:
         raise ValueError(
-            f"{op}: queries and database must have equally many bytes a code, "
+            f"{op}: queries and database must have equally many bytes per code, "
             f"got {queries.shape[1]} and {database.shape[1]}"
         )
     if queries.device != database.device:
@@ -147,7 +149,10 @@ def _check_integer(op: str, name: str, value: Any, high: int | None) -> None:
 
 
 def hamming_distance(queries: Tensor, database: Tensor) -> Tensor:
-    """queries uint8 (Q, bytes), database uint8 (N, bytes) -> differing bits, int32 (Q, N)."""
+    """Hamming distance of every pair: int32 (Q, N).
+
+    queries uint8 (Q, bytes), database uint8 (N, bytes), packed codes on the same device.
+    """
     _check("hamming_distance", queries, database)
     result: Tensor = DISTANCE(queries, database)
     return result
@@ -159,7 +164,8 @@ def hamming_topk(
     """The k nearest codes, ascending by (distance, position): int32 (Q, k), int64 (Q, k).
 
     queries uint8 (Q, bytes), database uint8 (N, bytes), 0 <= k <= N. out: two contiguous tensors of
-    these shapes and dtypes to write into and to return; fresh memory costs more than a ranking.
+    these shapes and dtypes, which are written to and returned. Reusing them pays: page faults on
+    newly allocated memory cost more than a ranking.
     """
     _check("hamming_topk", queries, database)
     _check_integer("hamming_topk", "k", k, database.shape[0])
@@ -205,9 +211,9 @@ def hamming_range(queries: Tensor, database: Tensor, radius: int) -> tuple[Tenso
 
 
 def hamming_histogram(queries: Tensor, database: Tensor) -> Tensor:
-    """How many codes lie at each distance: int64 (Q, 8 * bytes + 1).
+    """Histogram of each query's distances to all codes: int64 (Q, 8 * bytes + 1).
 
-    queries uint8 (Q, bytes), database uint8 (N, bytes).
+    queries uint8 (Q, bytes), database uint8 (N, bytes). Entry d counts the codes at distance d.
     """
     _check("hamming_histogram", queries, database)
     result: Tensor = HISTOGRAM(queries, database)
@@ -217,11 +223,17 @@ def hamming_histogram(queries: Tensor, database: Tensor) -> Tensor:
 def hamming_ranks(
     queries: Tensor, database: Tensor, groups: Tensor, members: Tensor, lims: Tensor
 ) -> Tensor:
-    """Ranks, from 1, of the members of each query's group among all codes, int64 (T,).
+    """Ranks of the members of each query's group among all codes by (distance, position).
 
-    Codes are ordered by (distance, position). queries uint8 (Q, bytes), database uint8 (N, bytes);
-    groups int64 (Q,): a group for each query; group g is the database positions members[lims[g]] to
-    members[lims[g + 1] - 1], ascending. The ranks come query after query, each ascending.
+    Args:
+        queries: uint8 (Q, bytes).
+        database: uint8 (N, bytes).
+        groups: int64 (Q,), the group of each query.
+        members: int64 (M,), the database positions of all groups, ascending within a group.
+        lims: int64 (G + 1,); group g is members[lims[g]] to members[lims[g + 1] - 1].
+
+    Returns int64 (T,): the ranks, from 1, of query 0's group in ascending order, then query 1's,
+    and so on.
     """
     _check("hamming_ranks", queries, database)
     _check_groups("hamming_ranks", groups, members, lims)
@@ -232,7 +244,7 @@ def hamming_ranks(
 def hamming_group_histogram(
     queries: Tensor, database: Tensor, groups: Tensor, members: Tensor, lims: Tensor
 ) -> Tensor:
-    """How many members of a query's group lie at each distance: int64 (Q, 8 * bytes + 1).
+    """Histogram of each query's distances to its group's members: int64 (Q, 8 * bytes + 1).
 
     Arguments as in `hamming_ranks`.
     """

@@ -1,4 +1,4 @@
-"""`semicon_fast::icon_attention` and its gradient; the mathematics is in the reference."""
+"""`semicon_fast::icon_attention` and its gradient; see `reference.icon_attention` for the math."""
 
 from typing import Any
 
@@ -6,13 +6,11 @@ import torch
 from torch import Tensor
 
 from .. import reference
-from ._checks import check_icon_step
+from ._checks import checked_step
 from ._library import autocast, cast_floating, define, differentiable, once_differentiable
 
-_ARGUMENTS = (
-    "Tensor x, Tensor weight, Tensor? bias, int num_heads, float delta, bool stacked, "
-    "bool residual_last"
-)
+# The fields of `reference.IconStep`.
+STEP = "Tensor weight, Tensor? bias, int num_heads, float delta, bool stacked, bool residual_last"
 
 
 def icon_attention(
@@ -26,25 +24,27 @@ def icon_attention(
 ) -> Tensor:
     """One step of ICON on x (B, C, H, W) -> (B, C, H, W) (paper Eq. 11, 12).
 
-    Channels attend to the channels of their group; the output's channels are transposed from
-    (num_heads, d) to (d, num_heads). See `reference.icon_attention` for the arguments; the
-    defaults are the paper's first step.
+    Each channel attends to the channels of its group; the output's channels are transposed from
+    (num_heads, d) to (d, num_heads), d = C / num_heads. See `reference.icon_attention` for the
+    arguments; the defaults are those of the paper's first step.
 
     Under autocast x, weight and bias are cast to the autocast dtype for the products, and the
-    result has that dtype; the signed square root and the softmax are in float32 whatever the
-    inputs (float64 stays float64). The result has x's layout. First derivatives only.
+    result has that dtype. The signed square root and the softmax are computed in float32 (float64
+    for float64 inputs). The result has x's memory layout. Only first derivatives exist.
 
     Raises:
-        ValueError: channels that num_heads does not divide, weight or bias of another shape,
-            integers, two dtypes outside autocast, two devices, a negative delta.
+        TypeError: x is not a tensor.
+        ValueError: num_heads does not divide C, weight or bias has the wrong shape, x is not
+            floating point, dtypes differ outside autocast, devices differ, or delta is negative
+            or not finite.
     """
-    check_icon_step("icon_attention", x, weight, bias, num_heads, delta)
-    result: Tensor = _forward(x, weight, bias, num_heads, float(delta), stacked, residual_last)
+    step = weight, bias, num_heads, delta, stacked, residual_last
+    result: Tensor = _forward(x, *checked_step("icon_attention", x, *step))
     return result
 
 
 def _fake(x: Tensor, *rest: Any) -> Tensor:
-    return torch.empty_like(x, memory_format=reference.memory_format_of(x))
+    return reference.empty_like(x)
 
 
 def _fake_backward(
@@ -69,9 +69,9 @@ def _cast(dtype: torch.dtype, x: Tensor, weight: Tensor, bias: Any, *rest: Any) 
     return *(cast_floating(value, dtype) for value in (x, weight, bias)), *rest
 
 
-_forward = define(f"icon_attention({_ARGUMENTS}) -> Tensor", reference.icon_attention, _fake)
+_forward = define(f"icon_attention(Tensor x, {STEP}) -> Tensor", reference.icon_attention, _fake)
 _backward = define(
-    f"icon_attention_backward(Tensor grad, {_ARGUMENTS}) -> (Tensor, Tensor, Tensor)",
+    f"icon_attention_backward(Tensor grad, Tensor x, {STEP}) -> (Tensor, Tensor, Tensor)",
     reference.icon_attention_backward,
     _fake_backward,
 )

@@ -1,7 +1,7 @@
 """`semicon_fast::icon_attention_moments`, `icon_attention_normed` and the latter's gradient.
 
-Together they are ICON's two steps with BatchNorm and ReLU between them, without a pass over the
-map for either. The mathematics is in `reference.icon_normed`.
+Together they compute ICON's two steps with BatchNorm and ReLU between them, without a separate pass
+over the feature map for either. See `reference.icon_normed` for the math.
 """
 
 from typing import Any
@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from .. import reference
-from ._checks import check_icon_step, check_same_device
+from ._checks import check_same_device, checked_step
 from ._library import autocast, cast_floating, define, differentiable, once_differentiable
-from .icon_attention import _backward as _step_backward
+from .icon_attention import STEP, _fake, _gradients
 from .icon_attention import _cast as _cast_step
+from .icon_attention import _setup as _setup_step
 
-_STEP = "Tensor weight, Tensor? bias, int num_heads, float delta, bool stacked, bool residual_last"
+# x and the fields of `reference.NormedStep`.
 _NORMED = (
     "Tensor x, Tensor mean, Tensor variance, Tensor scale, Tensor shift, "
-    f"{_STEP}, float eps, bool batch_statistics"
+    f"{STEP}, float eps, bool batch_statistics"
 )
 
 
@@ -31,14 +32,15 @@ def icon_attention_moments(
     stacked: bool = False,
     residual_last: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`icon_attention`, and mean and biased variance (C,) of its output's channels.
+    """`icon_attention`, and the mean and biased variance (C,) of its output's channels.
 
-    The moments are in float32 (float64 stays float64) and pass no gradient on:
-    `icon_attention_normed` knows them to be its input's own. Errors as of `icon_attention`.
+    The moments are float32 (float64 for float64 inputs) and not differentiable: given
+    `batch_statistics`, `icon_attention_normed` adds their part of the gradient itself. Raises as
+    `icon_attention`.
     """
-    check_icon_step("icon_attention_moments", x, weight, bias, num_heads, delta)
+    step = weight, bias, num_heads, delta, stacked, residual_last
     result: tuple[Tensor, Tensor, Tensor] = _moments(
-        x, weight, bias, num_heads, float(delta), stacked, residual_last
+        x, *checked_step("icon_attention_moments", x, *step)
     )
     return result
 
@@ -59,17 +61,19 @@ def icon_attention_normed(
     eps: float = 1e-5,
     batch_statistics: bool = False,
 ) -> Tensor:
-    """`icon_attention` of ReLU(BatchNorm(x)), x (B, C, H, W), the other vectors (C,).
+    """`icon_attention` of ReLU(BatchNorm(x)) for x (B, C, H, W) -> (B, C, H, W).
 
-    `batch_statistics` says that mean and variance are x's own, and the gradient of x runs through
-    them; they get none themselves. See `reference.icon_attention_normed`. Under autocast the four
-    vectors keep their dtypes. First derivatives only.
+    mean, variance, scale and shift are (C,). `batch_statistics` states that mean and variance were
+    computed from x, so that the gradient of x includes the part through them; they get no gradient
+    themselves. See `reference.icon_attention_normed` for the arguments. Under autocast the four
+    vectors keep their dtypes. Only first derivatives exist.
 
     Raises:
-        ValueError: as `icon_attention`; a vector that is not (C,), not floating or elsewhere.
+        TypeError, ValueError: as `icon_attention`; also ValueError for a vector that is not (C,),
+            not floating point, or on another device.
     """
     op = "icon_attention_normed"
-    check_icon_step(op, x, weight, bias, num_heads, delta)
+    step = checked_step(op, x, weight, bias, num_heads, delta, stacked, residual_last)
     channels = x.shape[1]
     vectors = {"mean": mean, "variance": variance, "scale": scale, "shift": shift}
     for name, value in vectors.items():
@@ -79,50 +83,29 @@ def icon_attention_normed(
                 f"got {tuple(value.shape)} {value.dtype}"
             )
         check_same_device(op, "x", x, name, value)
-    options = (num_heads, float(delta), stacked, residual_last, float(eps), batch_statistics)
-    result: Tensor = _normed(x, *vectors.values(), weight, bias, *options)
+    result: Tensor = _normed(x, *vectors.values(), *step, float(eps), batch_statistics)
     return result
-
-
-def _like(x: Tensor) -> Tensor:
-    return torch.empty_like(x, memory_format=reference.memory_format_of(x))
 
 
 def _fake_moments(x: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     dtype = torch.promote_types(x.dtype, torch.float32)
     moments = [x.new_empty(x.shape[1], dtype=dtype) for _ in range(2)]
-    return _like(x), moments[0], moments[1]
+    return _fake(x), moments[0], moments[1]
 
 
-def _fake_normed(x: Tensor, *rest: Any) -> Tensor:
-    return _like(x)
-
-
-def _fake_normed_backward(
-    grad: Tensor,
-    x: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-    scale: Tensor,
-    shift: Tensor,
-    weight: Tensor,
-    *rest: Any,
-) -> tuple[Tensor, ...]:
-    vectors = (t.new_empty(t.shape) for t in (scale, shift, weight))
-    return _like(x), *vectors, weight.new_empty(weight.shape[0])
+def _fake_normed_backward(grad: Tensor, x: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    norm = reference.NormedStep(*arguments)
+    like = (t.new_empty(t.shape) for t in (norm.scale, norm.shift, norm.weight))
+    return _fake(x), *like, norm.weight.new_empty(norm.weight.shape[0])
 
 
 def _setup_moments(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, weight, bias, *options = inputs
-    ctx.save_for_backward(x, weight, bias)
-    ctx.options = options
+    _setup_step(ctx, inputs, output[0])
     ctx.mark_non_differentiable(*output[1:])
 
 
 def _gradients_of_moments(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
-    x, weight, bias = ctx.saved_tensors
-    d_x, d_weight, d_bias = _step_backward(grad, x, weight, bias, *ctx.options)
-    return d_x, d_weight, None if bias is None else d_bias, None, None, None, None
+    return _gradients(ctx, grad)
 
 
 def _setup_normed(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -144,12 +127,12 @@ def _cast_normed(dtype: torch.dtype, x: Tensor, *rest: Any) -> tuple[Any, ...]:
 
 
 _moments = define(
-    f"icon_attention_moments(Tensor x, {_STEP}) -> (Tensor, Tensor, Tensor)",
+    f"icon_attention_moments(Tensor x, {STEP}) -> (Tensor, Tensor, Tensor)",
     reference.icon_attention_moments,
     _fake_moments,
 )
 _normed = define(
-    f"icon_attention_normed({_NORMED}) -> Tensor", reference.icon_attention_normed, _fake_normed
+    f"icon_attention_normed({_NORMED}) -> Tensor", reference.icon_attention_normed, _fake
 )
 _normed_backward = define(
     f"icon_attention_normed_backward(Tensor grad, {_NORMED}) "

@@ -1,9 +1,8 @@
-"""`semicon_fast::sem_mask` and its gradient; the mathematics is in `reference.sem_mask`."""
+"""`semicon_fast::sem_mask` and its gradient; see `reference.sem_mask` for the math."""
 
 import math
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .. import reference
@@ -23,14 +22,15 @@ def sem_mask(
 ) -> Tensor:
     """guidance (B, c, H, W) masked by score (B, 1, H, W) -> (B, c, H, W) (paper Eq. 7, 8).
 
-    Each cell is multiplied by f = 1 - (a - mean(a)) / std(a)^alpha, a = softmax of the score over
-    the cells. Flat scores give f = 1. See `reference.sem_mask` for the options; the defaults are
-    the paper's. Statistics are in float32 at least, under autocast too (no argument is cast);
-    the result has guidance's dtype and layout.
+    Each cell is multiplied by f = 1 - (a - mean(a)) / std(a)^alpha, where a is the softmax of the
+    score over the cells. A constant score gives f = 1. See `reference.sem_mask` for the options;
+    the defaults are the paper's. Statistics are computed in float32 or wider, also under autocast
+    (no argument is cast). The result has guidance's dtype and memory layout.
 
     Raises:
-        ValueError: shapes that do not fit, integers, an alpha that is negative or not finite,
-            tensors on two devices.
+        TypeError: an argument is not a tensor.
+        ValueError: shapes do not match, a tensor is not floating point, alpha is negative or not
+            finite, or the tensors are on different devices.
     """
     check_maps("sem_mask", "guidance", guidance)
     check_maps("sem_mask", "score", score)
@@ -50,7 +50,7 @@ def sem_mask(
 def _fake(
     guidance: Tensor, score: Tensor, alpha: float, per_batch: bool, clamp: bool, detach: bool
 ) -> Tensor:
-    return torch.empty_like(guidance, memory_format=reference.memory_format_of(guidance))
+    return reference.empty_like(guidance)
 
 
 def _fake_backward(

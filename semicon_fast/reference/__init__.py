@@ -1,4 +1,7 @@
-"""Every operation in plain PyTorch: the truth, and the path where nothing faster is registered."""
+"""Every operator in plain PyTorch.
+
+All faster implementations are tested against these, which also serve where there is none.
+"""
 
 from .hamming import (
     hamming_distance,
@@ -8,16 +11,20 @@ from .hamming import (
     hamming_ranks,
     hamming_topk,
 )
-from .icon_attention import icon_attention, icon_attention_backward
+from .icon_attention import IconStep, icon_attention, icon_attention_backward
 from .icon_normed import (
+    NormedStep,
     icon_attention_moments,
     icon_attention_normed,
     icon_attention_normed_backward,
 )
-from .layout import memory_format_of
+from .layout import empty_like, memory_format_of
 from .sem_mask import sem_mask, sem_mask_backward
 
 __all__ = [
+    "IconStep",
+    "NormedStep",
+    "empty_like",
     "hamming_distance",
     "hamming_group_histogram",
     "hamming_histogram",

@@ -1,11 +1,11 @@
 """Exact Hamming distances, rankings and histograms over packed codes, in plain PyTorch.
 
-A code is a row of bytes whose unused last bits are 0, so two codes agree in them. With the bits as
-+-1, a . b = (agreeing bits) - (differing bits), and the distance is (8 * bytes - a . b) / 2. Sums
-of +-1 are exact in float32 up to 2**24 terms, in any order of addition.
+A code is a row of bytes; unused bits of the last byte are 0 and so do not differ. With bits as +-1,
+a . b = (equal bits) - (differing bits), so the distance is (8 * bytes - a . b) / 2. Sums of +-1 are
+exact in float32 up to 2**24 terms, in any order of addition.
 
 Every function takes queries uint8 (Q, bytes) and database uint8 (N, bytes) on one device, with any
-strides, and works in blocks, so that beside its result it holds a bounded number of pairs.
+strides, and works in blocks, so that temporary memory is bounded.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-# 16 MiB of int32 distances a block: near a last-level cache, and large enough for a good product.
+# Pairs per block: 16 MiB of int32 distances, about the size of a last-level cache and large enough
+# for an efficient matrix product.
 _PAIRS = 1 << 22
 
 
@@ -28,7 +29,7 @@ def _signs(codes: Tensor) -> Tensor:
 
 
 def _distances(query_signs: Tensor, database_signs: Tensor) -> Tensor:
-    """int32 (q, n). Autocast would round the sums, which must stay exact."""
+    """Distances int32 (q, n). Autocast is disabled because the sums must be exact."""
     width = query_signs.shape[1]
     half = torch.tensor(width / 2, device=query_signs.device)
     with torch.autocast(query_signs.device.type, enabled=False):
@@ -41,17 +42,17 @@ def _blocks(rows: int, size: int) -> Iterator[slice]:
 
 
 def _database_step(queries: int, width: int) -> int:
-    """Database rows a block: neither its pairs nor its `width` unpacked bits exceed the budget."""
+    """Database rows per block, such that neither pairs nor unpacked bits exceed _PAIRS."""
     return max(1, _PAIRS // max(1, queries, width))
 
 
 def _query_step(database: int, bytes_: int) -> int:
-    """Queries a block, so that as much as possible of the database fits beside them."""
+    """Queries per block: at least 16, more for a small database."""
     return max(16, _PAIRS // max(1, database, 8 * bytes_))
 
 
 def hamming_distance(queries: Tensor, database: Tensor) -> Tensor:
-    """Number of differing bits, int32 (Q, N)."""
+    """Hamming distance of every pair, int32 (Q, N)."""
     result = torch.empty(
         queries.shape[0], database.shape[0], dtype=torch.int32, device=queries.device
     )
@@ -65,15 +66,15 @@ def hamming_distance(queries: Tensor, database: Tensor) -> Tensor:
 def hamming_topk(queries: Tensor, database: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k nearest codes, ascending by (distance, position): int32 (Q, k), int64 (Q, k).
 
-    0 <= k <= N. Equal distances come in the order of the database, so that the result for k is the
-    beginning of the result for k + 1 on every device.
+    0 <= k <= N. Ties are broken by position, so the result for k is the beginning of the result for
+    k + 1, on every device.
     """
     count = queries.shape[0]
     distances = torch.empty(count, k, dtype=torch.int32, device=queries.device)
     positions = torch.empty(count, k, dtype=torch.int64, device=queries.device)
     if k == 0:
         return distances, positions
-    # A stable sort of a row's small integers costs about as much as selecting a tenth of it.
+    # A stable sort of a row costs about as much as selecting a tenth of it.
     select = _select if k * 16 <= database.shape[0] else _sort
     for rows in _blocks(count, _query_step(*database.shape)):
         select(queries[rows], database, distances[rows], positions[rows])
@@ -83,17 +84,17 @@ def hamming_topk(queries: Tensor, database: Tensor, k: int) -> tuple[Tensor, Ten
 def hamming_topk_out(
     queries: Tensor, database: Tensor, k: int, distances: Tensor, positions: Tensor
 ) -> None:
-    """As `hamming_topk`, into tensors that are there already."""
+    """As `hamming_topk`, written to existing tensors."""
     found = hamming_topk(queries, database, k)
     distances.copy_(found[0])
     positions.copy_(found[1])
 
 
 def _select(queries: Tensor, database: Tensor, distances: Tensor, positions: Tensor) -> None:
-    """Keeps the k smallest keys distance * N + position while it passes over the database."""
+    """Top k by keeping the k smallest keys distance * N + position, block by block."""
     total, k = database.shape[0], distances.shape[1]
     best = torch.empty(queries.shape[0], 0, dtype=torch.int64, device=queries.device)
-    # Blocks of at least 4 k rows: what is carried along then costs less than what is read.
+    # Blocks of at least 4 k rows, so that the k kept keys are a small part of each selection.
     for columns in _blocks(total, max(_PAIRS // queries.shape[0], 4 * k)):
         keys = hamming_distance(queries, database[columns]).to(torch.int64).mul_(total)
         keys += torch.arange(columns.start, columns.stop, device=keys.device)
@@ -104,7 +105,7 @@ def _select(queries: Tensor, database: Tensor, distances: Tensor, positions: Ten
 
 
 def _sort(queries: Tensor, database: Tensor, distances: Tensor, positions: Tensor) -> None:
-    """Sorts each row on its own: PyTorch has a radix sort for one row of integers on the CPU."""
+    """Top k by sorting each row separately: on the CPU PyTorch has a radix sort for single rows."""
     k = distances.shape[1]
     small = torch.uint8 if 8 * queries.shape[1] < 256 else torch.int16
     for rows in _blocks(queries.shape[0], max(1, _PAIRS // database.shape[0])):
@@ -121,7 +122,7 @@ def hamming_range(queries: Tensor, database: Tensor, radius: int) -> tuple[Tenso
     the entries lims[q] to lims[q + 1].
     """
     count, total = queries.shape[0], database.shape[0]
-    # Distances are compared as int32, where a larger radius would wrap around.
+    # Distances are compared as int32, in which a larger radius could overflow.
     radius = min(radius, 8 * queries.shape[1])
     lims = torch.zeros(count + 1, dtype=torch.int64, device=queries.device)
     distances = [torch.empty(0, dtype=torch.int32, device=queries.device)]
@@ -138,7 +139,7 @@ def hamming_range(queries: Tensor, database: Tensor, radius: int) -> tuple[Tenso
         if not found:
             continue
         query, distance, position = torch.cat(found), torch.cat(near), torch.cat(where)
-        # Blocks are in order of position and so is each block: two stable sorts do the rest.
+        # Pairs are in order of position, so two stable sorts order by (query, distance, position).
         order = distance.sort(stable=True).indices
         order = order[query[order].sort(stable=True).indices]
         distances.append(distance[order])
@@ -148,7 +149,7 @@ def hamming_range(queries: Tensor, database: Tensor, radius: int) -> tuple[Tenso
 
 
 def hamming_histogram(queries: Tensor, database: Tensor) -> Tensor:
-    """How many codes lie at each distance 0..8 * bytes: int64 (Q, 8 * bytes + 1)."""
+    """Histogram of each query's distances to all codes: int64 (Q, 8 * bytes + 1)."""
     count, width = queries.shape[0], 8 * queries.shape[1] + 1
     result = torch.zeros(count, width, dtype=torch.int64, device=queries.device)
     for rows in _blocks(count, _query_step(*database.shape)):
@@ -166,8 +167,8 @@ def hamming_ranks(
 ) -> Tensor:
     """Ranks, from 1, of each query's group among all codes by (distance, position): int64 (T,).
 
-    groups int64 (Q,): which group a query asks for; group g is the positions members[lims[g]] to
-    members[lims[g + 1] - 1], ascending. Query after query, ranks ascending.
+    groups int64 (Q,): the group of each query; group g is the positions members[lims[g]] to
+    members[lims[g + 1] - 1], ascending. Results are in order of queries, each query's ascending.
     """
     total = database.shape[0]
     result = [members.new_empty(0)]
@@ -183,7 +184,7 @@ def hamming_ranks(
 def hamming_group_histogram(
     queries: Tensor, database: Tensor, groups: Tensor, members: Tensor, lims: Tensor
 ) -> Tensor:
-    """How many codes of its group lie at each distance from a query: int64 (Q, 8 * bytes + 1).
+    """Histogram of each query's distances to its group's codes: int64 (Q, 8 * bytes + 1).
 
     Groups as in `hamming_ranks`.
     """
@@ -198,7 +199,7 @@ def hamming_group_histogram(
 
 
 def _members(groups: Tensor, members: Tensor, lims: Tensor) -> tuple[Tensor, Tensor]:
-    """Every (query, position) of its group, int64 (T,) each, query after query."""
+    """Pairs (query, position of a member of its group), int64 (T,) each, in order of queries."""
     sizes = lims.diff()[groups]
     row = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
     place = torch.arange(len(row), device=row.device) - (sizes.cumsum(0) - sizes)[row]

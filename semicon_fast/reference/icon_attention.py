@@ -6,8 +6,8 @@ P = H W cells. A grouped 1x1 convolution gives q, k, v (d, P) for each head, and
     A = q k^T / sqrt(d),   r = sign(A) sqrt(|A| + delta),   attended = softmax(r) v.
 
 The output channels are always transposed, (heads, d) -> (d, heads): token j of head h becomes
-channel j * num_heads + h. So a second step with num_heads = d mixes what the first one did not,
-and transposes the order back.
+channel j * num_heads + h. So a second step with num_heads = d attends across the groups of the
+first one, and transposes the order back.
 
 Gradient, with p = softmax(r) and G the gradient of `attended`:
 
@@ -15,17 +15,32 @@ Gradient, with p = softmax(r) and G the gradient of `attended`:
     dA = dr / (2 sqrt(|A| + delta)), exactly 0 where A = 0,
     dq = dA k / sqrt(d),  dk = dA^T q / sqrt(d).
 
-Products run in the dtype of the inputs; the signed square root and the softmax in float32 at
-least (the slope near A = 0 is up to 1 / (2 sqrt(delta)) = 158).
+Products are computed in the dtype of the inputs, the signed square root and the softmax in float32
+or wider (the derivative near A = 0 is up to 1 / (2 sqrt(delta)), 158 for delta = 1e-5).
 """
 
 import math
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .layout import memory_format_of
+
+
+class IconStep(NamedTuple):
+    """Weights and options of one step, the last arguments of ICON's operators in this order.
+
+    `icon_attention` describes them.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    num_heads: int
+    delta: float
+    stacked: bool
+    residual_last: bool
 
 
 def icon_attention(
@@ -37,20 +52,20 @@ def icon_attention(
     stacked: bool,
     residual_last: bool,
 ) -> Tensor:
-    """x (B, C, H, W) -> (B, C, H, W), dtype and layout of x.
+    """One step of ICON: x (B, C, H, W) -> (B, C, H, W), with x's dtype and memory layout.
 
     Args:
-        x: features.
-        weight: (3 C, C / num_heads, 1, 1), a 1x1 convolution in num_heads groups.
+        x: feature map.
+        weight: (3 C, C / num_heads, 1, 1), of a 1x1 convolution in num_heads groups.
         bias: (3 C,) or None.
-        num_heads: groups of channels that attend to each other.
-        delta: the positive number under the root.
-        stacked: how the 3 C projected channels are read: (num_heads, 3, d), so that head h's
-            q, k, v come from its own channels (False, the paper), or (3, num_heads, d), so that
-            head h's q comes from group h // 3, k from (h + num_heads) // 3, v from
-            (h + 2 num_heads) // 3 (True, the released code).
-        residual_last: x is added after the transposition, in its own order (True), or before
-            (False).
+        num_heads: number of groups; channels attend to the channels of their group.
+        delta: the constant under the root, >= 0.
+        stacked: how the 3 C projected channels are split. False (the paper): (num_heads, 3, d), so
+            that q, k, v of head h come from the channels of group h. True (the released code):
+            (3, num_heads, d), so that q of head h comes from group h // 3, k from
+            (h + num_heads) // 3 and v from (h + 2 num_heads) // 3.
+        residual_last: whether x is added after the transposition, in x's channel order (True), or
+            before it (False).
     """
     q, k, v = _project(x, weight, bias, num_heads, stacked)
     attended = _weights(_logits(q, k), delta).to(v.dtype) @ v
@@ -61,24 +76,17 @@ def icon_attention(
     return out.contiguous(memory_format=memory_format_of(x))
 
 
-def icon_attention_backward(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    num_heads: int,
-    delta: float,
-    stacked: bool,
-    residual_last: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def icon_attention_backward(grad: Tensor, x: Tensor, *step: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of x, weight and bias (3 C,) for grad (B, C, H, W); the attention is recomputed.
 
-    The bias's gradient is returned, and to be dropped, where there is no bias.
+    step: the fields of `IconStep`. The gradient of the bias is also returned if bias is None;
+    callers ignore it.
     """
+    weight, bias, num_heads, delta, stacked, residual_last = IconStep(*step)
     q, k, v = _project(x, weight, bias, num_heads, stacked)
     logits = _logits(q, k)
     p = _weights(logits, delta)
-    # The output's order is (d, heads); a transposition from d heads of num_heads undoes it.
+    # The output's channel order is (d, num_heads); this transposes it back.
     g = _heads(grad, x.shape[1] // num_heads).transpose(1, 2)
     d_v = p.to(v.dtype).transpose(-2, -1) @ g
     d_p = (g @ v.transpose(-2, -1)).to(p.dtype)
@@ -117,7 +125,7 @@ def _logits(q: Tensor, k: Tensor) -> Tensor:
 
 
 def _magnitude(logits: Tensor, delta: float) -> Tensor:
-    # At 0 the sign is 0 and the root's argument does not matter; 1 keeps delta = 0 finite there.
+    # At A = 0 the sign is 0, so the value does not matter; 1 avoids a division by 0 if delta = 0.
     return torch.where(logits == 0, 1, logits.abs() + delta)
 
 

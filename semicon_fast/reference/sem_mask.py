@@ -1,16 +1,17 @@
-"""Suppression-enhancing mask (paper Eq. 7, 8): damp what a map attends to, keep the rest.
+"""Suppression-enhancing mask (paper Eq. 7, 8): damps the cells that an attention map attends to.
 
 With n = H W cells, a = softmax(score) over the cells of an image, s the unbiased standard
 deviation of a and z = (a - 1/n) / s,
 
     f = 1 - (a - 1/n) / s^alpha,        output = f * guidance.
 
-The mean of a softmax row is 1/n whatever the scores, so only s can couple images. Written
-w = s^-alpha and g_i = dL/df_i, the gradient is
+The mean of a softmax over n cells is always 1/n, so only s can couple images. With w = s^-alpha and
+g_i = dL/df_i the gradient is
 
-    dL/da_j = alpha w (sum_i g_i z_i) z_j / (N - 1) - w g_j
+    dL/da_j = alpha w (sum_i g_i z_i) z_j / (N - 1) - w g_j,
 
-where N and the sum run over the cells that s was taken over, followed by the softmax's own.
+where N is the number of cells over which s is taken and the sum runs over them, followed by the
+gradient of the softmax.
 """
 
 import torch
@@ -22,19 +23,19 @@ from .layout import memory_format_of
 def sem_mask(
     guidance: Tensor, score: Tensor, alpha: float, per_batch: bool, clamp: bool, detach: bool
 ) -> Tensor:
-    """guidance (B, c, H, W), score (B, 1, H, W) -> f * guidance, dtype and layout of guidance.
+    """guidance (B, c, H, W), score (B, 1, H, W) -> f * guidance, with guidance's dtype and layout.
 
     Args:
-        guidance: what is masked (P_i of the paper).
-        score: map before the softmax (M_i of the paper).
-        alpha: exponent of the standard deviation.
-        per_batch: one standard deviation over all cells of all images (the released code)
-            instead of one an image.
-        clamp: f kept within [0, 2] (the released code).
-        detach: gradient reaches guidance only (the released code).
+        guidance: feature map to be masked (P_i in the paper).
+        score: attention map before the softmax (M_i in the paper).
+        alpha: exponent of the standard deviation, >= 0.
+        per_batch: take one standard deviation over all cells of all images (the released code)
+            instead of one for each image (the paper).
+        clamp: clamp f to [0, 2] (the released code).
+        detach: only guidance gets a gradient (the released code).
 
-    f is computed in float32 at least. Where the deviation is zero to the rounding of the softmax
-    (flat maps, a single cell) f is exactly 1 and no gradient reaches the score.
+    f is computed in float32 or wider. Where the deviation is 0 up to the rounding of the softmax
+    (constant maps, a single cell), f is exactly 1 and the score gets no gradient.
     """
     f, _, _, _ = _factor(score.detach() if detach else score, alpha, per_batch)
     if clamp:
@@ -51,7 +52,7 @@ def sem_mask_backward(
     clamp: bool,
     detach: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of guidance and score for grad (B, c, H, W); zeros for the score if detached."""
+    """Gradients of guidance and score for grad (B, c, H, W); 0 for the score with `detach`."""
     f, a, w, s = _factor(score, alpha, per_batch)
     inside = (f >= 0) & (f <= 2) if clamp else None
     d_guidance = (grad * (f.clamp(0, 2) if clamp else f)).to(guidance.dtype)
@@ -77,8 +78,8 @@ def _factor(score: Tensor, alpha: float, per_batch: bool) -> tuple[Tensor, Tenso
     centred = a - 1 / _cells(score)
     variance = centred.square().sum(_dims(per_batch), keepdim=True)
     variance = variance / max(_count(score, per_batch) - 1, 1)
-    # Below one rounding of a cell's share there is no deviation to speak of. The floor also
-    # keeps the power away from 0, where its derivative is infinite.
+    # A deviation below one rounding error of 1 / n counts as 0. This also keeps the power away from
+    # 0, where its derivative is infinite.
     floor = (torch.finfo(dtype).eps / _cells(score)) ** 2
     flat = variance <= floor
     safe = torch.where(flat, torch.ones_like(variance), variance)

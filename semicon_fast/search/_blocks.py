@@ -1,4 +1,4 @@
-"""Codes of the host, block after block on a device, the next one on its way while one is read."""
+"""Copies codes from host memory to a device block by block, overlapping copies with searches."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,17 +8,18 @@ from torch import Tensor
 
 
 def blocks_on(codes: Tensor, device: torch.device, rows: int) -> Iterator[tuple[int, Tensor]]:
-    """(first row, up to `rows` rows on `device`), all of codes uint8 (N, bytes) in order.
+    """Yields (first row, block of up to `rows` rows on `device`) for codes uint8 (N, bytes).
 
-    A block may be read until the next one is asked for, by the stream that is current then. On the
-    device there is room for two blocks. Codes that lie on it already are not copied.
+    Blocks come in order. Each is valid until the next one is requested, and must be read on the
+    stream that was current at the first request. Two blocks are allocated on the device. Codes that
+    are already there are not copied.
     """
     starts = range(0, len(codes), rows)
     if device == codes.device:
         for start in starts:
             yield start, codes[start : start + rows]
     else:
-        copies = _Copies(codes, device, min(rows, len(codes)))
+        copies = _DoubleBuffer(codes, device, min(rows, len(codes)))
         try:
             for number, start in enumerate(starts):
                 following = codes[start + rows : start + 2 * rows]
@@ -27,11 +28,12 @@ def blocks_on(codes: Tensor, device: torch.device, rows: int) -> Iterator[tuple[
             copies.close()
 
 
-class _Copies:
-    """Two buffers on the device, filled in turn by a thread and a stream of their own.
+class _DoubleBuffer:
+    """Two buffers on the device, filled alternately by a separate thread on a separate stream.
 
-    Memory that is not pinned goes through two pinned buffers: only from such memory a copy goes on
-    by itself. The thread fills them, so that neither search nor caller waits for the host's memory.
+    Memory that is not pinned is copied through two pinned buffers, since only copies from pinned
+    memory are asynchronous. The thread fills those, so that neither the search nor the caller waits
+    for host memory.
     """
 
     def __init__(self, codes: Tensor, device: torch.device, rows: int) -> None:
@@ -47,17 +49,17 @@ class _Copies:
         self._read: list[torch.cuda.Event] = []
         self._coming: Future[None] | None = None
         self._thread = ThreadPoolExecutor(1, "semicon_fast-copies")
-        # What the reader did with this memory before it was given to the buffers.
+        # The allocator may hand out memory that earlier work of the reader's stream still uses.
         self._copier.wait_stream(self._reader)
 
     def next(self, block: Tensor, following: Tensor, number: int) -> Tensor:
-        """Block `number` on the device, ready for the reader; the following one sets out."""
+        """Returns block `number` on the device, and starts copying `following`, the next one."""
         if self._coming is None:
             self._send(block, number)
         else:
             self._coming.result()
         self._reader.wait_event(self._arrived[number])
-        # Whatever was launched up to now read the block before this one.
+        # Everything launched so far read at most the previous block.
         self._read.append(self._reader.record_event())
         if len(following):
             self._coming = self._thread.submit(self._send, following, number + 1)
@@ -71,12 +73,12 @@ class _Copies:
                     self._arrived[number - 2].synchronize()
                 block = self._staging[number % 2][: len(block)].copy_(block)
             if number >= 2:
-                # Recorded when block number - 1 was handed out: block number - 2 was read by then.
+                # Recorded when block number - 1 was returned: after all reads of number - 2.
                 self._copier.wait_event(self._read[number - 1])
             buffer.copy_(block, non_blocking=True)
             self._arrived.append(self._copier.record_event())
 
     def close(self) -> None:
-        """Also after an error: nobody gets the buffers' memory before the copies are done."""
+        """Waits for the copies, also after an error, before the buffers' memory can be reused."""
         self._thread.shutdown()
         self._reader.wait_stream(self._copier)

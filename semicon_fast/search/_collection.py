@@ -1,4 +1,4 @@
-"""What an index holds: codes under ids, and which bits mean what. Searching is `index`'s."""
+"""The contents of an index: codes with ids, and groups of bits. `index` adds the searches."""
 
 import threading
 from typing import Any
@@ -14,7 +14,7 @@ from .bit_groups import BitGroups, bit_positions
 
 
 class Collection:
-    """Base of `HammingIndex`, which describes it."""
+    """Base class of `HammingIndex`; see there."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class Collection:
     ) -> None:
         self._bits = check_bits(bits)
         self.bit_groups = bit_groups
-        # Every change makes another Store: whoever took one reads on undisturbed.
+        # Every change makes a new Store, so searches continue on the one that they started with.
         self._store = Store(empty_codes(code_bytes(self._bits), device), None, 0)
         self._changing = threading.Lock()
 
@@ -40,7 +40,7 @@ class Collection:
 
     @property
     def bit_groups(self) -> BitGroups | None:
-        """Name of a part -> its bits, or None; may be set."""
+        """Name of each part -> its bits, or None. Can be assigned."""
         return self._bit_groups
 
     @bit_groups.setter
@@ -63,14 +63,14 @@ class Collection:
         return f"HammingIndex(bits={self.bits}, device={str(self.device)!r}, codes={len(self)})"
 
     def add(self, codes: Array, ids: Any = None) -> None:
-        """Adds codes uint8 (n, bytes) under ids int64 (n,).
+        """Adds codes uint8 (n, bytes) with ids int64 (n,).
 
-        Without ids the codes are numbered on from the largest id that was ever in the index, from
-        0 in a new one; a removed id does not come back by itself. Ids above all others are appended
-        at the cost of their own number; others at the cost of a copy of the index.
+        Without ids, numbering continues after the largest id that was ever in the index, or starts
+        from 0 in a new one; ids of removed codes are not reused. If all ids are larger than those
+        in the index, the cost is proportional to n; otherwise the whole index is copied.
 
-        Raises TypeError or ValueError for codes of another kind or length, and for ids that are
-        negative, there already, or given twice.
+        Raises TypeError or ValueError for codes of the wrong dtype or length, and for ids that are
+        negative, already in the index, or given twice.
         """
         packed = check_codes(codes, self.bits, "codes").to(self.device)
         numbers = None if ids is None else check_ids(ids, "ids").to(self.device)
@@ -82,10 +82,10 @@ class Collection:
             self._store = self._now().added(packed, numbers, "ids")
 
     def reserve(self, count: int) -> None:
-        """Makes room for `count` codes in all, so that none is moved while they are added.
+        """Allocates memory for `count` codes in total, so that adding them needs no reallocation.
 
-        Changes nothing else. Without it room grows by half as needed, and while it grows the codes
-        are held twice. Raises MemoryError where there is no such room.
+        Changes nothing else. Without it the buffer grows by half when needed, and both the old and
+        the new one exist during the copy. Raises MemoryError if the memory cannot be allocated.
         """
         count = check_integer(count, "count", 0, MAX_ID)
         with self._changing:
@@ -95,9 +95,9 @@ class Collection:
                 raise MemoryError(f"count must fit into memory, got {count} codes") from error
 
     def remove_ids(self, ids: Any) -> int:
-        """Removes the codes with these ids, int64 (n,), and returns how many that were.
+        """Removes the codes with these ids, int64 (n,), and returns how many were removed.
 
-        The others keep their ids (faiss's flat index shifts them). Raises ValueError where an id is
+        The others keep their ids (faiss's flat index renumbers them). Raises ValueError if an id is
         not in the index.
         """
         numbers = check_ids(ids, "ids").to(self.device)
@@ -109,7 +109,7 @@ class Collection:
     def reconstruct(self, ids: Any) -> Any:
         """Codes uint8 (n, bytes) of ids int64 (n,): a tensor if ids are one, else a NumPy array.
 
-        Raises ValueError where an id is not in the index.
+        Raises ValueError if an id is not in the index.
         """
         store = self._now()
         where = store.positions(check_ids(ids, "ids").to(self.device), "ids")
@@ -120,9 +120,10 @@ class Collection:
         return self._now().all_ids().cpu().clone().numpy()
 
     def merge(self, other: "Collection") -> None:
-        """Adds every code of `other`, which stays as it is, under its own id.
+        """Adds all codes of `other`, with their ids; `other` is not changed.
 
-        Raises TypeError or ValueError where `other` is no index of as many bits, or shares an id.
+        Raises TypeError if `other` is not an index, ValueError if its code length differs or an id
+        is in both.
         """
         if not isinstance(other, Collection):
             raise TypeError(f"merge: other must be a HammingIndex, got {type(other).__name__}")
@@ -144,9 +145,9 @@ class Collection:
         return check_codes(queries, self.bits, "queries").to(self.device)
 
     def _now(self) -> Store:
-        """What is held now, ready for the current stream."""
+        """The present contents, with the current stream waiting until they are written."""
         return self._store.joined()
 
     def _searched(self, subset: Any) -> Store:
-        """The codes of now, or those of them that `subset` names."""
+        """The present contents, restricted to `subset` unless that is None."""
         return self._now() if subset is None else self._now().narrowed(subset, "subset")

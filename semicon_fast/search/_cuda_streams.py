@@ -1,15 +1,15 @@
-"""Memory of a CUDA device that one stream fills and others read."""
+"""Synchronises CUDA memory that one stream writes and others read."""
 
 import torch
 from torch import Tensor
 
 
-class Filled:
-    """Tensors as they are once the stream that is current now has done what it was told.
+class PendingWrites:
+    """Tensors that are complete once the work queued on the current stream so far has finished.
 
-    On other devices nothing waits, and this does nothing. Inside a CUDA graph's capture it does
-    nothing either: capturing begins with a wait for all streams, and whoever replays a graph keeps
-    what it reads.
+    For tensors on other devices it does nothing. It also does nothing while a CUDA graph is
+    captured: a capture begins with a wait for all streams, and whoever replays a graph must keep
+    the tensors that it reads.
     """
 
     def __init__(self, *tensors: Tensor | None) -> None:
@@ -20,8 +20,8 @@ class Filled:
         self._stream = torch.cuda.current_stream(self._tensors[0].device)
         self._event = self._stream.record_event()
 
-    def join(self) -> None:
-        """The current stream goes on after that, and the memory is kept until it has read it."""
+    def wait(self) -> None:
+        """Makes the current stream wait for that work, and keeps the memory until it is read."""
         if not self._tensors or torch.cuda.is_current_stream_capturing():
             return
         stream = torch.cuda.current_stream(self._tensors[0].device)

@@ -1,4 +1,4 @@
-"""Codes and ids to and from faiss's flat binary indexes; faiss is imported here, when asked for."""
+"""Converts codes and ids to and from faiss's flat binary indexes; faiss is imported when needed."""
 
 from importlib import import_module
 from typing import Any
@@ -14,7 +14,7 @@ def _library(name: str) -> Any:
 
 
 def write(codes: np.ndarray, ids: np.ndarray | None) -> Any:
-    """codes uint8 (N, bytes), ids int64 (N,) -> IndexBinaryFlat, in IndexBinaryIDMap2 with ids."""
+    """codes uint8 (N, bytes) -> IndexBinaryFlat; with ids int64 (N,), inside IndexBinaryIDMap2."""
     faiss = _library("to_faiss")
     flat = faiss.IndexBinaryFlat(8 * codes.shape[1])
     if ids is None:
@@ -26,7 +26,7 @@ def write(codes: np.ndarray, ids: np.ndarray | None) -> Any:
 
 
 def read(index: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Codes uint8 (N, bytes), shared with `index`, and ids int64 (N,), None for 0..N - 1.
+    """Codes uint8 (N, bytes), sharing memory with `index`; ids int64 (N,), or None for 0..N - 1.
 
     Raises TypeError unless it is an IndexBinaryFlat, or an IndexBinaryIDMap(2) over one.
     """

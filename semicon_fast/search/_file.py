@@ -10,7 +10,7 @@
         22     1  1 if ids follow the codes, 0 if code i has id i
         23     1  0
         24     8  number of codes
-        32     8  id the next code without one gets
+        32     8  id of the next code that is added without one
         40     8  offset of the codes: uint8, count * ceil(bits / 8)
         48     8  offset of the ids: int64, count, ascending; or the end of the file
         56     8  size of the file
@@ -18,7 +18,7 @@
         68    56  0
        124     4  CRC-32 of the 124 bytes before
 
-The codes are in ascending order of id. A checksum guards against accidents, not against forgery.
+The codes are in ascending order of id. The checksums detect accidental damage, not forgery.
 """
 
 import os
@@ -64,7 +64,10 @@ def _layout(bits: int, count: int, has_ids: bool) -> tuple[int, int, int]:
 
 
 def write(path: str | os.PathLike[str], content: Content) -> None:
-    """Writes the file beside `path` and renames it. Raises OSError, or TypeError for no path."""
+    """Writes a temporary file and renames it to `path`.
+
+    Raises OSError, or TypeError if `path` is not a path.
+    """
     check_path(path)
     count = len(content.codes)
     layout = _layout(content.bits, count, content.ids is not None)
@@ -81,13 +84,13 @@ def write(path: str | os.PathLike[str], content: Content) -> None:
 
 
 def check_path(path: object) -> None:
-    """open() would take an integer for a file that is open already."""
+    """Raises TypeError unless `path` is a path: open() would accept an integer as a descriptor."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path must be a string or a path, got {type(path).__name__}")
 
 
 def _pieces(content: Content, codes_size: int) -> Iterator[memoryview | bytes]:
-    """What follows the header, in pieces: codes, zeros up to `codes_size` bytes, ids."""
+    """Everything after the header, in pieces: codes, zeros up to `codes_size` bytes, ids."""
     codes = np.ascontiguousarray(content.codes).reshape(-1)
     yield from _views(codes)
     yield bytes(codes_size - codes.nbytes)
@@ -101,13 +104,13 @@ def _views(array: np.ndarray) -> Iterator[memoryview]:
 
 
 def read(path: str | os.PathLike[str], *, verify: bool) -> Content:
-    """Maps the file read-only, without reading its codes unless `verify`.
+    """Memory-maps the file read-only; reads and checks its codes and ids only if `verify`.
 
-    Raises ValueError, with a sentence, for a file that is foreign, newer, cut short or changed;
-    OSError where it cannot be opened, TypeError for no path.
+    Raises ValueError if the file is not an index, has a newer format, is truncated or damaged;
+    OSError if it cannot be opened, TypeError if `path` is not a path.
     """
     check_path(path)
-    # One descriptor for all: the path may name another file a moment later.
+    # Everything through one descriptor: the path may be replaced by another file meanwhile.
     with open(path, "rb") as file:
         fields = _header(file, Path(path))
         if verify:
@@ -157,7 +160,7 @@ def _header(file: IO[bytes], path: Path) -> tuple[int, ...]:
 
 
 def _check(content: Content, path: Path) -> None:
-    """For a file whose checksum is right, but not its writer."""
+    """Checks codes and ids of a file with valid checksums that another program may have written."""
     check_codes(content.codes, content.bits, f"{path}: its codes")
     ids = content.ids
     if ids is None or len(ids) == 0:

@@ -1,4 +1,4 @@
-"""Large pages under large buffers."""
+"""Huge pages for large buffers."""
 
 import ctypes
 import sys
@@ -10,10 +10,10 @@ _MADV_HUGEPAGE = 14  # <asm-generic/mman-common.h>
 
 
 def prefer_large_pages(buffer: Tensor) -> None:
-    """Asks Linux for pages of 2 MiB under a CPU buffer that nothing was written to yet.
+    """Advises Linux to back a CPU buffer with 2 MiB pages; call it before the first write.
 
-    A pass over many gigabytes otherwise waits for the translation of every 4 KiB; the whole
-    bandwidth of memory takes large pages. Only advice: elsewhere, or refused, nothing changes.
+    With 4 KiB pages a pass over many gigabytes is limited by address translation (TLB misses), not
+    by memory bandwidth. On other systems, or if the advice is refused, nothing changes.
     """
     first = -(-buffer.data_ptr() // _PAGE) * _PAGE
     size = (buffer.data_ptr() + buffer.nbytes) // _PAGE * _PAGE - first

@@ -1,4 +1,4 @@
-"""Exact searches over codes that lie in several parts: on several devices, or block after block."""
+"""Exact searches over codes in several parts: on several devices, or one block after another."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,23 +11,27 @@ from ..codes import check_codes
 
 NO_ID = -1
 NO_DISTANCE = 2**31 - 1
-# Beyond N, k only adds padding, at 12 bytes a query: 200 MB of it are more than anybody wants.
+# Largest k where the index holds fewer codes. Beyond N, k only adds padding, 12 bytes per query and
+# result: 200 MB per query at this bound.
 MOST_PADDED = 2**24
 
 Nearest = tuple[Tensor, Tensor]
-Ball = tuple[Tensor, Tensor, Tensor]
+InRange = tuple[Tensor, Tensor, Tensor]
 
 
 def padded(values: Tensor, missing: int, value: float) -> Tensor:
-    """(Q, k) -> (Q, k + missing), the rest being `value`."""
+    """values (Q, k) -> (Q, k + missing), filled up with `value`."""
     return torch.nn.functional.pad(values, (0, missing), value=value) if missing else values
 
 
 def merged_nearest(parts: Sequence[Nearest], k: int, *, ascending: bool = False) -> Nearest:
-    """The first k by (distance, id) of parts that are in that order each.
+    """Merges sorted partial results: the first k by (distance, id), (Q, k) both.
 
-    parts: distances (Q, k_i) and ids (Q, k_i), all ids different, on one device. ascending: every
-    id of a part is larger than all of the parts before.
+    Args:
+        parts: distances (Q, k_i) and ids (Q, k_i), each sorted by (distance, id); all ids
+            different, all tensors on one device.
+        k: at most the sum of the k_i.
+        ascending: all ids of a part are larger than those of the parts before it.
     """
     near, ids = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
     if not ascending:
@@ -37,8 +41,8 @@ def merged_nearest(parts: Sequence[Nearest], k: int, *, ascending: bool = False)
     return near[:, :k].contiguous(), ids.gather(1, order[:, :k])
 
 
-def merged_balls(parts: Sequence[Ball]) -> Ball:
-    """Lims, distances and ids of all parts in one, by (distance, id) within a query."""
+def merged_ranges(parts: Sequence[InRange]) -> InRange:
+    """Merges range results (lims, distances, ids), sorted by (distance, id) within a query."""
     lims = torch.stack([part[0] for part in parts]).sum(0)
     near, ids = (torch.cat([part[i] for part in parts]) for i in (1, 2))
     queries = torch.arange(len(lims) - 1, device=lims.device)
@@ -49,8 +53,8 @@ def merged_balls(parts: Sequence[Ball]) -> Ball:
     return lims, near[order], ids[order]
 
 
-class PartedSearch:
-    """search, range_search and rank, as `HammingIndex` has them, over what `_state` returns."""
+class PartitionedSearch:
+    """Base class: `HammingIndex`'s search, range_search and rank, over what `_state` returns."""
 
     @property
     def bits(self) -> int:
@@ -58,14 +62,14 @@ class PartedSearch:
         raise NotImplementedError
 
     def _state(self, subset: Any) -> Any:
-        """The codes of now, or those of them that `subset` names; len() is their number."""
+        """The present contents, restricted to `subset` unless None; len() is their number."""
         raise NotImplementedError
 
     def _nearest(self, state: Any, queries: Tensor, k: int) -> Nearest:
         """Distances and ids (Q, k), k <= len(state), on any device."""
         raise NotImplementedError
 
-    def _ball(self, state: Any, queries: Tensor, radius: int) -> Ball:
+    def _in_range(self, state: Any, queries: Tensor, radius: int) -> InRange:
         """Lims, distances and ids, on any device."""
         raise NotImplementedError
 
@@ -89,7 +93,7 @@ class PartedSearch:
         """Every code at distance <= radius, as `HammingIndex.range_search` returns them."""
         packed = check_codes(queries, self.bits, "queries")
         radius = min(check_integer(radius, "radius", 0), self.bits)
-        lims, near, ids = self._ball(self._state(subset), packed, radius)
+        lims, near, ids = self._in_range(self._state(subset), packed, radius)
         return like(lims, queries), like(near, queries), like(ids, queries)
 
     def rank(

@@ -1,4 +1,4 @@
-"""Codes in ascending order of their ids, and nothing else: what an index searches."""
+"""The immutable contents of an index: codes in ascending order of their ids."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from ..arrays import as_tensor
-from ._cuda_streams import Filled
+from ._cuda_streams import PendingWrites
 from ._huge_pages import prefer_large_pages
 
 MAX_ID = 2**63 - 2
 
 
 def _integers(values: Any, name: str) -> Tensor:
-    """`values` as a tensor (n,). NumPy array, tensor, or sequence of numbers."""
+    """`values`, a NumPy array, tensor or sequence of integers or bools, as a tensor (n,)."""
     if not isinstance(values, (np.ndarray, Tensor)):
         try:
             array = np.asarray(values)
@@ -31,7 +31,7 @@ def _integers(values: Any, name: str) -> Tensor:
 
 
 def check_ids(values: Any, name: str) -> Tensor:
-    """`values` as int64 (n,) without negative ones. NumPy array, tensor, or sequence of integers.
+    """Ids as int64 (n,), from a NumPy array, tensor or sequence of integers 0 to 2**63 - 2.
 
     Raises TypeError or ValueError naming `name`.
     """
@@ -47,7 +47,7 @@ def check_ids(values: Any, name: str) -> Tensor:
 
 
 def selection(subset: Any, name: str, count: int) -> Tensor:
-    """What a subset is: int64 ids, or bool (count,), a mask over all codes."""
+    """A checked `subset` argument: ids int64 (n,), or a mask over all codes, bool (count,)."""
     chosen = _integers(subset, name)
     if chosen.dtype is not torch.bool:
         return check_ids(chosen, name)
@@ -60,7 +60,7 @@ def selection(subset: Any, name: str, count: int) -> Tensor:
 
 
 def refuse_absent(ids: Tensor, present: Tensor, name: str) -> None:
-    """Raises ValueError naming the first id that is not `present`."""
+    """Raises ValueError, naming the first missing id, unless `present` (n,) is all True."""
     if not present.all():
         absent = ids[~present]
         raise ValueError(
@@ -70,7 +70,7 @@ def refuse_absent(ids: Tensor, present: Tensor, name: str) -> None:
 
 
 def empty_codes(width: int, device: str | torch.device) -> Tensor:
-    """uint8 (0, width). Raises TypeError or ValueError where nothing can be kept on `device`."""
+    """uint8 (0, width) on `device`. Raises TypeError or ValueError if that cannot hold data."""
     if not isinstance(device, (str, torch.device)):
         raise TypeError(f"device must be a string or a torch.device, got {type(device).__name__}")
     try:
@@ -86,15 +86,17 @@ def empty_codes(width: int, device: str | torch.device) -> Tensor:
 
 
 class Store:
-    """Codes uint8 (N, bytes) and their ids int64 (N,), ascending; ids are implicit while 0..N - 1.
+    """Codes uint8 (N, bytes) and their ids int64 (N,), ascending; no ids are stored for 0..N - 1.
 
-    What a Store says never changes: `added`, `without` and `reserved` return the next one, and a
-    search goes on over the one that it began with. Rows are appended to a buffer that grows by
-    half, behind the rows that earlier Stores share, so many small additions cost no more than one;
-    so only the newest may be added to, by one thread at a time. A buffer that was given, perhaps
-    mapped from a file, is full: it is replaced, never written to.
+    The contents of a Store never change: `added`, `without` and `reserved` return a new one, and a
+    search continues on the Store that it started with. Codes are appended to a buffer that grows by
+    half and is shared with earlier Stores, behind the rows that those use, so many small additions
+    cost no more than one large one. Therefore only the newest Store may be added to, by one thread
+    at a time. A buffer passed to the constructor, perhaps memory-mapped, counts as full: additions
+    replace it and never write to it.
 
-    On a CUDA device the stream that made it may not be the one that reads it: `joined` comes first.
+    On a CUDA device it may be read on another stream than the one that wrote it; call `joined`
+    first.
     """
 
     def __init__(self, codes: Tensor, ids: Tensor | None, next_id: int, count: int | None = None):
@@ -102,8 +104,8 @@ class Store:
         self._ids = ids
         self.count = len(codes) if count is None else count
         self.next_id = next_id
-        self._derived: dict[Any, tuple[Tensor, Filled]] = {}
-        self._filled = Filled(codes, ids)
+        self._derived: dict[Any, tuple[Tensor, PendingWrites]] = {}
+        self._writes = PendingWrites(codes, ids)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Store, (self.codes, self.ids, self.next_id)
@@ -112,8 +114,8 @@ class Store:
         return self.count
 
     def joined(self) -> "Store":
-        """This one, when the current stream goes on after the one that made it."""
-        self._filled.join()
+        """This Store, after making the current stream wait for the stream that wrote it."""
+        self._writes.wait()
         return self
 
     @property
@@ -130,24 +132,24 @@ class Store:
         return None if self._ids is None else self._ids[: self.count]
 
     def derived(self, key: Any, make: Callable[[Tensor], Tensor], most: int) -> Tensor:
-        """`make(codes)`, kept under `key` for as long as this Store is, `most` of them at a time.
+        """`make(codes)`, cached under `key` in this Store, with at most `most` cached results.
 
-        Two threads that ask at once may both make it, equally.
+        Two threads that ask at the same time may both compute it, with the same result.
         """
         kept = self._derived.get(key)
         if kept is None:
             made = make(self.codes)
-            kept = self._derived[key] = made, Filled(made)
+            kept = self._derived[key] = made, PendingWrites(made)
             for old in list(self._derived)[:-most]:
                 self._derived.pop(old, None)
-        kept[1].join()
+        kept[1].wait()
         return kept[0]
 
     def to_ids(self, positions: Tensor) -> Tensor:
         return positions if self._ids is None else self._ids[positions]
 
     def _found(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the codes with these ids are, and which of them are there at all."""
+        """Positions of the codes with these ids, and which of the ids are present, both (n,)."""
         if self._ids is None:
             return ids, ids < self.count
         where = torch.searchsorted(self._ids[: self.count], ids)
@@ -156,17 +158,17 @@ class Store:
         return where, present
 
     def holds(self, ids: Tensor) -> Tensor:
-        """Which of the ids are here, bool (n,)."""
+        """Which of the ids are present, bool (n,)."""
         return self._found(ids)[1]
 
     def positions(self, ids: Tensor, name: str) -> Tensor:
-        """Where the codes with these ids are. Raises ValueError naming the first that is absent."""
+        """Positions of the codes with these ids. Raises ValueError if one is not present."""
         where, present = self._found(ids)
         refuse_absent(ids, present, name)
         return where
 
     def narrowed(self, subset: Any, name: str) -> "Store":
-        """A copy with the codes of some ids, or of the ones of a mask over all codes."""
+        """A copy that holds only the codes selected by ids or by a mask over all codes."""
         chosen = selection(subset, name, self.count).to(self.device)
         if chosen.dtype is torch.bool:
             where = chosen.nonzero().flatten()
@@ -175,7 +177,7 @@ class Store:
         return Store(self.codes[where], self.to_ids(where), self.next_id)
 
     def added(self, codes: Tensor, ids: Tensor | None, name: str) -> "Store":
-        """Raises ValueError for ids that are there already or come twice."""
+        """With these codes added. Raises ValueError for ids already present or given twice."""
         if len(codes) == 0:
             return self
         if ids is None:
@@ -198,29 +200,29 @@ class Store:
         return Store(torch.cat([self.codes, codes])[order], ids, next_id)
 
     def without(self, ids: Tensor, name: str) -> "Store":
-        """Raises ValueError where an id is not there."""
+        """Without the codes of these ids. Raises ValueError if one is not present."""
         keep = torch.ones(self.count, dtype=torch.bool, device=self.device)
         keep[self.positions(ids, name)] = False
         return Store(self.codes[keep], self.all_ids()[keep], self.next_id) if len(ids) else self
 
     def reserved(self, count: int) -> "Store":
-        """The same with a buffer for `count` codes."""
+        """The same contents in a buffer for at least `count` codes."""
         ids = None if self._ids is None else self._grown(self._ids, count)
         return Store(self._grown(self._codes, count), ids, self.next_id, self.count)
 
     def copy(self) -> "Store":
-        """The same with memory of its own."""
+        """The same contents in newly allocated memory."""
         ids = None if self._ids is None else self._ids[: self.count].clone()
         return Store(self.codes.clone(), ids, self.next_id)
 
     def all_ids(self) -> Tensor:
-        """int64 (N,), ascending; not to be written to."""
+        """All ids, int64 (N,), ascending. Must not be written to."""
         if self._ids is None:
             return torch.arange(self.count, device=self.device)
         return self._ids[: self.count]
 
     def refuse_known(self, ids: Tensor, name: str) -> None:
-        """Raises ValueError where one of the ids, ascending, is here or comes twice."""
+        """Raises ValueError if one of the ids, ascending, is already present or occurs twice."""
         twice = ids[1:][ids[1:] == ids[:-1]]
         if len(twice):
             raise ValueError(f"{name} must be unique, got {int(twice[0])} more than once")
@@ -232,7 +234,7 @@ class Store:
                 raise ValueError(f"{name} must be new, but {int(known[0])} is in the index already")
 
     def _extended(self, codes: Tensor, ids: Tensor | None) -> "Store":
-        """ids ascending and above all that are there; None where they go on as 0..N - 1."""
+        """With codes appended. ids: ascending and above all present; None: ids stay 0..N - 1."""
         size = self.count + len(codes)
         rows = self._grown(self._codes, size)
         rows[self.count : size] = codes
@@ -244,7 +246,7 @@ class Store:
         return Store(rows, numbers, next_id, size)
 
     def _grown(self, buffer: Tensor, size: int) -> Tensor:
-        """A buffer of at least `size` rows with the same first `count`."""
+        """A buffer of at least `size` rows whose first `count` rows are those of `buffer`."""
         if len(buffer) >= size:
             return buffer
         capacity = max(size, self.count + self.count // 2)

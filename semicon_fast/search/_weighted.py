@@ -1,9 +1,10 @@
-"""The codes nearest by a weighted sum of distances by part, exactly.
+"""Exact k nearest neighbours by a weighted sum of the distances of parts (groups of bits).
 
-Weights are made integers u_i with a common factor: w_i = factor * u_i. Where the u_i are small, a
-code that has the bits of part i u_i times is u_i d_i away, so the search is an ordinary one among
-such codes; one part alone is the case u = 1 there and 0 elsewhere, and costs what its bits cost.
-Where they are not, blocks of integer sums are kept only as long as they are needed.
+Weights are written as integers u_i times a common factor: w_i = factor * u_i. If the u_i are small,
+the bits of part i are repeated u_i times: the Hamming distance of such codes is sum u_i d_i, so an
+ordinary search over them gives the result. A search by one part alone is the case u = 1 for it and
+0 for all others, and costs as much as a search over its bits. If the u_i are large, the weighted
+sums are computed block by block.
 """
 
 import math
@@ -19,11 +20,13 @@ from ..codes import MAX_BITS, select_bits
 from ..ops.hamming import hamming_distance, hamming_topk
 from ._store import Store
 
-# Up to this many times the bits of a code, repeating them costs less than sums of parts.
+# Repeating bits is faster than adding distances up to this many times the length of a code.
 _MOST_REPEATED = 8
-# Repeated codes that a store keeps, and the pairs of which sums are held at a time.
+# Number of code arrays with repeated or selected bits that a Store caches.
 _KEPT = 8
+# Pairs whose sums are held at a time, and queries per block.
 _PAIRS, _QUERIES = 1 << 21, 64
+# Bound of the integer keys sum * N + position.
 _KEYS = 2**62
 _NUMBERS = (int, float, np.integer, np.floating)
 
@@ -38,7 +41,7 @@ class Weighing(NamedTuple):
 
     @property
     def largest(self) -> int:
-        """The largest sum there can be."""
+        """The largest possible sum."""
         return sum(u * len(p) for u, p in zip(self.units, self.positions, strict=True))
 
     def distances(self, sums: Tensor) -> Tensor:
@@ -49,9 +52,10 @@ class Weighing(NamedTuple):
 
 
 def weighing(weights: Any, groups: Mapping[str, range]) -> Weighing:
-    """Checked weights: name -> number >= 0, parts that are not named have 0.
+    """Checks weights, name of a part -> number >= 0; parts not named have weight 0.
 
-    A float stands for the decimal that it is written as. Raises TypeError or ValueError.
+    A float is taken as its shortest decimal representation: 0.1 is exactly 1/10. Raises TypeError
+    or ValueError.
     """
     if not isinstance(weights, Mapping):
         raise TypeError(f"weights must map names of parts to numbers, got {weights!r}")
@@ -90,7 +94,10 @@ def _exact(name: str, value: Any) -> Fraction:
 def nearest(
     queries: Tensor, store: Store, bits: int, k: int, weighed: Weighing
 ) -> tuple[Tensor, Tensor]:
-    """Weighted distances (Q, k), ascending by (distance, position), and positions int64 (Q, k)."""
+    """The k nearest by weighted distance: distances (Q, k) and positions int64 (Q, k).
+
+    Ascending by (distance, position). Distances are int32 or float64, see `Weighing.distances`.
+    """
     if weighed.largest <= min(_MOST_REPEATED * bits, MAX_BITS):
         pairs = zip(weighed.positions, weighed.units, strict=True)
         repeated = tuple(bit for positions, unit in pairs for bit in [*positions] * unit)
@@ -109,7 +116,7 @@ def nearest(
 def _by_sums(
     queries: Tensor, store: Store, bits: int, k: int, weighed: Weighing
 ) -> tuple[Tensor, Tensor]:
-    """Keeps the k smallest keys sum * N + position while it passes over the codes."""
+    """Sums (Q, k) and positions (Q, k): the k smallest keys sum * N + position, block by block."""
 
     def sliced(positions: range) -> tuple[Tensor, Tensor]:
         codes = store.derived(positions, lambda codes: select_bits(codes, bits, positions), _KEPT)

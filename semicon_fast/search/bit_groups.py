@@ -1,4 +1,4 @@
-"""Bits by what they mean: which belong to which part, and a distance as the sum of its parts."""
+"""Groups of bits: which bits belong to which part, and Hamming distances by part."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from ..arrays import Array, like
 from ..codes import check_codes
 
-# Pairs of codes compared at a time: bounds memory, not a result.
+# Pairs of codes compared at a time; bounds memory and does not affect results.
 _PAIRS = 1 << 18
 _POPCOUNT = torch.tensor([i.bit_count() for i in range(256)], dtype=torch.int32)
 
@@ -16,10 +16,15 @@ BitGroups = Mapping[str, "slice | Sequence[int]"]
 
 
 def bit_positions(bit_groups: BitGroups, bits: int, *, all_bits: bool = False) -> dict[str, range]:
-    """Name -> the bits of that part, in the order given.
+    """Name of each part -> its bits, in the given order.
 
-    bit_groups: name -> slice of 0..bits, or [start, stop] as `gallery.json` has them; disjoint and
-    not empty. all_bits: whether each bit must belong to one. Raises TypeError or ValueError.
+    Args:
+        bit_groups: name -> slice of 0..bits, or [start, stop] as in `gallery.json`; disjoint and
+            not empty.
+        bits: length of a code.
+        all_bits: whether every bit must belong to a group.
+
+    Raises TypeError or ValueError.
     """
     if not isinstance(bit_groups, Mapping):
         raise TypeError(
@@ -52,8 +57,13 @@ def bit_positions(bit_groups: BitGroups, bits: int, *, all_bits: bool = False) -
 def part_distances(a: Array, b: Array, bits: int, bit_groups: BitGroups) -> Array:
     """How many bits of each part differ between code i of `a` and code i of `b`: int32 (N, parts).
 
-    a, b: packed codes, uint8 (N, ceil(bits / 8)), or one code (1, ...) on one side. bit_groups as
-    in `bit_positions`, each bit in one of them: a row's sum is the Hamming distance.
+    Args:
+        a, b: packed codes, uint8 (N, ceil(bits / 8)); one of the two may be a single code.
+        bits: length of a code.
+        bit_groups: name -> slice or [start, stop], as `model.bit_groups`. Every bit belongs to one
+            group, so the sum of a row is the Hamming distance.
+
+    Raises TypeError or ValueError.
     """
     left = check_codes(a, bits, "a")
     right = check_codes(b, bits, "b").to(left.device)
@@ -66,7 +76,7 @@ def part_distances(a: Array, b: Array, bits: int, bit_groups: BitGroups) -> Arra
 
 
 def part_masks(groups: Mapping[str, Sequence[int]], bits: int) -> Tensor:
-    """uint8 (parts, ceil(bits / 8)): a code with the bits of each part set, and no other."""
+    """uint8 (parts, ceil(bits / 8)): for each part a code in which exactly its bits are set."""
     masks = torch.zeros(len(groups), (bits + 7) // 8, dtype=torch.uint8)
     for row, positions in enumerate(groups.values()):
         for bit in positions:
@@ -75,9 +85,9 @@ def part_masks(groups: Mapping[str, Sequence[int]], bits: int) -> Tensor:
 
 
 def _counted(differing: Tensor, masks: Tensor) -> Tensor:
-    """differing uint8 (N, bytes), masks uint8 (parts, bytes) -> set bits in each, int32 (N, parts).
+    """Counts the bits of differing uint8 (N, bytes) under each mask uint8 (parts, bytes).
 
-    In blocks of rows, so that beside the result a bounded number of bytes is held.
+    Returns int32 (N, parts). Works in blocks of rows, so that temporary memory is bounded.
     """
     popcount = _POPCOUNT.to(differing.device)
     result = torch.empty(len(differing), len(masks), dtype=torch.int32, device=differing.device)
@@ -90,7 +100,10 @@ def _counted(differing: Tensor, masks: Tensor) -> Tensor:
 
 
 def hit_distances(queries: Tensor, codes: Tensor, where: Tensor, masks: Tensor) -> Tensor:
-    """Distances by part of each query (Q, bytes) to the codes at `where` (Q, k): (Q, k, parts)."""
+    """Distances by part from each query to the codes at positions `where`: int32 (Q, k, parts).
+
+    queries uint8 (Q, bytes), codes uint8 (N, bytes), where int64 (Q, k), masks as `part_masks`.
+    """
     k = where.shape[1]
     result = torch.empty(*where.shape, len(masks), dtype=torch.int32, device=where.device)
     step = max(1, _PAIRS // max(1, k))

@@ -1,4 +1,4 @@
-"""A folder of encoded images: their codes, their names, and what made the codes."""
+"""Galleries: folders with the codes of images, their names, labels and encoding settings."""
 
 import csv
 import json
@@ -20,13 +20,17 @@ from .index import HammingIndex
 
 @dataclass
 class Gallery:
-    """Codes of N images and what a person needs to make sense of them.
+    """Codes of N images with the images' names, their labels, and how the codes were made.
 
-    codes: uint8 (N, ceil(bits/8)), as `pack_codes` makes them. images: N names, by default paths.
-    labels: N class names, "" where none is known. info: what made the codes (JSON values).
+    Args:
+        codes: uint8 (N, ceil(bits / 8)), as made by `pack_codes`.
+        bits: length of a code.
+        images: N names, usually paths.
+        labels: N class names, "" where unknown; empty for none at all.
+        info: how the codes were made (JSON values).
 
-    On disk a folder: `codes.npy` (any NumPy reads it), `images.csv` (id, image, label),
-    `gallery.json`, and, once `build_index` was called, `index.hamming`.
+    On disk it is a folder with `codes.npy` (readable by NumPy), `images.csv` (id, image, label),
+    `gallery.json` and, if it was built, the index file `index.hamming`.
     """
 
     codes: np.ndarray
@@ -48,7 +52,10 @@ class Gallery:
         return len(self.images)
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Writes the folder beside its final place and renames it. Raises FileExistsError."""
+        """Writes a temporary folder next to `folder` and renames it.
+
+        Raises FileExistsError if `folder` is a file or not empty, unless `overwrite`.
+        """
         check_free(folder, overwrite)
         write_gallery(
             folder, [(self.codes, self.images, self.labels)], self.bits, len(self), self.info
@@ -56,7 +63,10 @@ class Gallery:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> "Gallery":
-        """Raises ValueError, with a sentence, where the folder holds no readable gallery."""
+        """Reads a gallery; its codes are memory-mapped.
+
+        Raises ValueError if the folder does not hold a readable gallery.
+        """
         path = Path(folder)
         about = read_about(path)
         try:
@@ -77,11 +87,15 @@ class Gallery:
 
     @property
     def bit_groups(self) -> dict[str, list[int]]:
-        """Part -> [first bit, end], of the model that made the codes; all bits where none did."""
+        """Name of each part -> [first bit, end bit], from the model that made the codes.
+
+        Without such information, one group with all bits.
+        """
         groups: dict[str, list[int]] = self.info.get("bit_groups") or {"global": [0, self.bits]}
         return groups
 
     def build_index(self) -> HammingIndex:
+        """An index of the codes in memory, with ids 0..N - 1 and the gallery's bit groups."""
         index = HammingIndex(self.bits, bit_groups=self.bit_groups)
         index.add(np.ascontiguousarray(self.codes))
         return index
@@ -99,10 +113,15 @@ def write_gallery(
     *,
     index: bool = False,
 ) -> None:
-    """Writes a gallery of `count` images, piece after piece, and puts it in place of `folder`.
+    """Writes a gallery of `count` images piece by piece, then replaces `folder` by it.
 
-    pieces: (codes, images, labels), never all in memory. index: build the index file too.
-    Whatever happens, `folder` is what it was or the whole new gallery.
+    Args:
+        folder: where the gallery goes. If anything fails it keeps its old content.
+        pieces: (codes, images, labels) of consecutive images; only one is in memory at a time.
+        bits: length of a code.
+        count: number of images in all pieces together.
+        info: how the codes were made (JSON values).
+        index: whether to write the index file as well.
     """
     target = Path(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +168,7 @@ def _write_pieces(folder: Path, pieces: Iterable[Piece], bits: int, count: int) 
 
 
 def _put(staging: Path, target: Path) -> None:
-    """Renames staging to target; where that fails, an older target is back in its place."""
+    """Renames staging to target; if that fails, a previous target is restored."""
     if not target.exists():
         os.rename(staging, target)
     else:
@@ -167,7 +186,10 @@ def _put(staging: Path, target: Path) -> None:
 
 
 def open_index(folder: str | os.PathLike[str], gallery: Gallery) -> HammingIndex:
-    """The folder's saved index if there is one, else one made from the gallery's codes."""
+    """The index file of the folder if there is one, else an index built from the gallery's codes.
+
+    Raises ValueError if the index file does not match the gallery.
+    """
     path = Path(folder) / "index.hamming"
     if not path.is_file():
         return gallery.build_index()

@@ -1,6 +1,6 @@
-"""What can be said of a gallery's folder, and of images to search for, without reading codes.
+"""Checks of a gallery's folder and of paths to images that need neither NumPy nor torch.
 
-Needs neither NumPy nor torch, so that a command can check its arguments before it imports them.
+Commands make them before they import either.
 """
 
 import json
@@ -28,16 +28,17 @@ def read_about(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def check_free(folder: str | os.PathLike[str], overwrite: bool) -> None:
-    """Raises FileExistsError where a gallery would replace something, unless `overwrite`."""
+    """Raises FileExistsError if `folder` is a file or not empty, unless `overwrite`."""
     target = Path(folder)
     if target.exists() and not overwrite and (target.is_file() or any(target.iterdir())):
         raise FileExistsError(f"{target} exists already; choose another folder or overwrite it")
 
 
 def images_below(paths: Sequence[str | os.PathLike[str]]) -> tuple[list[Path], list[str]]:
-    """Image files named by, or anywhere below, `paths`, sorted; label = the file's folder name.
+    """Image files among `paths` and anywhere below those that are folders; labels for them.
 
-    Raises ValueError where a path does not exist or nothing is found.
+    Files of a folder are sorted; the label of a file is the name of the folder that contains it.
+    Raises ValueError if a path does not exist or no image is found.
     """
     suffixes = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
     found: list[Path] = []

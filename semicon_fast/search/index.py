@@ -1,4 +1,4 @@
-"""Exact search by Hamming distance over codes held in memory or mapped from a file."""
+"""Exact search by Hamming distance over codes in memory or memory-mapped from a file."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -21,23 +21,24 @@ from .streamed import StreamedIndex
 class HammingIndex(Collection):
     """Packed codes with ids, searched exactly.
 
-    Every result is ascending by (distance, id), on every device, alone or in a batch. Codes are
-    uint8 (N, ceil(bits / 8)) as `pack_codes` makes them, bits 1..4096; ids are unique int64 from 0
-    to 2**63 - 2. NumPy arrays go in and come out, or tensors, on the device they came from.
+    Results are sorted by (distance, id), identically on every device and for single or batched
+    queries. Codes are uint8 (N, ceil(bits / 8)) as made by `pack_codes`, bits 1..4096; ids are
+    unique int64 from 0 to 2**63 - 2. Queries may be NumPy arrays or tensors; results are of the
+    same kind, and on the same device.
 
-    Nothing is changed by a call that raises. Any number of threads may use an index at a time:
-    changes come one after another, and a search, a rank or a save sees the codes as they were when
-    it began, never half a change. Searching lets other Python threads run. On a CUDA device every
-    call puts its work on the current stream of the thread that makes it, after whatever made the
-    codes as they are, and returns without waiting for it where the answer is a tensor there
-    (range_search, subset, and lengths that are no multiple of 8 have to wait).
+    A call that raises changes nothing. Any number of threads may use an index at the same time:
+    changes are serialised, and searches and `save` see the codes as they were when the call began,
+    never a partial change. The GIL is released during a search. On a CUDA device each call queues
+    its work on the calling thread's current stream, after the work that wrote the codes, and
+    returns without waiting if the result is a tensor on that device (range_search, subset, and
+    code lengths that are not a multiple of 8 have to wait).
 
     Args:
         bits: length of a code.
-        device: where the codes are kept and compared.
-        bit_groups: name of a part -> its bits, each bit in one: `model.bit_groups`, or what
-            `gallery.json` has. They give `by_part` and `weights` their meaning; None for none.
-            A file does not hold them, a gallery does.
+        device: where the codes are stored and compared.
+        bit_groups: name of each part -> its bits, as `model.bit_groups` or `gallery.json`; every
+            bit belongs to one part. Required by `by_part` and `weights`; None for none. An index
+            file does not contain them, a gallery does.
     """
 
     def search(
@@ -53,19 +54,20 @@ class HammingIndex(Collection):
 
         Args:
             queries: uint8 (Q, bytes).
-            k: 1 to the larger of N and 2**24. Where it exceeds what is searched, the rest is
-                distance 2**31 - 1, id -1.
-            subset: what to search among: ids, each in the index, or a mask, bool (N,) over all
-                codes in ascending order of id; its codes are copied for the call. None for all.
-            weights: name of a part -> number >= 0, see `_weighted`: distances are then the sums of
-                weight * distance of the part, 0 for parts that are not named; {"part1": 1} asks
-                by one part alone. They and their order are exact, a float standing for the decimal
-                that it is written as. int32 if all weights are integers, else float64 (rest: inf).
-                What it searches is made of the codes at the first call and kept until they change.
-            by_part: also return the distance of each part, unweighted.
+            k: 1 to the larger of N and 2**24. If fewer codes are searched, results are padded with
+                distance 2**31 - 1 and id -1.
+            subset: the codes to search: ids, each in the index, or a mask bool (N,) over all codes
+                in ascending order of id. They are copied for the call. None for all.
+            weights: name of a part -> number >= 0. Distances are then the sum of weight * distance
+                over the parts; parts not named have weight 0, so {"part1": 1} searches by that part
+                alone. Distances and order are exact; a float is taken as its shortest decimal
+                representation. int32 if all weights are integers, else float64 (padded with inf).
+                Derived codes are made at the first call and cached until the codes change.
+            by_part: also return the unweighted distance of each part; needs `bit_groups`.
 
-        Returns distances int32 (Q, k), ids int64 (Q, k), and with by_part int32 (Q, k, parts) in
-        the order of `bit_groups`, whose sum is the distance (rest: -1).
+        Returns distances int32 (Q, k) and ids int64 (Q, k); with by_part also int32 (Q, k, parts)
+        in the order of `bit_groups`, whose sum over the parts is the Hamming distance (padded with
+        -1). Raises TypeError or ValueError naming the argument.
         """
         packed = self._queries(queries)
         parts = self._known_parts() if by_part or weights is not None else {}
@@ -90,8 +92,8 @@ class HammingIndex(Collection):
     ) -> tuple[Array, Array, Array]:
         """Every code at distance <= radius, ascending by (distance, id) within a query.
 
-        The radius itself is inside; faiss's `range_search` is strict (`distance < radius`), so its
-        radius is one more than ours. queries uint8 (Q, bytes), radius >= 0, subset as in `search`.
+        Unlike faiss's `range_search`, which returns `distance < radius`, the radius is inclusive.
+        queries uint8 (Q, bytes), radius >= 0, subset as in `search`.
 
         Returns lims int64 (Q + 1,), distances int32 (T,), ids int64 (T,): query q's results are the
         entries lims[q] to lims[q + 1].
@@ -106,11 +108,11 @@ class HammingIndex(Collection):
     def rank(
         self, queries: Array, *, subset: Any = None, out: tuple[Array, Array] | None = None
     ) -> tuple[Array, Array]:
-        """The whole index in order for each query: distances int32 (Q, N), ids int64 (Q, N).
+        """Full ranking of the index for each query: distances int32 (Q, N), ids int64 (Q, N).
 
-        queries uint8 (Q, bytes), subset as in `search`; N is then what it names. out: contiguous
-        arrays or tensors for the two, which are then returned; to rank into the same memory again
-        and again takes half the time.
+        queries uint8 (Q, bytes), subset as in `search`; N is then the size of the subset. out:
+        contiguous arrays or tensors for both results, which are written to and returned; reusing
+        the same memory halves the time.
         """
         packed = self._queries(queries)
         store = self._searched(subset)
@@ -123,15 +125,15 @@ class HammingIndex(Collection):
         return out
 
     def to(self, device: str | torch.device) -> "HammingIndex":
-        """This index if it is on `device`, else a copy there, under the same ids (as Tensor.to)."""
+        """This index if it is on `device`, else a copy there with the same ids (like Tensor.to)."""
         target = empty_codes(code_bytes(self.bits), device).device
         return self if target == self.device else self._copied(lambda tensor: tensor.to(target))
 
     def pin_memory(self) -> "HammingIndex":
-        """A copy in page-locked memory of the host, which `streamed` copies to a device fastest.
+        """A copy in pinned (page-locked) host memory, from which `streamed` copies fastest.
 
-        Additions that need more room move it to ordinary memory. Raises ValueError where the index
-        is not on the CPU, or there is no CUDA device.
+        Additions that need a larger buffer move it to ordinary memory. Raises ValueError if the
+        index is not on the CPU, or there is no CUDA device.
         """
         if self.device.type != "cpu" or not torch.cuda.is_available():
             raise ValueError(
@@ -141,12 +143,12 @@ class HammingIndex(Collection):
         return self._copied(lambda tensor: tensor.pin_memory())
 
     def streamed(self, device: str | torch.device, memory: int = 1 << 30) -> StreamedIndex:
-        """Searches of this index on another device, through which the codes go block by block.
+        """Searches this index on another device, to which its codes are copied block by block.
 
         Args:
             device: where the codes are compared.
-            memory: bytes of it that the blocks take; queries, answers and what a search itself
-                needs come on top. At least two codes.
+            memory: bytes on that device for the blocks, at least two codes; queries, results and
+                the workspace of a search come on top.
 
         Nothing is copied before a search; see `StreamedIndex`.
         """
@@ -160,12 +162,12 @@ class HammingIndex(Collection):
         return result
 
     def to_faiss(self) -> Any:
-        """A faiss index with the same codes: IndexBinaryFlat, in IndexBinaryIDMap2 unless code i
-        has id i.
+        """A faiss index with the same codes: IndexBinaryFlat, in IndexBinaryIDMap2 unless ids are
+        0..N - 1.
 
-        faiss knows multiples of 8 bits: others are padded with zeros, which changes no distance.
-        Ids and distances are the same in both; the order of equal distances is faiss's own there.
-        Raises ImportError where faiss is not installed.
+        faiss requires a multiple of 8 bits: codes are padded with zeros, which changes no distance.
+        Ids and distances are the same in both; faiss breaks ties in its own way. Raises ImportError
+        if faiss is not installed.
         """
         store = self._now()
         ids = None if store.ids is None else store.ids.cpu().numpy()
@@ -178,13 +180,13 @@ class HammingIndex(Collection):
         """The codes and ids of a faiss IndexBinaryFlat, or IndexBinaryIDMap(2) over one, copied.
 
         Args:
-            index: its codes are taken as they are, least significant bit first; `convert_codes`
-                brings in others before they are added.
-            bits: length of a code where the last byte is padded with zeros; None for `index.d`.
-            device: where the codes are kept and compared.
+            index: its codes are taken to be packed least significant bit first; for other orders
+                see `convert_codes`.
+            bits: length of a code if the last byte is padded with zeros; None for `index.d`.
+            device: where the codes are stored and compared.
 
-        Raises ImportError where faiss is not installed, TypeError for other kinds of index,
-        ValueError where `bits` does not fit or ids are negative or come twice.
+        Raises ImportError if faiss is not installed, TypeError for other kinds of index, ValueError
+        if `bits` does not match the codes, or ids are negative or not unique.
         """
         codes, ids = _faiss.read(index)
         result = cls(8 * codes.shape[1] if bits is None else bits, device)
@@ -192,9 +194,9 @@ class HammingIndex(Collection):
         return result
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the index to a file (format: `search/_file.py`), beside it first, then renamed.
+        """Writes the index to a file (format: `search/_file.py`), replacing `path` atomically.
 
-        Raises OSError, and then leaves what was there.
+        Raises OSError, and then an existing file is unchanged.
         """
         store = self._now()
         ids = None if store.ids is None else store.ids.cpu().numpy()
@@ -209,18 +211,18 @@ class HammingIndex(Collection):
         *,
         verify: bool = False,
     ) -> "HammingIndex":
-        """The index that `save` wrote.
+        """Opens an index written by `save`.
 
-        On the CPU the file is mapped, not read: opening takes no time whatever its size, and pages
-        come in as they are searched. It is never written to; the first addition copies it. `save`
-        never changes a mapped file either; another program that cuts it short ends this process.
+        On the CPU the file is memory-mapped, not read: opening takes no time whatever its size, and
+        pages are read as they are searched. The file is never written to: the first addition copies
+        the codes, and `save` replaces a file instead of changing it. If another program truncates
+        the file while it is mapped, this process is killed.
 
-        The header has a checksum of its own, and that and the size of the file are always checked:
-        what is foreign, newer, cut short or has another header is refused. Codes and ids that
-        changed since show only to verify=True, which reads everything once, against its checksum.
+        The header's own checksum and the size of the file are always checked, so other kinds of
+        files, newer formats, truncated files and damaged headers are rejected. Changed codes or ids
+        are detected only with verify=True, which reads the whole file and checks its checksum.
 
-        Raises ValueError, with a sentence, for a file that is refused; OSError where it cannot be
-        opened.
+        Raises ValueError if the file is rejected, OSError if it cannot be opened.
         """
         content = _file.read(path, verify=verify)
         index = cls(content.bits, device)

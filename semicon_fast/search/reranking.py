@@ -1,16 +1,16 @@
-"""A second look: real-valued distances for the candidates of a Hamming search."""
+"""Reranking of the candidates of a Hamming search by distances of real-valued features."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..arrays import Array, as_tensor, check_integer, like
+from ..arrays import Array, as_tensor, check_choice, check_integer, like
 from ._partitioned import NO_ID
 
 METRICS = ("euclidean", "cosine")
 
-# Feature values gathered at a time.
+# Feature values gathered at a time; bounds temporary memory.
 _VALUES = 1 << 24
 
 
@@ -27,17 +27,18 @@ def rerank(
     Args:
         query_features: floating (Q, F).
         database_features: floating (N, F); row i belongs to id i.
-        candidate_ids: integers (Q, c) from -1 to N - 1, as `HammingIndex.search` returns them; -1
-            stands for no candidate.
-        k: at least 1. Where a query has fewer candidates the rest is distance inf, id -1.
+        candidate_ids: integers (Q, c) from -1 to N - 1, as returned by `HammingIndex.search`; -1
+            means no candidate.
+        k: at least 1. If a query has fewer candidates, the result is padded with distance inf and
+            id -1.
         metric: "euclidean", or "cosine" (1 - cosine of the angle; 1 for a zero vector).
 
-    Returns distances (Q, k), float32 or wider as the features are, and ids int64 (Q, k), of the
-    kind `query_features` is. Raises TypeError or ValueError naming the argument.
+    Returns distances (Q, k), in the wider of the features' dtypes and at least float32, and ids
+    int64 (Q, k), arrays or tensors like `query_features`. Raises TypeError or ValueError naming the
+    argument.
     """
     k = check_integer(k, "k", 1)
-    if metric not in METRICS:
-        raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
+    check_choice(metric, METRICS, "metric")
     mine, theirs = _both_features(query_features, database_features)
     ids = _candidates(candidate_ids, len(mine), len(theirs)).to(mine.device)
     dtype = torch.promote_types(torch.promote_types(mine.dtype, theirs.dtype), torch.float32)
@@ -47,7 +48,7 @@ def rerank(
     step = max(1, _VALUES // max(1, ids.shape[1] * mine.shape[1]))
     for start in range(0, len(mine), step):
         rows = slice(start, start + step)
-        # Ids first, then a stable sort by distance: ties come by id.
+        # Sorted by id, then stably by distance: ties are broken by id.
         block = ids[rows].sort(dim=1).values
         found = (
             theirs[block.clamp(min=0)]

@@ -1,4 +1,4 @@
-"""One index over several devices."""
+"""An index whose codes are distributed over several devices."""
 
 import os
 import threading
@@ -13,14 +13,14 @@ from ..arrays import Array, as_tensor, like
 from ..codes import check_bits, check_codes, code_bytes
 from ..ops.hamming import hamming_range, hamming_topk
 from . import _file
-from ._partitioned import Ball, Nearest, PartedSearch, merged_balls, merged_nearest
+from ._partitioned import InRange, Nearest, PartitionedSearch, merged_nearest, merged_ranges
 from ._store import MAX_ID, Store, check_ids, empty_codes, refuse_absent, selection
 
 Shards = tuple[Store, ...]
 
 
 class State:
-    """The shards at one moment. Changes make another one, as with a Store."""
+    """All shards at one moment; immutable like a Store, changes return a new one."""
 
     def __init__(self, shards: Shards) -> None:
         self.shards = shards
@@ -33,23 +33,23 @@ class State:
         return max(shard.next_id for shard in self.shards)
 
     def joined(self) -> "State":
-        """This one, when on each device the current stream goes on after what made it."""
+        """This State, after making each device's current stream wait until it is written."""
         for shard in self.shards:
             shard.joined()
         return self
 
     def all_ids(self) -> Tensor:
-        """int64 (N,), ascending, on the CPU."""
+        """All ids, int64 (N,), ascending, on the CPU."""
         return torch.cat([shard.all_ids().cpu() for shard in self.shards]).sort().values
 
     def held(self, ids: Tensor, name: str) -> list[Tensor]:
-        """For each shard the ids that it holds, bool (n,). Raises ValueError for absent ones."""
+        """For each shard which of the ids it holds, bool (n,). Raises ValueError for others."""
         holds = [shard.holds(ids.to(shard.device)).to(ids.device) for shard in self.shards]
         refuse_absent(ids, torch.stack(holds).any(0), name)
         return holds
 
     def added(self, codes: Tensor, ids: Tensor) -> "State":
-        """Codes go to the shards that have fewest, in contiguous runs."""
+        """With codes added, in contiguous runs, to the shards that hold the fewest."""
         for shard in self.shards:
             shard.refuse_known(ids.sort().values.to(shard.device), "ids")
         goal = -(-(len(self) + len(codes)) // len(self.shards))
@@ -66,7 +66,7 @@ class State:
         return State(tuple(s.without(ids[held].to(s.device), "ids") for s, held in pairs))
 
     def narrowed(self, subset: Any) -> "State":
-        """The codes that ids, or a mask over all codes in ascending order of id, name."""
+        """Restricted to ids, or to a mask over all codes in ascending order of id."""
         chosen = selection(subset, "subset", len(self))
         ids = self.all_ids()[chosen] if chosen.dtype is torch.bool else chosen
         pairs = zip(self.shards, self.held(ids, "subset"), strict=True)
@@ -79,18 +79,18 @@ class State:
         return codes[order], ids
 
 
-class ShardedHammingIndex(PartedSearch):
-    """A `HammingIndex` whose codes are dealt out to several devices, which search them at once.
+class ShardedHammingIndex(PartitionedSearch):
+    """A `HammingIndex` whose codes are distributed over several devices, searched in parallel.
 
-    Answers are those of one index with the same codes and ids, in the same order, with the same
-    guarantees to threads. A search goes to every device, and the answers are merged on the first
-    one: k of each shard, and for range_search and rank everything that is found, must fit there.
-    Codes go to the devices that hold fewest, so that all hold the same number; each device also
-    holds the ids of its codes, 8 bytes each. A device may be named twice.
+    Results, their order and the guarantees for threads are those of a `HammingIndex` with the same
+    codes and ids. A search runs on every device, and the results are merged on the first one, whose
+    memory must hold k results of each shard, or all results of range_search and rank. Codes are
+    added to the devices that hold the fewest, so that the shards stay equally large; each device
+    also stores the ids of its codes, 8 bytes each. A device may be named more than once.
 
     Args:
         bits: length of a code.
-        devices: where the codes are kept and compared; at least one.
+        devices: where the codes are stored and compared; at least one.
     """
 
     def __init__(self, bits: int, devices: Sequence[str | torch.device]) -> None:
@@ -110,7 +110,7 @@ class ShardedHammingIndex(PartedSearch):
 
     @property
     def devices(self) -> list[torch.device]:
-        """Where the codes are kept and compared."""
+        """Where the codes are stored and compared."""
         return [shard.device for shard in self._now.shards]
 
     @property
@@ -126,7 +126,7 @@ class ShardedHammingIndex(PartedSearch):
         return f"ShardedHammingIndex(bits={self.bits}, devices={devices}, codes={len(self)})"
 
     def add(self, codes: Array, ids: Any = None) -> None:
-        """Adds codes uint8 (n, bytes) under ids int64 (n,), as `HammingIndex.add` does."""
+        """Adds codes uint8 (n, bytes) with ids int64 (n,); see `HammingIndex.add`."""
         packed = check_codes(codes, self.bits, "codes")
         numbers = None if ids is None else check_ids(ids, "ids").cpu()
         if numbers is not None and len(numbers) != len(packed):
@@ -144,7 +144,7 @@ class ShardedHammingIndex(PartedSearch):
                 self._now = state.added(packed, numbers)
 
     def remove_ids(self, ids: Any) -> int:
-        """Removes the codes with these ids and returns how many that were; see `HammingIndex`."""
+        """Removes the codes with these ids and returns how many; see `HammingIndex.remove_ids`."""
         numbers = check_ids(ids, "ids").cpu()
         with self._changing:
             before = self._current()
@@ -165,7 +165,7 @@ class ShardedHammingIndex(PartedSearch):
         return self._current().all_ids().numpy()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the file that `HammingIndex.save` writes; holds all codes on the CPU meanwhile."""
+        """Writes the same file as `HammingIndex.save`; needs CPU memory for all codes."""
         state = self._current()
         codes, ids = state.gathered()
         numbered = len(ids) == 0 or (int(ids[0]), int(ids[-1])) == (0, len(ids) - 1)
@@ -182,7 +182,7 @@ class ShardedHammingIndex(PartedSearch):
         *,
         verify: bool = False,
     ) -> "ShardedHammingIndex":
-        """The index in a file that either class saved; see `HammingIndex.load`."""
+        """Opens an index saved by this class or by `HammingIndex`; see `HammingIndex.load`."""
         content = _file.read(path, verify=verify)
         index = cls(content.bits, devices)
         ids = None if content.ids is None else as_tensor(content.ids, "ids")
@@ -198,22 +198,22 @@ class ShardedHammingIndex(PartedSearch):
         state = self._current()
         return state if subset is None else state.narrowed(subset)
 
-    def _asked(self, state: State, queries: Tensor) -> list[tuple[Store, Tensor]]:
-        """Each shard with the queries on its device: all on their way before a search begins."""
+    def _queries_by_shard(self, state: State, queries: Tensor) -> list[tuple[Store, Tensor]]:
+        """Each shard with the queries on its device; all are copied before the first search."""
         return [(shard, queries.to(shard.device)) for shard in state.shards]
 
     def _nearest(self, state: State, queries: Tensor, k: int) -> Nearest:
         found = []
-        for shard, asked in self._asked(state, queries):
+        for shard, asked in self._queries_by_shard(state, queries):
             near, where = hamming_topk(asked, shard.codes, min(k, shard.count))
             found.append((near, shard.to_ids(where)))
         home = found[0][0].device
         return merged_nearest([(near.to(home), ids.to(home)) for near, ids in found], k)
 
-    def _ball(self, state: State, queries: Tensor, radius: int) -> Ball:
+    def _in_range(self, state: State, queries: Tensor, radius: int) -> InRange:
         found = []
-        for shard, asked in self._asked(state, queries):
+        for shard, asked in self._queries_by_shard(state, queries):
             lims, near, where = hamming_range(asked, shard.codes, radius)
             found.append((lims, near, shard.to_ids(where)))
         home = found[0][0].device
-        return merged_balls([(a.to(home), b.to(home), c.to(home)) for a, b, c in found])
+        return merged_ranges([(a.to(home), b.to(home), c.to(home)) for a, b, c in found])

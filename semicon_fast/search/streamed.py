@@ -1,4 +1,4 @@
-"""Searches on a device over codes that stay in the host's memory."""
+"""Searches on a device over codes that stay in host memory."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,20 +11,20 @@ from ..codes import code_bytes
 from ..ops.hamming import hamming_range, hamming_topk
 from ._blocks import blocks_on
 from ._collection import Collection
-from ._partitioned import Ball, Nearest, PartedSearch, merged_balls, merged_nearest
+from ._partitioned import InRange, Nearest, PartitionedSearch, merged_nearest, merged_ranges
 from ._store import Store, empty_codes
 
 
-class StreamedIndex(PartedSearch):
-    """What `HammingIndex.streamed` returns: searches on `device` over an index that lies elsewhere.
+class StreamedIndex(PartitionedSearch):
+    """Searches on `device` over an index stored elsewhere; returned by `HammingIndex.streamed`.
 
-    Each search copies the codes to the device, block after block, the next one on its way while one
-    is searched, and merges the answers: they are those of the index itself. That pays where many
-    queries come at once, or where codes are more than the device can hold. Codes in pinned memory
-    (`HammingIndex.pin_memory`) go straight to the device; others, a mapped file's too, are copied
-    to a pinned buffer first.
+    Each search copies the codes to the device block by block, copying the next block while one is
+    searched, and merges the results; they equal those of the index itself. This pays for large
+    batches of queries, or if the codes do not fit into the device's memory. Codes in pinned memory
+    (`HammingIndex.pin_memory`) are copied directly; others, including a memory-mapped file's, are
+    copied through a pinned buffer.
 
-    It searches the index as it is when a search begins. To change it, change the index.
+    A search sees the index as it is when the search begins. To add or remove codes, use the index.
     """
 
     def __init__(self, index: Collection, device: str | torch.device, memory: int) -> None:
@@ -47,7 +47,7 @@ class StreamedIndex(PartedSearch):
         return self._index._searched(subset)
 
     def _blocks(self, store: Store, queries: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """First position, queries and codes on the device; without codes one block of none."""
+        """Yields (first position, queries, codes), on the device; one empty block without codes."""
         asked = queries.to(self.device)
         if not len(store):
             yield 0, asked, store.codes.to(self.device)
@@ -64,14 +64,14 @@ class StreamedIndex(PartedSearch):
         assert best is not None
         return best[0], self._ids(store, best[1])
 
-    def _ball(self, store: Store, queries: Tensor, radius: int) -> Ball:
+    def _in_range(self, store: Store, queries: Tensor, radius: int) -> InRange:
         found = []
         for first, asked, codes in self._blocks(store, queries):
             lims, near, where = hamming_range(asked, codes, radius)
             found.append((lims, near, where + first))
-        lims, near, where = merged_balls(found)
+        lims, near, where = merged_ranges(found)
         return lims, near, self._ids(store, where)
 
     def _ids(self, store: Store, where: Tensor) -> Tensor:
-        """Ids of positions. They stay where the codes are: they may be more than those."""
+        """Ids of positions. Ids are not copied to `device`: they may be larger than the codes."""
         return where if store.ids is None else store.to_ids(where.to(store.codes.device))

@@ -90,7 +90,7 @@ inline Results nearest(const std::vector<Row>& rows, int64_t k) {
   return results;
 }
 
-inline Results ball(const std::vector<Row>& rows, int64_t radius) {
+inline Results range_search(const std::vector<Row>& rows, int64_t radius) {
   Results results;
   for (const Row& row : rows) {
     const auto within = std::count_if(row.begin(), row.end(), [&](auto d) { return d <= radius; });

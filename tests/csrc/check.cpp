@@ -46,13 +46,13 @@ void check_topk(const Case& c, const std::vector<answers::Row>& rows) {
   require(distances == expected.distances && positions == expected.positions, "topk", c);
 }
 
-void check_ball(const Case& c, const std::vector<answers::Row>& rows) {
-  const auto expected = answers::ball(rows, c.radius);
-  const semicon_fast::Ball ball(c.queries.codes, c.database.codes, c.radius, c.threads);
-  require(ball.lims() == expected.lims, "range", c);
+void check_range(const Case& c, const std::vector<answers::Row>& rows) {
+  const auto expected = answers::range_search(rows, c.radius);
+  const semicon_fast::RangeSearch found(c.queries.codes, c.database.codes, c.radius, c.threads);
+  require(found.lims() == expected.lims, "range", c);
   std::vector<int32_t> distances(expected.distances.size());
   std::vector<int64_t> positions(expected.positions.size());
-  ball.write(distances.data(), positions.data());
+  found.write(distances.data(), positions.data());
   require(distances == expected.distances && positions == expected.positions, "range", c);
 }
 
@@ -104,7 +104,7 @@ Case random_case(int64_t round) {
 
 void check(const Case& c, const std::vector<answers::Row>& rows) {
   check_topk(c, rows);
-  check_ball(c, rows);
+  check_range(c, rows);
   check_pairs(c, rows);
   check_groups(c, rows);
 }

@@ -170,7 +170,7 @@ void check_topk(const Case& c, const Rows& rows) {
 }
 
 void check_range(const Case& c, const Rows& rows) {
-  const auto expected = answers::ball(rows, c.radius);
+  const auto expected = answers::range_search(rows, c.radius);
   const auto size = static_cast<int64_t>(expected.positions.size());
   Call count(c), write(c);
   auto* lims = count.results.array<int64_t>(c.queries.codes.count + 1);
@@ -178,7 +178,7 @@ void check_range(const Case& c, const Rows& rows) {
   require(equal(expected.lims, lims), "range's lims", c);
   auto* distances = write.results.array<int32_t>(size);
   auto* positions = write.results.array<int64_t>(size);
-  cuda::range_write(write.context(), c.queries.codes, c.database.codes, c.radius, lims, distances,
+  cuda::range_write(write.context(), c.queries.codes, c.database.codes, lims, distances,
                     positions);
   require(equal(expected.distances, distances), "range's distances", c);
   require(equal(expected.positions, positions), "range's positions", c);

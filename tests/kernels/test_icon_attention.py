@@ -281,5 +281,5 @@ def test_no_images_give_zero_weight_gradients():
 
 def test_what_the_kernels_cannot_take_is_named():
     assert unsupported(torch.zeros(1, 256, 1, 1), 1) is None
-    assert "257 channels a group" in unsupported(torch.zeros(1, 257, 1, 1), 1)
+    assert "257 channels per group" in unsupported(torch.zeros(1, 257, 1, 1), 1)
     assert "float64" in unsupported(torch.zeros(1, 8, 1, 1).double(), 1)

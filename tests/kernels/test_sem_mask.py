@@ -167,4 +167,4 @@ def test_what_the_kernels_cannot_take_is_named():
     assert unsupported(ok, ok) is None
     assert "float64" in unsupported(ok, ok.double())
     wide = torch.zeros(1, 1, 64, 65)
-    assert "4160 cells a map" in unsupported(wide, wide)
+    assert "4160 cells per map" in unsupported(wide, wide)

@@ -56,7 +56,7 @@ def test_devices_get_machine_code_and_newer_ones_ptx(wanted, known, code, ptx):
             (toolchain, "nvcc", lambda: None),
             "there is no nvcc .*Install the CUDA toolkit 13.0",
         ),
-        ((toolchain, "output_of", lambda *a: None), "'/x/nvcc' is no working nvcc"),
+        ((toolchain, "output_of", lambda *a: None), "'/x/nvcc' is not a working nvcc"),
         (
             (toolchain, "output_of", lambda *a: "nvcc: release 12.4, V12.4.1"),
             "'/x/nvcc' is release 12.4, and torch was built with 13.0",

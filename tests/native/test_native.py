@@ -167,7 +167,7 @@ def test_a_disk_that_fills_up_while_building_is_a_sentence(pretended, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(build, "atomic_write", full)
-    with pytest.warns(RuntimeWarning, match="cannot be kept: .*No space left.*SEMICON_FAST_CACHE"):
+    with pytest.warns(RuntimeWarning, match="cannot be stored: .*No space.*SEMICON_FAST_CACHE"):
         assert native.load() is False
 
 

@@ -198,7 +198,7 @@ def wrong_calls():
     lims = torch.tensor([0, 2])
     yield "hamming_topk", (queries.int(), queries, 1), "queries must be packed uint8"
     yield "hamming_topk", (queries[0], queries, 1), r"queries must be .rows, bytes. with 1 to 512"
-    yield "hamming_topk", (queries, queries[:, :2], 1), "equally many bytes a code, got 3 and 2"
+    yield "hamming_topk", (queries, queries[:, :2], 1), "equally many bytes per code, got 3 and 2"
     yield "hamming_topk", (queries, queries, 3), "k must be >= 0 and <= 2, the size of the database"
     yield "hamming_range", (queries, queries, -1), "radius must be >= 0, got -1"
     yield "hamming_ranks", (queries, queries, one, none, lims), "groups must have one entry"

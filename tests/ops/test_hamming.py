@@ -68,7 +68,7 @@ def test_operation_compiles_into_one_graph():
         ),
         (codes(2, 3)[0], codes(2, 3), ValueError, r"queries must be \(rows, bytes\)"),
         (codes(2, 3).to_sparse(), codes(2, 3), TypeError, "queries must be a dense tensor"),
-        (codes(2, 3), codes(2, 4), ValueError, "equally many bytes a code, got 3 and 4"),
+        (codes(2, 3), codes(2, 4), ValueError, "equally many bytes per code, got 3 and 4"),
         (codes(2, 513), codes(2, 513), ValueError, "1 to 512 bytes"),
         (codes(2, 3), codes(2, 3).to("meta"), ValueError, "one device, got cpu and meta"),
     ],

@@ -126,7 +126,7 @@ def test_a_full_disk_leaves_the_old_index_and_says_so(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(OSError, match="could not write .*index: .*; what was there is untouch"):
+        with pytest.raises(OSError, match="could not write .*index: .*; an existing file is unch"):
             built(50_000, seed=1).save(path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

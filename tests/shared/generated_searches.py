@@ -1,4 +1,4 @@
-"""Generated indexes and searches, and what each engine's answers have to be: the reference's."""
+"""Generates indexes and searches, and compares the results of each engine with the reference."""
 
 import numpy as np
 import torch
@@ -24,8 +24,8 @@ def cases(draw):
         st.sampled_from([12, 24, 32, 48, 64, 128, 256, 512, 768, 1024, 2048, 4096]),
     )
     bits = draw(lengths)
-    # Few codes, or many wanted, are ranked; from 2,049 on the nearest are selected, and from 16,384
-    # on after a sample.
+    # With few codes or a large k the kernels rank all codes; from 2,049 codes on they select, and
+    # from 16,384 on with limits from a sample.
     sizes = [st.sampled_from([0, 1, 2, 15, 16, 17, 63, 65]), st.integers(0, 300)]
     sizes.append(st.integers(2049, 4000))
     if bits <= 128:
@@ -48,7 +48,7 @@ def cases(draw):
 
 
 def drawn(rng, rows, bits, distinct, order="random"):
-    """uint8 (rows, ceil(bits / 8)), unused bits 0."""
+    """Random codes uint8 (rows, ceil(bits / 8)) with unused bits 0; distinct: at most so many."""
     width = -(-bits // 8)
     codes = rng.integers(0, 256, (distinct or rows, width), dtype=np.uint8)
     codes[:, -1] &= 255 >> (-bits % 8)
@@ -60,7 +60,7 @@ def drawn(rng, rows, bits, distinct, order="random"):
 
 
 def placed(codes, place):
-    """The same codes, lying otherwise in memory."""
+    """The same codes with another memory layout."""
     if place == "backwards":
         return codes[::-1].copy()[::-1]
     if place == "every second row":
@@ -75,7 +75,7 @@ def placed(codes, place):
 
 
 def numbers(rng, count, kind):
-    """Ids, or None for 0..count - 1."""
+    """Unique ids, or None for 0..count - 1."""
     if kind == "numbered":
         return None
     ids = np.cumsum(rng.integers(1, 50, count))
@@ -105,7 +105,7 @@ def searched(ranking, ids, k):
 
 
 def grouped(rng, queries, count):
-    """groups, members and lims of groups with all codes, some, one in a hundred, and none."""
+    """groups, members and lims: groups with all codes, 30 %, 1 %, and none."""
     members = [(rng.random(count) < share).nonzero()[0] for share in (1.0, 0.3, 0.01, 0.0)]
     lims = np.cumsum([0, *map(len, members)])
     tables = rng.integers(0, 4, queries), np.concatenate(members), lims
@@ -113,7 +113,7 @@ def grouped(rng, queries, count):
 
 
 def ranks(ranking, groups, members, lims):
-    """Ranks, from 1, of each query's members, read off the whole ranking."""
+    """Ranks, from 1, of each query's members, taken from the full ranking."""
     found = [torch.empty(0, dtype=torch.int64)]
     for order, group in zip(ranking[1], groups, strict=True):
         wanted = members[lims[group] : lims[group + 1]]
@@ -122,7 +122,7 @@ def ranks(ranking, groups, members, lims):
 
 
 def histograms(distances, width, groups, members, lims):
-    """How many of each query's members lie at each distance below `width`, int64 (Q, width)."""
+    """Histogram of each query's distances to its members, int64 (Q, width)."""
     found = [torch.empty(0, width, dtype=torch.int64)]
     for row, group in zip(distances, groups, strict=True):
         near = row[members[lims[group] : lims[group + 1]]]
@@ -131,7 +131,10 @@ def histograms(distances, width, groups, members, lims):
 
 
 def check(case, engines, device="cpu"):
-    """Every answer of an index on `device` under each of engines(), which yields their names."""
+    """Compares every result of an index on `device` with the reference, for each engine.
+
+    engines() is a generator that activates one engine after another and yields its name.
+    """
     rng = np.random.default_rng(case["seed"])
     codes = drawn(rng, case["count"], case["bits"], case["distinct"], case["order"])
     queries = drawn(rng, case["queries"], case["bits"], case["distinct"])
@@ -145,14 +148,14 @@ def check(case, engines, device="cpu"):
     database = torch.tensor(codes if ids is None else codes[np.argsort(ids)])
     plain, names = torch.tensor(queries), torch.tensor(names)
     ranking = reference.hamming_topk(plain, database, len(database))
-    ball = reference.hamming_range(plain, database, min(case["radius"], case["bits"]))
+    in_range = reference.hamming_range(plain, database, min(case["radius"], case["bits"]))
     distances = reference.hamming_distance(plain, database)
     counts = reference.hamming_histogram(plain, database)
     groups = grouped(rng, len(plain), len(database))
     wanted = {
         "search": searched(ranking, names, case["k"]),
         "rank": (ranking[0], names[ranking[1]]),
-        "range_search": (*ball[:2], names[ball[2]]),
+        "range_search": (*in_range[:2], names[in_range[2]]),
         "distance": [distances],
         "histogram": [counts],
         "ranks": [ranks(ranking, *groups)],
@@ -167,7 +170,7 @@ def check(case, engines, device="cpu"):
 
 
 def answers(index, asked, case, operands, groups):
-    """(what, tensors on the CPU or arrays) of every operation."""
+    """Yields (name, results as CPU tensors or arrays) for every operation."""
     operations = torch.ops.semicon_fast
     yield "search", index.search(asked, case["k"])
     yield "rank", index.rank(asked)

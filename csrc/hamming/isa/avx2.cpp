@@ -1,6 +1,6 @@
-// AVX2: population count by two 16-entry table look-ups a byte (VPSHUFB).
-// Per 32 bytes: 1 xor, 2 and, 1 shift, 2 shuffles, 1 add, and 1 sum of bytes for each code, however
-// many words it has: some 9 operations on 3 ports, 1.3 pairs of 64 bits a cycle.
+// AVX2: population count by two 16-entry table look-ups per byte (VPSHUFB).
+// Per 32 bytes: 1 xor, 2 and, 1 shift, 2 shuffles, 1 add, and 1 sum of bytes per code regardless of
+// its number of words: some 9 operations on 3 ports, 1.3 pairs of 64 bits per cycle.
 #include <cstdint>
 
 #include "hamming/isa/kernels.h"
@@ -25,7 +25,7 @@ SEMICON_FAST_TARGET_BEGIN("avx2,bmi,bmi2,popcnt")
 struct Simd {
   using Vec = __m256i;
   static constexpr int kVectors = 2;
-  static constexpr int64_t kPartialWords = 31;  // 31 * 8 bits a byte
+  static constexpr int64_t kPartialWords = 31;  // byte counters: 31 * 8 = 248 bits
   static constexpr int kRegisters = 16;
   static constexpr int kShortestLane = 2;
 
@@ -36,7 +36,7 @@ struct Simd {
   static Vec xored(Vec a, Vec b) { return _mm256_xor_si256(a, b); }
   static Vec add(Vec a_u8x32, Vec b_u8x32) { return _mm256_add_epi8(a_u8x32, b_u8x32); }
   static Vec add_lanes(Vec a_u64x4, Vec b_u64x4) { return _mm256_add_epi64(a_u64x4, b_u64x4); }
-  // Counts stay below 2^16, so every lane's minimum is that of its lowest 16 bits.
+  // Counts are below 2^16, so the minimum of a lane is the minimum of its lowest 16 bits.
   static Vec least(Vec a_u16x16, Vec b_u16x16) { return _mm256_min_epu16(a_u16x16, b_u16x16); }
 
   template <class Lane>
@@ -61,7 +61,7 @@ struct Simd {
     if constexpr (sizeof(Lane) == 4) return _mm256_set1_epi32(n);
     return _mm256_set1_epi16(static_cast<int16_t>(n));
   }
-  // Signed comparisons: counts and limits are small.
+  // Signed comparisons suffice: counts and limits are small.
   template <class Lane>
   static Vec below(Vec counts, Vec limit) {
     if constexpr (sizeof(Lane) == 8) return _mm256_cmpgt_epi64(limit, counts);
@@ -96,7 +96,7 @@ struct Simd {
     if constexpr (sizeof(Lane) == 4) {
       _mm_storeu_si128(reinterpret_cast<__m128i*>(out), counts_u16x8);
     } else {
-      // The odd ones are the upper halves of 64-bit lanes, all zero.
+      // The odd elements are the upper halves of 64-bit lanes, all zero.
       _mm_storel_epi64(reinterpret_cast<__m128i*>(out),
                        _mm_packus_epi32(counts_u16x8, counts_u16x8));
     }

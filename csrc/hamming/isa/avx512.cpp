@@ -1,4 +1,4 @@
-// AVX-512 without VPOPCNTDQ (Skylake-X to Cascade Lake): AVX2's table look-ups, twice as wide.
+// AVX-512 without VPOPCNTDQ (Skylake-X to Cascade Lake): the table look-ups of AVX2, twice as wide.
 #include <cstdint>
 
 #include "hamming/isa/kernels.h"
@@ -24,7 +24,7 @@ SEMICON_FAST_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,bmi,bmi2,popcnt")
 #include "hamming/isa/avx512_lanes.h"
 
 struct Simd : Lanes512 {
-  static constexpr int64_t kPartialWords = 31;  // 31 * 8 bits a byte
+  static constexpr int64_t kPartialWords = 31;  // byte counters: 31 * 8 = 248 bits
 
   static Vec add(Vec a_u8x64, Vec b_u8x64) { return _mm512_add_epi8(a_u8x64, b_u8x64); }
   template <class Lane>

@@ -1,4 +1,4 @@
-// What the two AVX-512 files share; included inside their target regions.
+// Shared by the two AVX-512 files; included inside their target regions.
 
 struct Lanes512 {
   using Vec = __m512i;
@@ -10,8 +10,8 @@ struct Lanes512 {
   static Vec broadcast(uint64_t word) { return _mm512_set1_epi64(static_cast<int64_t>(word)); }
   static Vec xored(Vec a, Vec b) { return _mm512_xor_si512(a, b); }
   static Vec add_lanes(Vec a_u64x8, Vec b_u64x8) { return _mm512_add_epi64(a_u64x8, b_u64x8); }
-  // Counts stay below 2^16, so every lane's minimum is that of its lowest 16 bits. VPMINUW is one
-  // operation everywhere, VPMINUQ is not.
+  // Counts are below 2^16, so the minimum of a lane is the minimum of its lowest 16 bits. VPMINUW
+  // is one operation on every CPU, VPMINUQ is not.
   static Vec least(Vec a_u16x32, Vec b_u16x32) { return _mm512_min_epu16(a_u16x32, b_u16x32); }
 
   template <class Lane>
@@ -26,8 +26,9 @@ struct Lanes512 {
     if constexpr (sizeof(Lane) == 8) mask = _mm512_cmplt_epu64_mask(counts, limit);
     if constexpr (sizeof(Lane) == 4) mask = _mm512_cmplt_epu32_mask(counts, limit);
     if constexpr (sizeof(Lane) == 2) mask = _mm512_cmplt_epu16_mask(counts, limit);
-    // Through a general register: g++ 12 can spill a mask that is about to be widened with a store
-    // of 32 bits and read back 64 (seen at -O1 -fsanitize=thread, where masks then were garbage).
+    // Forces the mask through a general register: g++ 12 can spill a mask that is about to be
+    // widened with a 32-bit store and reload 64 bits (seen at -O1 -fsanitize=thread, where the
+    // masks were then garbage).
     asm("" : "+r"(mask));
     return mask;
   }

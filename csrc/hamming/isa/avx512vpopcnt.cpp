@@ -1,6 +1,7 @@
 // AVX-512 with VPOPCNTDQ and BITALG (Ice Lake, Sapphire Rapids, Zen 4 and later).
 // Per 64 bytes: 1 xor, 1 population count, 1 add or minimum, on two 512-bit ports: 1.5 cycles for 8
-// pairs of 64 bits, 16 of 32 or 32 of 16; VPOPCNT itself is 1 a cycle, so it is not the limit.
+// pairs of 64 bits, 16 of 32 or 32 of 16. VPOPCNT has a throughput of 1 per cycle and is not the
+// bottleneck.
 #include <cstdint>
 
 #include "hamming/isa/kernels.h"
@@ -15,11 +16,8 @@ namespace semicon_fast {
 namespace {
 
 bool supported() {
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512bitalg") &&
-         __builtin_cpu_supports("bmi2");
+  return kAvx512.supported() && __builtin_cpu_supports("avx512vpopcntdq") &&
+         __builtin_cpu_supports("avx512bitalg");
 }
 
 SEMICON_FAST_TARGET_BEGIN(
@@ -28,7 +26,7 @@ SEMICON_FAST_TARGET_BEGIN(
 #include "hamming/isa/avx512_lanes.h"
 
 struct Simd : Lanes512 {
-  static constexpr int64_t kPartialWords = 64;  // counts are whole lanes at once
+  static constexpr int64_t kPartialWords = 64;  // the counters are whole lanes
 
   static Vec add(Vec a_u64x8, Vec b_u64x8) { return _mm512_add_epi64(a_u64x8, b_u64x8); }
   template <class Lane>

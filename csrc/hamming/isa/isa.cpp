@@ -1,4 +1,4 @@
-// Which instruction sets this machine has, and which is in use.
+// Selects the instruction set at run time.
 #include <atomic>
 #include <cstring>
 

@@ -1,5 +1,5 @@
-// NEON, which every 64-bit Arm has: CNT counts the bits of 16 bytes in one operation.
-// Per 16 bytes: 1 xor, 1 count, 1 add, and 3 pairwise sums a code, however many words it has.
+// NEON, available on every 64-bit Arm: CNT counts the bits of each of 16 bytes in one operation.
+// Per 16 bytes: 1 xor, 1 count, 1 add, and 3 pairwise sums per code regardless of its length.
 #include <cstdint>
 
 #include "hamming/isa/kernels.h"
@@ -18,7 +18,7 @@ bool supported() { return true; }
 struct Simd {
   using Vec = uint8x16_t;
   static constexpr int kVectors = 4;
-  static constexpr int64_t kPartialWords = 31;  // 31 * 8 bits a byte
+  static constexpr int64_t kPartialWords = 31;  // byte counters: 31 * 8 = 248 bits
   static constexpr int kRegisters = 32;
   static constexpr int kShortestLane = 2;
 
@@ -29,7 +29,7 @@ struct Simd {
   static Vec add_lanes(Vec a, Vec b) {
     return vreinterpretq_u8_u64(vaddq_u64(vreinterpretq_u64_u8(a), vreinterpretq_u64_u8(b)));
   }
-  // Counts stay below 2^16, so every lane's minimum is that of its lowest 16 bits.
+  // Counts are below 2^16, so the minimum of a lane is the minimum of its lowest 16 bits.
   static Vec least(Vec a, Vec b) {
     return vreinterpretq_u8_u16(vminq_u16(vreinterpretq_u16_u8(a), vreinterpretq_u16_u8(b)));
   }
@@ -51,7 +51,7 @@ struct Simd {
     if constexpr (sizeof(Lane) == 4) return vreinterpretq_u8_u32(vdupq_n_u32(n));
     return vreinterpretq_u8_u16(vdupq_n_u16(static_cast<uint16_t>(n)));
   }
-  // All 64-bit halves of the register that hold a lane below the limit become nonzero.
+  // A 64-bit half of the register becomes nonzero if it holds a lane below the limit.
   template <class Lane>
   static uint64x2_t below(Vec counts, Vec limit) {
     if constexpr (sizeof(Lane) == 8) {

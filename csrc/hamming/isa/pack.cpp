@@ -12,8 +12,8 @@ uint64_t load(const uint8_t* from) {
   return word;
 }
 
-// A code of 1 to 8 bytes from overlapping loads: copied piece by piece into a word it would have to
-// wait for its own stores, some 15 cycles a code.
+// Loads a code of 1 to 8 bytes by overlapping loads. Copying it into a word in parts would stall on
+// store forwarding, some 15 cycles per code.
 template <int Bytes>
 uint64_t load_code(const uint8_t* from) {
   if constexpr (Bytes == 1) return from[0];
@@ -59,7 +59,7 @@ void pack_words(const uint8_t* from, int64_t stride, int64_t bytes, int64_t word
     uint8_t* lane = lanes + i / 8 * words * kGroupBytes + i % 8 * 8;
     for (int64_t w = word; w < whole; ++w) std::memcpy(lane + w * kGroupBytes, code + w * 8, 8);
     if (rest) {
-      // Only codes of more than 8 bytes come here: the word may begin within the one before.
+      // All codes here have more than 8 bytes, so the load may start within the previous word.
       const uint64_t last = load<uint64_t>(code + bytes - 8) >> (64 - 8 * rest);
       std::memcpy(lane + whole * kGroupBytes, &last, 8);
     }

@@ -1,4 +1,4 @@
-// Codes into lanes (see kernels.h): what Isa::pack may be.
+// Copies codes into lanes (see kernels.h): the implementations of Isa::pack.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ void pack_scalar(const Codes& codes, int64_t first, int64_t count, int lane_byte
 void pack_avx2(const Codes& codes, int64_t first, int64_t count, int lane_bytes, uint8_t* lanes);
 #endif
 
-// The words from `word` on of `count` codes, the last one filled up with zeros.
+// Copies the words from `word` on of `count` codes; the last word is padded with zeros.
 void pack_words(const uint8_t* from, int64_t stride, int64_t bytes, int64_t word, int64_t count,
                 uint8_t* lanes);
 

@@ -1,4 +1,4 @@
-// Codes into lanes, 32 bytes at a time; see blocks.h.
+// Copies codes into lanes 32 bytes at a time; see blocks.h.
 #include <cstdint>
 #include <cstring>
 
@@ -14,8 +14,9 @@ namespace {
 
 SEMICON_FAST_TARGET_BEGIN("avx2,bmi,bmi2,popcnt")
 
-// Codes of `bytes` bytes, side by side, into lanes of `lane` bytes: 16 bytes hold a half register's
-// worth of codes, and one shuffle puts each into its lane. -> codes done, a multiple of `lane`'s.
+// Copies contiguous codes of `bytes` bytes into lanes of `lane` bytes: a load of 16 bytes contains
+// the codes of half a register, and one shuffle moves each into its lane. Returns the number of
+// codes that were copied.
 int64_t widen(const uint8_t* from, int64_t bytes, int64_t lane, int64_t count, uint8_t* to) {
   const int64_t half = 16 / lane;
   uint8_t order[16];
@@ -25,7 +26,7 @@ int64_t widen(const uint8_t* from, int64_t bytes, int64_t lane, int64_t count, u
   }
   const __m256i shuffle =
       _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(order)));
-  // The last load ends up to 15 bytes after its codes: it must end within the codes that follow.
+  // A load may extend up to 15 bytes past its codes; it must not extend past the last code.
   int64_t done = 0;
   for (; (count - done - half) * bytes >= 16; done += 2 * half) {
     const uint8_t* code = from + done * bytes;
@@ -38,7 +39,7 @@ int64_t widen(const uint8_t* from, int64_t bytes, int64_t lane, int64_t count, u
   return done;
 }
 
-// Four words of four codes: a 4 x 4 transpose of 64-bit lanes.
+// Copies four words of four codes: a 4 x 4 transpose of 64-bit lanes.
 SEMICON_FAST_INLINE void transpose(const uint8_t* codes, int64_t stride, uint8_t* to) {
   __m256i row[4];
   for (int i = 0; i < 4; ++i) {
@@ -57,7 +58,7 @@ SEMICON_FAST_INLINE void transpose(const uint8_t* codes, int64_t stride, uint8_t
   }
 }
 
-// Two words of four codes.
+// Copies two words of four codes.
 SEMICON_FAST_INLINE void transpose_pair(const uint8_t* codes, int64_t stride, uint8_t* to) {
   const auto load = [&](int64_t i) {
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + i * stride));
@@ -69,7 +70,8 @@ SEMICON_FAST_INLINE void transpose_pair(const uint8_t* codes, int64_t stride, ui
                       _mm256_unpackhi_epi64(even, odd));
 }
 
-// -> codes done: whole groups of 8. Words after the last even one are left to the caller.
+// Copies whole groups of 8 codes and an even number of words; returns the number of codes. The
+// remaining words are left to the caller.
 int64_t spread(const uint8_t* from, int64_t stride, int64_t whole, int64_t words, int64_t count,
                uint8_t* to) {
   int64_t done = 0;

@@ -1,5 +1,6 @@
-// One 64-bit population count a word: POPCNT on x86-64, whatever the compiler has elsewhere.
-// Per pair and word: 1 xor, 1 popcnt, 1 add or min; POPCNT is 1 a cycle on Intel, 3 or 4 on Zen.
+// One 64-bit population count per word: POPCNT on x86-64, the compiler's builtin elsewhere.
+// Per pair and word: 1 xor, 1 popcnt, 1 add or min; POPCNT throughput is 1 per cycle on Intel, 3 or
+// 4 on Zen.
 #include <cstdint>
 #include <cstring>
 

@@ -1,18 +1,19 @@
-// The functions of kernels.h, written once over an instruction set's registers. Included by each
-// kernels_*.cpp inside its target region and its anonymous namespace, after `struct Simd`:
+// The functions of kernels.h as templates over the registers of an instruction set. Included by
+// each instruction set's file inside its target region and anonymous namespace, after `struct
+// Simd`:
 //
-//   Vec                      a register; kVectors of them make a group of 64 bytes
-//   kPartialWords            words whose partial counts may be added before they overflow
-//   kRegisters               how many registers there are
+//   Vec                      a register; kVectors of them are a group of 64 bytes
+//   kPartialWords            words whose partial counts can be added without overflow
+//   kRegisters               number of registers
 //   kShortestLane            bytes of the narrowest lane it can count
-//   load, broadcast, xored, add (partial counts), add_lanes (whole ones)
-//   partial<Lane>(x)         counts of set bits, in pieces of a lane or in whole lanes
-//   lanes<Lane>(partial)     their sums, one a lane
-//   least(a, b)              smaller of two counts in every lane
+//   load, broadcast, xored, add (of partial counts), add_lanes (of lane counts)
+//   partial<Lane>(x)         counts of set bits, in parts of a lane or in whole lanes
+//   lanes<Lane>(partial)     partial counts summed to one count per lane
+//   least(a, b)              minimum of two counts in every lane
 //   fill<Lane>(n), any_below<Lane>(counts, limit), mask_below<Lane>(counts, limit)
-//   store<Lane>(counts, out) one uint16 a lane
+//   store<Lane>(counts, out) one uint16 per lane
 //
-// `W` words a code (0: known at run time), `R` queries and `V` registers of codes at a time.
+// `W` words per code (0: known at run time), `R` queries and `V` registers of codes at a time.
 
 using Vec = Simd::Vec;
 constexpr int kVectors = Simd::kVectors;
@@ -35,7 +36,7 @@ struct TileKernel {
     return Simd::load(codes + group * kGroupBytes + (v % kVectors) * sizeof(Vec));
   }
 
-  // Partial counts of one word, added to what there is or, for the first, instead of it.
+  // Adds the partial counts of one word to `counts`; for the first word, overwrites them.
   template <bool First>
   SEMICON_FAST_INLINE static void count_word(const uint8_t* codes, int64_t words, int64_t word,
                                              const uint64_t* queries, Vec (&counts)[R][V]) {
@@ -63,7 +64,7 @@ struct TileKernel {
     }
   }
 
-  // Distances of one step, one a lane.
+  // The distances of one step, one per lane.
   SEMICON_FAST_INLINE static void sums(const uint8_t* codes, int64_t words,
                                        const uint64_t* queries, Vec (&counts)[R][V]) {
     constexpr int64_t kOnce = Simd::kPartialWords;
@@ -92,7 +93,7 @@ struct TileKernel {
                                          const uint64_t* queries) {
     Vec least[V];
     if constexpr (W == 1) {
-      // Register by register, so that R * V counts never have to be held at once.
+      // One register of codes at a time, so that never R * V counts are held at once.
 #pragma GCC unroll 8
       for (int v = 0; v < V; ++v) {
         const Vec code = load(codes, 1, 0, v);
@@ -105,7 +106,7 @@ struct TileKernel {
         }
       }
     } else {
-      // Else the compiler loads all R * W query words before the loop, and spills them.
+      // Without this the compiler loads all R * W query words before the loop and spills them.
       asm("" : "+r"(queries));
       Vec counts[R][V];
       sums(codes, words, queries, counts);
@@ -127,7 +128,7 @@ struct TileKernel {
     const uint64_t* queries = tile.queries;
     const Vec limit = Simd::template fill<Lane>(tile.limit);
     int64_t found = 0;
-    // No branch depends on the data: what a step found is counted, not jumped on.
+    // No branch depends on the data: the number of hits is advanced instead of jumping.
     for (int64_t step = 0; step < steps; ++step, codes += step_bytes(words)) {
       hits[found] = static_cast<int32_t>(step);
       found += Simd::template any_below<Lane>(closest(codes, words, queries), limit);
@@ -171,7 +172,7 @@ struct TileKernel {
   static Kernel kernel() { return {R, kCodes, &find, &match, &distances}; }
 };
 
-// Registers of codes a step: `wanted`, in whole groups, within kStep codes.
+// Registers of codes per step: `wanted`, rounded to whole groups and limited to kStep codes.
 template <class Lane>
 constexpr int registers(int wanted) {
   const int most = kStep / kLanes<Lane>;
@@ -186,7 +187,7 @@ Kernel short_kernel(int64_t queries) {
   return TileKernel<Lane, 1, 1, registers<Lane>(8)>::kernel();
 }
 
-// R * V counts are held at once here: 16 need the 32 registers of AVX-512.
+// R * V counts are held at once here: 16 counts need the 32 registers of AVX-512 or NEON.
 template <int W>
 Kernel long_kernel(int64_t queries) {
   constexpr int kMost = Simd::kRegisters >= 32 ? 8 : 4;
@@ -204,6 +205,6 @@ Kernel kernel(int lane_bytes, int64_t words, int64_t queries) {
   }
   if (words == 1) return short_kernel<uint64_t>(queries);
   if (words == 2) return long_kernel<2>(queries);
-  // From 3 words on a loop: unrolled, the compiler adds in an order that spills every count.
+  // From 3 words on a loop: when unrolled, the compiler adds in an order that spills every count.
   return long_kernel<0>(queries);
 }
