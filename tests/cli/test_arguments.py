@@ -156,8 +156,8 @@ def test_info_imports_torch_but_not_what_networks_and_figures_need(said):
 
 def test_the_choices_of_options_are_those_of_the_library():
     from semicon_fast.cli import arguments
-    from semicon_fast.encoding.runner import AUTOCAST
     from semicon_fast.metrics._average_precision import DENOMINATORS
+    from semicon_fast.models.execution import AUTOCAST_DTYPES
 
-    assert tuple(AUTOCAST) == arguments.PRECISIONS
+    assert tuple(AUTOCAST_DTYPES) == arguments.PRECISIONS
     assert DENOMINATORS == arguments.DENOMINATORS

@@ -50,7 +50,7 @@ def test_other_python_threads_run_during_a_search(isas, codes, threads):
 
     threads(1)
     database = codes(1_000_000, 8, seed=4)
-    queries = codes(200, 8, seed=5)
+    queries = codes(4000, 8, seed=5)  # long enough for a busy machine to run the counter
     counted, stop = [0], threading.Event()
 
     def count():
