@@ -1,8 +1,8 @@
 """`semicon-fast demo`: train, search and evaluate on generated images, in about a minute.
 
 Nothing is downloaded. A small SEMICON network is trained on drawn birds whose classes differ in
-single parts; its codes are searched and evaluated, and a page shows the result. At the first use
-the native kernels are built beside the training.
+single parts; its codes are searched and evaluated, and a page shows the result. The first time,
+the native kernels are built before.
 """
 
 from pathlib import Path
@@ -41,10 +41,15 @@ def demo(
     chosen = presets.preset(preset)
     if not resume:
         refuse_used(output / "run")
+    from .. import native
+
+    build = native.start_build()
     from .. import report
     from ..viz import save_figure
 
     out = console(as_json)
+    if build is not None:
+        _show(build, out)
     out.print(f"training {preset} in {output / 'run'}", highlight=False, soft_wrap=True)
     trained = _train(chosen, output / "run", resume, out)
     runs = {"SEMICON": trained.result}
@@ -79,38 +84,23 @@ class _Trained(NamedTuple):
         return self.finished if self.finished is not None else encoded_run(self.folder)
 
 
-def _train(config: "Config", folder: Path, resume: bool, out: Console) -> _Trained:
-    """Trains; native kernels that are still to be built are built beside it."""
-    import torch
-
-    from .. import native
-    from ..training import Trainer, reporter
-
-    with native.built_in_background() as build:
-        shown = reporter.RichReporter(out)
-        if build is not None:
-            out.print("building the native kernels beside it, once on this machine")
-            shown.beside = lambda: ("building the native kernels", *build.progress())
-            # The compiler gets the other processors.
-            config = config.override([f"run.threads={max(1, torch.get_num_threads() // 2)}"])
-        trainer = Trainer(config, output=folder, resume=resume, reporter=shown)
-        result = trainer.fit().to_dict()
-        if build is not None:
-            _wait(build, out)
-    return _Trained(folder, result, trainer.encoded)
-
-
-def _wait(build: "BackgroundBuild", out: Console) -> None:
+def _show(build: "BackgroundBuild", out: Console) -> None:
     """Shows how far the build is until it is done."""
-    from rich.progress import Progress
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    if build.done:
-        return
-    with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
-        task = bar.add_task("building the native kernels")
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, TimeElapsedColumn(), console=out, transient=True) as bar:
+        task = bar.add_task("compiling native kernels, the first time only")
         while not build.wait(0.2):
             compiled, total = build.progress()
             bar.update(task, completed=compiled, total=total)
+
+
+def _train(config: "Config", folder: Path, resume: bool, out: Console) -> _Trained:
+    from ..training import Trainer, reporter
+
+    trainer = Trainer(config, output=folder, resume=resume, reporter=reporter.RichReporter(out))
+    return _Trained(folder, trainer.fit().to_dict(), trainer.encoded)
 
 
 def _rows(runs: dict[str, dict[str, Any]]) -> list[tuple[str, str, float, float]]:

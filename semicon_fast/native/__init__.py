@@ -14,8 +14,6 @@ version of the sources. A process that is killed during a build does not block l
 import os
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +39,12 @@ class _Selection:
         self.library: Path | None = None
         self.error: NativeBuildError | None = None
         self.reason: str | None = None
-        self.background: BackgroundBuild | None = None
 
     def serves(self) -> bool:
         """Whether the library is used; the first call builds and loads it.
 
         Raises NativeBuildError if that failed and SEMICON_FAST_BACKEND is native.
         """
-        if self.background is not None:
-            return False
         if not self.decided:
             with _LOCK:
                 if not self.decided:
@@ -125,25 +120,15 @@ def load() -> bool:
     return _CPU.serves()
 
 
-@contextmanager
-def built_in_background() -> Iterator[BackgroundBuild | None]:
-    """Builds the kernels for the CPU while the block runs, if they are still to be built.
+def start_build() -> BackgroundBuild | None:
+    """Begins to build the kernels for the CPU in a thread; None where there is nothing to build.
 
-    The block gets the build, or None where there is nothing to build. Inside it ICON and SEM take
-    the reference on the CPU, also once the build is done, so that no value depends on how long a
-    compiler takes; Hamming search gives the same integers either way. At the end of the block the
-    build is waited for, unless an error ends it.
+    For programs that want to show the progress of the build; all others build at the first call.
     """
     _CPU.load_existing()
     if _CPU.decided or backend() == "reference" or CPU.problem() is not None:
-        yield None
-        return
-    _CPU.background = BackgroundBuild(CPU)
-    try:
-        yield _CPU.background
-        _CPU.background.wait()
-    finally:
-        _CPU.background = None
+        return None
+    return BackgroundBuild(CPU)
 
 
 def load_cuda() -> bool:
@@ -206,10 +191,10 @@ __all__ = [
     "ISAS",
     "NativeBuildError",
     "backend",
-    "built_in_background",
     "cuda_status",
     "load",
     "load_cuda",
+    "start_build",
     "status",
     "use_isa",
 ]

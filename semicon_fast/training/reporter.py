@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 # Seconds after which a line says how far the run is, where there is no terminal and nothing else
@@ -56,13 +54,7 @@ class Reporter:
 
 
 class RichReporter(Reporter):
-    """One bar for the whole run on a terminal, plain lines elsewhere.
-
-    beside: other work that goes on meanwhile, shown as a second bar: a function that returns what
-    it is, how much of it is done, and of how much.
-    """
-
-    beside: Callable[[], tuple[str, int, int]] | None = None
+    """One bar for the whole run on a terminal, plain lines elsewhere."""
 
     def __init__(
         self, console: Console | None = None, clock: Callable[[], float] = time.monotonic
@@ -116,7 +108,7 @@ class RichReporter(Reporter):
         if not self.console.is_terminal:
             return
         if self._bar is None:
-            self._bar = _RunBar(self.console, self._clock, self.beside)
+            self._bar = _RunBar(self.console, self._clock)
             self._task = self._bar.add_task("", total=None, told=None, at=self._clock())
             self._bar.start()
         self._bar.now = self._now()
@@ -145,17 +137,10 @@ class RichReporter(Reporter):
 
 
 class _RunBar(Progress):
-    """The bar of a run, and below it `now`: what is being done; and work beside it, until that is
-    done."""
+    """The bar of a run, and below it `now`: what is being done."""
 
-    def __init__(
-        self,
-        console: Console,
-        clock: Callable[[], float],
-        beside: Callable[[], tuple[str, int, int]] | None,
-    ) -> None:
+    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
         self.now = ""
-        self._beside = beside
         batches = TextColumn("{task.completed:,.0f}/{task.total:,} batches")
         super().__init__(
             _IfPlanned(BarColumn(bar_width=16)),
@@ -168,12 +153,6 @@ class _RunBar(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
         yield Text(self.now, no_wrap=True, overflow="ellipsis")
-        if self._beside is not None:
-            what, done, total = self._beside()
-            if done < total:
-                row = Table.grid(padding=(0, 1))
-                row.add_row(ProgressBar(total, done, width=16), Text(f"{done}/{total} {what}"))
-                yield row
 
 
 class _IfPlanned(ProgressColumn):

@@ -16,18 +16,6 @@ EPOCH = {
 }
 
 
-def test_work_beside_the_run_has_a_bar_until_it_is_done():
-    text, done = io.StringIO(), [3]
-    reporter = RichReporter(Console(file=text, force_terminal=True, width=80, no_color=True))
-    reporter.beside = lambda: ("building the native kernels", done[0], 23)
-    reporter.begin("iteration 1/2", 10)
-    assert "3/23 building the native kernels" in text.getvalue()
-    done[0] = 23
-    reporter.close()
-    last = text.getvalue().rpartition("iteration 1/2")[0]
-    assert "23/23" not in last
-
-
 @pytest.mark.parametrize("terminal", [True, False])
 def test_lines_of_the_log_are_told_in_words(terminal):
     text = io.StringIO()
