@@ -54,3 +54,18 @@ def test_its_tables_are_what_the_result_files_say():
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_files_that_contributing_names_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    table = text.partition("### Where is")[2].partition("\n## ")[0]
+    named = re.findall(r"`([\w/]+\.py|csrc/[\w/.]+|[\w/]+/)`", table)
+    assert len(named) >= 15
+    folder = ROOT
+    for name in named:
+        # A bare name stands beside the file before it.
+        path = ROOT / name if "/" in name else folder / name
+        assert path.exists(), name
+        folder = path if path.is_dir() else path.parent
+    folders = re.findall(r"^ +(?:\w+ +)?(\w+)/ {2,}", text.partition("```\nsemicon_fast/")[2], re.M)
+    assert {p.parent.name for p in (ROOT / "semicon_fast").glob("*/__init__.py")} == set(folders)
