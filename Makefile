@@ -2,7 +2,7 @@
 
 # The kernels without torch, held against loops.
 FOLDERS = common hamming hamming/isa attention
-KERNELS = $(filter-out %bindings.cpp,$(foreach folder,$(FOLDERS),$(wildcard csrc/$(folder)/*.cpp)))
+KERNELS = $(foreach folder,$(FOLDERS),$(wildcard csrc/$(folder)/*.cpp))
 CHECK = tests/csrc/check.cpp $(KERNELS)
 
 # The CUDA kernels and their check for the host, over tests/csrc/emulator.

@@ -78,7 +78,7 @@ setup(
         "semicon_fast": ["py.typed"],
         "semicon_fast.report": ["page.html", "page.css"],
         "semicon_fast.serve": ["static/*"],
-        "semicon_fast.csrc": ["README.md", "*/*", "hamming/isa/*"],
+        "semicon_fast.csrc": ["README.md", "*.cpp", "*/*", "hamming/isa/*"],
     },
     **ahead_of_time(),
 )

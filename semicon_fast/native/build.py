@@ -58,7 +58,8 @@ class Library:
 
     def sources(self) -> list[Path]:
         """The files to compile; empty if the sources are not installed."""
-        return files_of(FOLDERS, ".cpp")
+        # library.cpp, which takes longest, comes first: compilers are started in this order.
+        return [*files_of(["."], ".cpp"), *files_of(FOLDERS, ".cpp")]
 
     def headers(self) -> list[Path]:
         """The headers that the sources may include."""

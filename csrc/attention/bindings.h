@@ -1,5 +1,8 @@
 // torch.ops.semicon_fast._icon_attention, its gradient and _sem_mask, which
 // semicon_fast/ops/_cpu.py and _cpu_mask.py call.
+// Included by ../library.cpp alone.
+#pragma once
+
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>

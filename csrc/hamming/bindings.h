@@ -1,4 +1,7 @@
 // CPU implementations of torch.ops.semicon_fast.hamming_*; the schemas are defined in Python.
+// Included by ../library.cpp alone.
+#pragma once
+
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
