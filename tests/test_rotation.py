@@ -85,3 +85,16 @@ def test_nothing_selected_is_nothing_rotated():
     items = []
     rotation.pytest_collection_modifyitems(Turn(1), items)
     assert items == []
+
+
+def test_what_may_take_longer_than_a_budget_is_left_out(tmp_path, rotated):
+    marked = "\n@pytest.mark.timeout(1800)\ndef test_long():\n    assert False\n"
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_configure(config):\n"
+        '    config.addinivalue_line("markers", "timeout(seconds): limit")\n'
+    )
+    (tmp_path / "test_marked.py").write_text("import pytest\n" + marked)
+    code, passed, said = rotated("--budget", "60")
+    assert code == 0 and passed == list(range(8))
+    assert "it may take 1800 s" in said and "1 tests were not run" in said
+    assert rotated()[0] == 1
