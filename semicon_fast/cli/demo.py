@@ -32,6 +32,9 @@ def demo(
         bool,
         typer.Option(help="Also train on shuffled labels: what is learned then is chance."),
     ] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the training; by default the preset's.")
+    ] = None,
     resume: Resume = False,
     as_json: AsJson = False,
 ) -> None:
@@ -39,6 +42,8 @@ def demo(
     from ..training.resume import refuse_used
 
     chosen = presets.preset(preset)
+    if seed is not None:
+        chosen = chosen.override([f"run.seed={seed}"])
     if not resume:
         refuse_used(output / "run")
     from .. import native

@@ -81,11 +81,12 @@ def test_the_demo_leaves_a_page_and_says_what_to_try_next(small_demo, tmp_path):
 
 
 def test_the_demos_control_is_trained_when_asked_for(small_demo, tmp_path):
-    said = answer("demo", "-o", tmp_path, "--control")
+    said = answer("demo", "-o", tmp_path, "--control", "--seed", 3)
     assert said["report"] == str(tmp_path / "report.html")
     assert said["runs"].keys() == {"SEMICON", "shuffled labels"}
     shuffled = json.loads((tmp_path / "control" / "config.json").read_text("utf-8"))
     assert shuffled["data"]["options"]["shuffle_labels"] is True
+    assert shuffled["run"]["seed"] == 3
 
 
 def test_a_finished_run_keeps_its_page(trained):

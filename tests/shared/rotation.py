@@ -1,8 +1,8 @@
 """`pytest -m slow --rotate N --budget SECONDS`: as many of the selected tests as there is time for.
 
 Where the list begins depends on N, say the number of the day. What is not begun in time is skipped
-with the reason and counted in the summary; what fails, fails. A budget does not interrupt a test, so
-those that may take longer than 15 minutes by their own `timeout` are skipped too.
+with the reason and counted in the summary; what fails, fails. A budget does not interrupt a test,
+so those that may take longer than 15 minutes by their own `timeout` are skipped too.
 """
 
 import math
