@@ -15,7 +15,7 @@ from .evaluation import EncodedRun, all_codes, keep, load_data, pack_learned, tr
 from .factory import choose_device
 from .interrupt import AgreedStop, Interrupted, Stop, StopRequested, signals
 from .learner import Learner
-from .progress import CHECKPOINT, EVALUATION, FEATURES, UPDATE, started
+from .progress import CHECKPOINT, EVALUATION, FEATURES, UPDATE, start_progress
 from .reporter import Reporter
 from .result import Result, versions
 from .resume import RESULT, inspect_output
@@ -121,7 +121,7 @@ class Trainer:
         if found is not None:
             self._restore(found)
         self.folder.open()
-        self.progress = started(
+        self.progress = start_progress(
             self.reporter, self.learner, self.selection, self.at, self._started, self.folder.seconds
         )
         if found is None:
@@ -209,12 +209,12 @@ class Trainer:
         iteration = self.at.iteration
         if not self.at.updated:
             self.reporter.begin(f"iteration {iteration + 1}, code update", None)
-            with self.progress.piece(UPDATE):
+            with self.progress.measure(UPDATE):
                 self.learner.end_iteration()
             self.at = self.at._replace(updated=True)
         if self.selection.due(iteration):
             learned = pack_learned(self.learner.method.learned_codes)
-            with self.progress.piece(EVALUATION):
+            with self.progress.measure(EVALUATION):
                 evaluation = self.selection.evaluate(iteration, learned)
             self.folder.record("evaluation", **evaluation)
         self.at = Position(iteration + 1)
@@ -226,7 +226,7 @@ class Trainer:
         size = self.config.selection.batch_size
         if self.learner.method.wants_features(self.at.iteration):
             self.reporter.begin(f"iteration {self.at.iteration + 1}, feature pass", None)
-            with self.progress.piece(FEATURES):
+            with self.progress.measure(FEATURES):
                 self.learner.method.take_features(
                     self.learner.features(self.query_transform, size, self._agreed.check)
                 )
@@ -284,7 +284,7 @@ class Trainer:
             "learner": own,
             "selection": chosen,
         }
-        with self.progress.piece(CHECKPOINT):
+        with self.progress.measure(CHECKPOINT):
             self.folder.save(self.at, {**learner, **selection}, state)
 
     def _interrupted(self) -> Interrupted:
