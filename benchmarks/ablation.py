@@ -5,10 +5,10 @@
     python benchmarks/ablation.py --root DATA --set data.name=cifar10 --set data.image_size=64 \
         --set model.options.backbone=tiny -o runs/ablation-cifar10
 
-Rows: the vanilla network; three maps without SEM and without ICON; with SEM; with both; the last
-three in the paper's variant and in the released one; each with every seed. A run that was stopped
-goes on, one that is finished is read. The table has mean and spread over the seeds; the picture the
-evaluations of every run against its time, where `selection.mode` evaluates.
+Rows: the vanilla network; three attention maps without SEM and ICON; with SEM; with both. The last
+three are trained in the paper's variant and in the released one, all with each seed. Stopped runs
+are resumed, and finished ones are not repeated. The table shows mean and spread over the seeds; the
+figure plots the evaluations of each run over time, if `selection.mode` evaluates during training.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 
 def configs(options: argparse.Namespace) -> Iterator[tuple[str, str, Config]]:
-    """(row, variant, configuration of one seed), all else equal."""
+    """(row, variant, configuration) for each seed; all other settings are equal."""
     for row, choices in ROWS.items():
         for variant in VARIANTS if choices else ("-",):
             suffix = {"-": "-vanilla", "official": "-official"}.get(variant, "")
@@ -55,7 +55,7 @@ def configs(options: argparse.Namespace) -> Iterator[tuple[str, str, Config]]:
             if options.preset == "folder-48":
                 own.append("model.options.weights=null")
             if choices:
-                # In quotes: none alone would be no value at all.
+                # In quotes, since a bare none would be read as no value.
                 names = zip(("attention", "icon"), choices, strict=True)
                 own += [f'model.options.{name}="{value}"' for name, value in names]
             for seed in range(options.seeds):
@@ -64,7 +64,7 @@ def configs(options: argparse.Namespace) -> Iterator[tuple[str, str, Config]]:
 
 
 def result_of(config: Config, folder: Path) -> dict[str, Any]:
-    """Trains, goes on, or reads: the run's result."""
+    """The result of the run, which is trained or resumed if it is not finished."""
     begun = (folder / "config.json").is_file()
     Trainer(config, output=folder, resume=begun).fit()
     return json.loads((folder / "result.json").read_text("utf-8"))
@@ -118,7 +118,7 @@ def summary(
 
 
 def plot(found: dict[tuple[str, str, str], list[tuple[dict[str, Any], Path]]], path: Path) -> None:
-    """One line a run, one colour a row, dashed for the released variant."""
+    """One line per run, one colour per row, dashed for the released variant."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     seen = set()

@@ -3,7 +3,7 @@
     semicon-fast train --preset cifar10-dsh-quick-12 --root DATA -o runs/cifar10-dsh-quick-12
     python benchmarks/accuracy.py runs/*
 
-Every figure is computed here from the run's model and codes; the command beside it made the run.
+All metrics are computed here from the run's model and codes; each row has the training command.
 """
 
 import argparse
@@ -15,11 +15,11 @@ from harness import RESULTS, environment, merge_rows
 
 from semicon_fast.training import evaluate_run
 
-FIGURES = ("mAP", "mAP_stable", "precision_within_radius_2")
+METRICS = ("mAP", "mAP_stable", "precision_within_radius_2")
 
 
 def rows_of(run: Path) -> list[dict[str, Any]]:
-    """One row for each way of making the database's codes."""
+    """One row for each kind of database codes (encoded or learned)."""
     result = json.loads((run / "result.json").read_text("utf-8"))
     config = result["config"]
     evaluated = evaluate_run(run)
@@ -31,14 +31,14 @@ def rows_of(run: Path) -> list[dict[str, Any]]:
             "method": config["method"]["name"],
             "bits": config["model"]["code_length"],
             "database codes": way,
-            **{name: figures[name] for name in FIGURES},
+            **{name: scores[name] for name in METRICS},
             "selection": result["selection"]["kept"],
             "protocol": evaluated["protocol"],
             "training seconds": round(result["seconds"]),
             **environment(),
             "command": result["command"],
         }
-        for way, figures in evaluated["evaluation"].items()
+        for way, scores in evaluated["evaluation"].items()
     ]
 
 

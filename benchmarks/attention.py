@@ -1,16 +1,16 @@
-"""How fast are ICON, SEM's mask and the whole network beside the released formulation?
+"""How fast are ICON, SEM's mask and the whole network compared with the released code?
 
     python benchmarks/attention.py                       # CPU, a minute or two
     python benchmarks/attention.py --quick               # small: does everything run?
     python benchmarks/attention.py --csv benchmarks/results/attention.csv
     python benchmarks/attention.py --device cuda         # batches 16, 64, 256, fp32 and bf16
 
-The released formulation is written here from its description: grouped convolutions, one eager
-operation after the other, a loop over the parts. All engines of a case share one state dict, give
-equal outputs before they are timed, and run in turn, round after round; figures are medians.
+The released code is reimplemented here from its description: grouped convolutions, eager
+operations, a loop over the parts. All engines of a case share one state dict, their outputs are
+compared before they are timed, and they run alternately in several rounds; times are medians.
 
-On the CPU a call's time depends on whether the C library still holds the pages of earlier tensors,
-so both are measured: "fresh", all handed back before each call; "kept", none ever (glibc only).
+On the CPU the time of a call depends on whether malloc still holds the pages of earlier tensors, so
+both can be measured: "fresh", all are returned before each call; "kept", none ever (glibc only).
 """
 
 import argparse
@@ -28,7 +28,7 @@ from attention_cases import CASES, Case, Engine, Output, cuda_cases
 from harness import command, environment, markdown_table, merge_rows
 from torch import Tensor
 
-# Numbers of mallopt's knobs in glibc's malloc.h.
+# Parameters of mallopt, from glibc's malloc.h.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 
 
@@ -45,7 +45,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 
 def seconds(engine: Engine, device: str, pages: str = "", at_least: float = 0.02) -> float:
-    """Of one call, by as many in a row as take `at_least` seconds, so that a GPU is kept busy."""
+    """Time of one call, over enough calls to take `at_least` seconds, so that a GPU stays busy."""
     calls, took = 1, 0.0
     while took < at_least:
         if pages == "fresh":
@@ -66,7 +66,7 @@ def _wait(device: str) -> None:
 
 
 def peak_mib(engine: Engine, device: str) -> float:
-    """Memory that one call adds to what was there; nan where it cannot be known."""
+    """Peak memory that one call adds; nan where it cannot be measured."""
     gc.collect()
     if device.startswith("cuda"):
         before = torch.cuda.memory_allocated()
@@ -75,7 +75,7 @@ def peak_mib(engine: Engine, device: str) -> float:
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     try:
-        # What the allocator keeps for later would hide new allocations.
+        # Free memory that the allocator keeps would hide new allocations.
         ctypes.CDLL(None).malloc_trim(0)
         reset.write_text("5")
         before = _kib(status, "VmHWM")
@@ -91,7 +91,7 @@ def _kib(status: Path, name: str) -> int:
 
 
 def bandwidth(device: str) -> float:
-    """Bytes a second of a copy that no cache holds, reads and writes counted; best of five."""
+    """Bytes per second (read and written) of a copy larger than the caches; best of five."""
     source = torch.zeros(2**28 if device.startswith("cuda") else 2**26, device=device)
     target = torch.empty_like(source)
     copy: Callable[[], Any] = lambda: target.copy_(source)  # noqa: E731
@@ -100,10 +100,10 @@ def bandwidth(device: str) -> float:
 
 
 def agree(engines: dict[str, Engine], case: Case) -> None:
-    """Raises ValueError where an engine's output is not the first one's, to the case's tolerance.
+    """Raises ValueError if an engine's output differs from the first one's beyond the tolerance.
 
-    Compared by the mean, not the largest, distance: the root's slope near a logit of 0 lets single
-    values differ between any two orders of summation.
+    The mean difference is compared, not the largest one: the square root is so steep near a logit
+    of 0 that single values differ with the order of summation.
     """
     outputs = {name: _flat(engine()) for name, engine in engines.items()}
     first, *_ = outputs.values()
@@ -165,7 +165,7 @@ def main() -> None:
     if options.pages == "kept":
         for knob in (MMAP_THRESHOLD, TRIM_THRESHOLD):
             ctypes.CDLL(None).mallopt(knob, 2**30)
-    # float32 means IEEE products for every engine.
+    # No TF32: float32 is full precision for all engines.
     torch.backends.cudnn.allow_tf32 = False
     cases = cuda_cases(options.device) if cuda else CASES
     cases = [case for case in cases if options.only in case.name]

@@ -1,4 +1,4 @@
-"""What `attention.py` compares: the released formulation, and the engines of each case."""
+"""The cases of `attention.py` and their engines, with a reimplementation of the released code."""
 
 import copy
 from collections.abc import Callable
@@ -19,7 +19,7 @@ ALPHA, DELTA = 0.15, 1e-5
 
 
 class ReleasedICON(nn.Module):
-    """The released channel attention, same parameter names as `sf.ICON`."""
+    """The released channel attention, with the parameter names of `sf.ICON`."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class ReleasedICON(nn.Module):
         y = _attended(self.qkv(x), self.heads).reshape(shape) + x
         y = y.reshape(shape[0], self.heads, self.tokens, *shape[2:]).transpose(1, 2)
         y = self.norm(y.reshape(shape))
-        # In place: the residual below is the rectified one.
+        # The ReLU works in place, so the residual below is rectified too.
         x = self.relu(y)
         return _attended(self.qkv2(x), self.tokens).transpose(1, 2).reshape(shape) + y
 
@@ -50,7 +50,7 @@ def _attended(projected: Tensor, heads: int) -> Tensor:
 
 
 def released_mask(guidance: Tensor, score: Tensor) -> Tensor:
-    """The released mask, deviation over the whole batch, times the guidance."""
+    """The released mask (standard deviation over the whole batch) times the guidance."""
     with torch.no_grad():
         a = torch.softmax(score.flatten(1), 1).view(score.shape)
         mask = 2 - torch.clamp((a - a.mean()) / a.std() ** ALPHA + 1, 0, 2)
@@ -58,7 +58,7 @@ def released_mask(guidance: Tensor, score: Tensor) -> Tensor:
 
 
 class ReleasedNetwork(nn.Module):
-    """A `SEMICON` of the official variant, run as released: eager masks, a loop over the parts."""
+    """The official variant of `SEMICON` as released: eager masks, a loop over the parts."""
 
     def __init__(self, model: sf.SEMICON) -> None:
         super().__init__()
@@ -92,8 +92,8 @@ def released_maps(attention: sf.SEM, guidance: Tensor) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class Case:
-    """A question. `build` gives the engines, the released one first, and the bytes that must move
-    between memory and chip (0: not asked)."""
+    """A measurement. `build` returns its engines, the released one first, and the bytes that must
+    be read from and written to memory (0: not evaluated)."""
 
     name: str
     what: Callable[["Case"], tuple[dict[str, Engine], int]]
@@ -115,7 +115,7 @@ class Case:
         return torch.randn(*shape, device=self.device, dtype=self.dtype)
 
     def engine(self, module: Callable[..., Any], *given: Tensor) -> Engine:
-        """One call, or one call and its gradients; the output is returned."""
+        """A call, with its gradients if `backward`; returns the output."""
         parameters = list(module.parameters()) if isinstance(module, nn.Module) else []
 
         def forward() -> Output:
@@ -176,7 +176,7 @@ class ReleasedMaps(nn.Module):
 
 
 def from_guidance(attention: sf.SEM) -> sf.SEM:
-    """The layer without what turns features into the guidance."""
+    """A copy of the layer whose input is the guidance instead of features."""
     attention = copy.deepcopy(attention)
     attention.layer4 = nn.Identity()
     return attention
@@ -229,13 +229,13 @@ def network(case: Case) -> tuple[dict[str, Engine], int]:
         "released": case.engine(released, images),
         "semicon_fast": case.engine(own, images),
     }
-    if case.device != "cpu":  # where evaluation chooses no layout of its own
+    if case.device != "cpu":  # on the CPU, evaluation chooses its own memory layout
         engines["semicon_fast, channels_last"] = case.engine(own, last)
     return engines, 0
 
 
 def _network(case: Case) -> Any:
-    """ResNet-50 at 48 bits with maps that are alive."""
+    """ResNet-50 at 48 bits, with a bias that keeps the attention maps from being all 0."""
     model = sf.SEMICON(48, variant="official").eval()
     for i in range(model.parts):
         model.attention.get_submodule(f"feature{i + 1}")[1].bias.data.fill_(0.5)
@@ -255,7 +255,7 @@ CASES = [
 
 
 def cuda_cases(device: str) -> list[Case]:
-    """ICON and the mask at three batches in two dtypes against eager and compiled, the network."""
+    """All cases at three batch sizes in two dtypes, ICON and the mask also with torch.compile."""
     found = []
     for case in CASES:
         for batch in (16, 64, 256):

@@ -1,4 +1,4 @@
-"""What hamming_rank.py measures: cases, and the codes and labels they are made of."""
+"""The cases of hamming_rank.py, and their codes and labels."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ FAISS = ("semicon_fast", "faiss")
 RANKINGS = ("semicon_fast, rank into", "semicon_fast, rank", "torch.argsort", "torch.sort into")
 EVALUATIONS = ("semicon_fast, expected", "semicon_fast, stable", "released loop")
 MILLION = 1_000_000
-CLASSES = 292  # VegFru's, for the cases that have labels
+CLASSES = 292  # number of VegFru's classes, for the cases with labels
 
 
 @dataclass(frozen=True)
 class Case:
-    """One search, or with `labels` one evaluation, and who does it.
+    """A search, or an evaluation of a ranking by labels, and the engines that run it.
 
     kind: "random" codes; "learned": 8 distinct codes for each of 200 classes; "learned, queries
     off": the same, but each query has three of its bits flipped.
@@ -80,7 +80,7 @@ def draw(case: Case) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_labels(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """(of the queries, of the database), int64; as many codes in every class as can be."""
+    """(query labels, database labels), int64; database classes are as balanced as possible."""
     generator = np.random.default_rng(1)
     own = generator.permutation(np.arange(case.codes) % CLASSES)
     return generator.integers(CLASSES, size=case.queries), own

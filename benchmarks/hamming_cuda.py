@@ -1,13 +1,13 @@
-"""How fast are exact searches by Hamming distance on a GPU, beside its own limits and other ways?
+"""How fast is exact Hamming search on a GPU, compared with its limits and other libraries?
 
     python benchmarks/hamming_rank.py --device cuda                # under 8 minutes
     python benchmarks/hamming_rank.py --device cuda --quick        # does everything run?
     python benchmarks/hamming_cuda.py --device cpu --quick         # this script without a GPU
 
-Times are by CUDA events after a warm-up, medians over the calls. Every engine's distances are held
-to those of ours, by the path that it takes by itself, before any is timed. Limits of the same run:
+Times are medians of CUDA event timings after a warm-up. Every engine's distances are compared with
+ours (by the automatically chosen path) before it is timed. Two limits are measured in the same run:
 copying within the device's memory (bytes read and written), and the inner loop of the path alone,
-with its codes in shared memory and nothing to find. A row is written as soon as its case is done.
+with its codes in shared memory and no results to keep. Rows are written as soon as a case is done.
 """
 
 import argparse
@@ -32,7 +32,7 @@ Run = Callable[[], Any]
 
 
 class Clock:
-    """Seconds of a call, by events of the device where there is one."""
+    """Measures the seconds of a call, by CUDA events on a CUDA device."""
 
     def __init__(self, device: str) -> None:
         self.on_device = device.startswith("cuda")
@@ -51,7 +51,7 @@ class Clock:
         return start.elapsed_time(end) / 1e3
 
     def several(self, work: Run, rounds: int) -> list[float]:
-        """After a warm-up `rounds` calls, more where they are short, one where it is very long."""
+        """Times of `rounds` calls after a warm-up; more if they are short, one if over 5 s."""
         first = self.seconds(work)
         if first > 5 or rounds == 1:
             return [self.seconds(work) if first <= 5 else first]
@@ -59,14 +59,14 @@ class Clock:
 
 
 def copy_bandwidth(device: str, clock: Clock, megabytes: int) -> float:
-    """Bytes a second, read and written, of a copy within the device's memory."""
+    """Bytes per second (read and written) of a copy within the device's memory."""
     source = torch.zeros(megabytes << 20, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * source.nbytes / min(clock.several(lambda: target.copy_(source), 5))
 
 
 def loop_rate(path: str, bits: int, device: str, clock: Clock) -> float:
-    """Pairs a second of a path's inner loop alone; nan where there is none to measure."""
+    """Pairs per second of a path's inner loop alone; nan if the path has none on this device."""
     if path not in ("popcount", "binary", "int8") or path not in engines.paths(device):
         return float("nan")
     on = torch.empty(0, device=device)
@@ -77,14 +77,14 @@ def loop_rate(path: str, bits: int, device: str, clock: Clock) -> float:
 
     few = 8
     clock.seconds(lambda: compare(few))
-    # About a fiftieth of a second.
+    # About 20 ms.
     iterations = max(few, int(0.02 * few / max(clock.seconds(lambda: compare(few)), 1e-6)))
     pairs = compare(iterations)
     return pairs / min(clock.seconds(lambda: compare(iterations)) for _ in range(3))
 
 
 def searches(problem: Problem, device: str) -> Iterator[tuple[str, str, Run]]:
-    """(engine, path, run), each with distances equal to those of the first."""
+    """(engine, path, run) for each engine whose distances equal those of the first."""
     queries, database = draw(problem, device)
     index = sf.HammingIndex(8 * queries.shape[1], device)
     index.add(database)
@@ -113,7 +113,7 @@ def searches(problem: Problem, device: str) -> Iterator[tuple[str, str, Run]]:
 def evaluations(problem: Problem, device: str) -> Iterator[tuple[str, str, Run]]:
     codes, labels = draw(problem, device), draw_labels(problem, device)
     for engine in problem.engines:
-        yield engine, "", engines.figures(problem, codes, labels, engine.rpartition(" ")[2])
+        yield engine, "", engines.evaluation(problem, codes, labels, engine.rpartition(" ")[2])
 
 
 def measure(problem: Problem, options: argparse.Namespace, clock: Clock) -> list[dict[str, Any]]:
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, one round")
     parser.add_argument("--only", default="", help="cases whose name contains this text")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=450, help="begin no case after these")
+    parser.add_argument("--seconds", type=float, default=450, help="start no case after this time")
     parser.add_argument("--csv", type=Path, help="add each case's rows to this file")
     run(parser.parse_args())
 

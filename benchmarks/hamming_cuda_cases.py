@@ -1,4 +1,4 @@
-"""What hamming_cuda.py measures, and what it makes the codes of: all of them on the device."""
+"""The cases of hamming_cuda.py, and their codes and labels, generated on the device."""
 
 from dataclasses import dataclass, replace
 
@@ -7,24 +7,24 @@ from hamming_cases import CLASSES, Case
 from torch import Tensor
 
 OWN = ("semicon_fast",)
-# Our choice by itself, and each way to compare pairs.
+# The automatic choice, and each path (way to compare pairs of codes).
 PATHS = (*OWN, "semicon_fast, popcount", "semicon_fast, binary", "semicon_fast, int8")
 HOST = "semicon_fast, host arrays"
 FAISS = (*OWN, HOST, "faiss GPU, host arrays", "faiss GPU, device tensors")
-FIGURES = ("semicon_fast, expected", "semicon_fast, stable")
+EVALUATIONS = ("semicon_fast, expected", "semicon_fast, stable")
 MILLION = 1_000_000
-FAISS_K = 2048  # its largest
+FAISS_K = 2048  # the largest k of faiss
 
 
 @dataclass(frozen=True)
 class Problem(Case):
-    """A case, and what bounds it: "memory", or the inner "loop"."""
+    """A case, and what limits its speed: "memory" or the inner "loop"."""
 
     bound: str = "loop"
 
     @property
     def evaluation(self) -> bool:
-        return self.engines is FIGURES
+        return self.engines is EVALUATIONS
 
 
 def _problems() -> list[Problem]:
@@ -51,7 +51,7 @@ def _problems() -> list[Problem]:
         name = f"1,000 of 16 million, 64 bits, k = {k:,}"
         found.append(Problem(name, 64, 1000, k, 16 * MILLION, OWN))
     found += [
-        Problem("mAP of 116,931 on 29,200, 48 bits", 48, 116_931, 29_200, 29_200, FIGURES),
+        Problem("mAP of 116,931 on 29,200, 48 bits", 48, 116_931, 29_200, 29_200, EVALUATIONS),
         Problem(
             "matmul and topk, 64 bits, k = 100",
             64, 2000, 100, 8 * MILLION, (*OWN, "torch matmul + topk"),
@@ -63,22 +63,22 @@ def _problems() -> list[Problem]:
                 name = f"faiss: {queries:,} of 4 million, {bits} bits, k = {k:,}"
                 found.append(Problem(name, bits, queries, k, 4 * MILLION, FAISS))
     name = "mAP of 1 million on 1 million, 64 bits"
-    return [*found, Problem(name, 64, MILLION, MILLION, MILLION, FIGURES)]
+    return [*found, Problem(name, 64, MILLION, MILLION, MILLION, EVALUATIONS)]
 
 
 PROBLEMS = _problems()
 
 
 def quick(problem: Problem) -> Problem:
-    """Small enough to see on any machine whether it runs."""
+    """A small version, to check on any machine that it runs."""
     codes = max(problem.codes // 64_000, 2000)
     k = codes if problem.evaluation else min(problem.k, codes)
     return replace(problem, codes=codes, queries=min(problem.queries, 60), k=k)
 
 
 def fitted(problem: Problem, free: int) -> Problem:
-    """With as many codes as leave room on a device with `free` bytes: an addition holds them twice,
-    and what matmul and topk need is a number for each pair, beside what topk makes of it."""
+    """Limits the number of codes to what fits on a device with `free` bytes: adding codes to an
+    index needs them twice, and matmul and topk need all products and the workspace of topk."""
     width = (problem.bits + 7) // 8
     codes = min(problem.codes, free // (3 * width))
     if "torch matmul + topk" in problem.engines:
@@ -104,7 +104,7 @@ def draw(problem: Problem, device: str) -> tuple[Tensor, Tensor]:
 
 
 def draw_labels(problem: Problem, device: str) -> tuple[Tensor, Tensor]:
-    """(of the queries, of the database), int64; as many codes in every class as can be."""
+    """(query labels, database labels), int64; database classes are as balanced as possible."""
     generator = torch.Generator(device).manual_seed(1)
     order = torch.randperm(problem.codes, generator=generator, device=device)
     asked = torch.randint(CLASSES, (problem.queries,), generator=generator, device=device)

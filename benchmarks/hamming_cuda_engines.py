@@ -1,7 +1,7 @@
-"""Ways to the k nearest codes on a device: ours by each path, and the peers there.
+"""Engines that find the k nearest codes on a device: ours by each path, and other libraries.
 
-An engine takes a problem, its queries and its database on the device, and returns a run, which
-gives distances (Q, k), ascending, as a tensor or an array.
+An engine takes a problem, its queries and its database on the device, and returns a function whose
+result is distances (Q, k), ascending, as a tensor or an array.
 """
 
 from collections.abc import Callable
@@ -21,13 +21,13 @@ Run = Callable[[], Any]
 
 
 def paths(device: str) -> list[str]:
-    """Names of the ways to compare pairs on a device; none without kernels for it."""
+    """Names of the paths (ways to compare pairs) on a device; empty without CUDA kernels."""
     usable = device.startswith("cuda") and native.load_cuda()
     return list(torch.ops.semicon_fast._cuda_paths()) if usable else []
 
 
 def own(problem: Problem, index: sf.HammingIndex, queries: Tensor, way: str) -> Run:
-    """way: "" for the choice by itself, "host arrays", or a path."""
+    """way: "" for the automatically chosen path, "host arrays", or a path."""
     if way == "host arrays":
         asked = queries.cpu().numpy()
         return lambda: index.search(asked, problem.k)[0]
@@ -48,20 +48,22 @@ def own(problem: Problem, index: sf.HammingIndex, queries: Tensor, way: str) -> 
 
 
 def path_taken(problem: Problem, queries: Tensor, way: str) -> str:
-    """The path of a run, for the table."""
+    """Name of the path that a search takes."""
     known = paths(queries.device.type)
     if not known:
         return "reference" if queries.is_cuda else "cpu"
     return way if way in known else str(torch.ops.semicon_fast._cuda_path(queries))
 
 
-def figures(problem: Problem, codes: tuple[Tensor, Tensor], labels: Any, ties: str) -> Run:
+def evaluation(problem: Problem, codes: tuple[Tensor, Tensor], labels: Any, ties: str) -> Run:
     return lambda: sf.metrics.mean_average_precision(*codes, *labels, bits=problem.bits, ties=ties)
 
 
 def matmul(problem: Problem, queries: Tensor, database: Tensor) -> Run:
-    """+-1 in half precision (exact up to 2,048 bits), one product, torch.topk; the unpacked
-    database is made beforehand."""
+    """Matrix product of codes as +-1 in half precision (exact up to 2,048 bits), then torch.topk.
+
+    The database is unpacked in advance.
+    """
     kind = torch.float16 if queries.is_cuda else torch.float32
 
     def signs(codes: Tensor) -> Tensor:
@@ -78,7 +80,7 @@ def matmul(problem: Problem, queries: Tensor, database: Tensor) -> Run:
 
 
 def faiss(problem: Problem, queries: Tensor, database: Tensor, where: str) -> Run:
-    """Its GPU index; where: "host arrays" or "device tensors" (by pointers)."""
+    """faiss's GPU index. where: "host arrays", or "device tensors" passed by pointer."""
     try:
         import faiss as library
     except ImportError as error:
@@ -92,14 +94,14 @@ def faiss(problem: Problem, queries: Tensor, database: Tensor, where: str) -> Ru
     index.add(database.cpu().numpy())
     if where == "host arrays":
         asked = queries.cpu().numpy()
-        # The resources live as long as the index does.
+        # The default argument keeps the resources alive as long as the index.
         return lambda resources=resources: index.search(asked, problem.k)[0]
     shape = len(queries), problem.k
     near = torch.empty(shape, dtype=torch.int32, device=queries.device)
     ids = torch.empty(shape, dtype=torch.int64, device=queries.device)
 
     def run(resources: Any = resources) -> Tensor:
-        torch.cuda.current_stream().synchronize()  # it has streams of its own
+        torch.cuda.current_stream().synchronize()  # faiss has its own streams
         index.search_c(
             len(queries),
             library.cast_integer_to_uint8_ptr(queries.data_ptr()),

@@ -1,6 +1,6 @@
-"""mAP from codes and labels: ours, and the loop that the field's released code evaluates with.
+"""mAP from codes and labels: ours, and the loop that released code of the field uses.
 
-An evaluation takes how many of the queries to look at and returns their mean average precision.
+An evaluation takes the number of queries to evaluate and returns their mean average precision.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from semicon_fast import metrics
 
 Evaluation = Callable[[int], float]
 
-# A loop costs as much for every query; more than these would only take longer.
+# The loop takes the same time for each query, so more queries would not change its rate.
 LOOP_QUERIES = 150
 
 
@@ -29,9 +29,9 @@ def own(case: Case, ties: str) -> Evaluation:
 
 
 def released_loop(case: Case) -> Evaluation:
-    """Query by query: relevance from a product of one-hot labels, distances from one of +-1 codes,
-    an argsort that leaves ties in any order, precision at the relevant ranks. (SEMICON's
-    utils/evaluate.py, which ADSH's and ExchNet's resemble.)"""
+    """A loop over the queries: relevance from a product of one-hot labels, distances from a product
+    of +-1 codes, an argsort with ties in arbitrary order, and precision at the relevant ranks. (As
+    in SEMICON's utils/evaluate.py; ADSH's and ExchNet's are similar.)"""
     queries, database = (_signs(codes, case.bits) for codes in draw(case))
     asked, held = (
         torch.nn.functional.one_hot(torch.from_numpy(labels), CLASSES).float()
@@ -54,7 +54,7 @@ def _signs(codes: np.ndarray, bits: int) -> torch.Tensor:
 
 
 def evaluation(engine: str, case: Case) -> tuple[Evaluation, int]:
-    """The evaluation, and how many queries it is timed with."""
+    """The evaluation, and the number of queries that it is timed with."""
     if engine == "released loop":
         return released_loop(case), min(LOOP_QUERIES, case.queries)
     return own(case, engine.rpartition(" ")[2]), case.queries

@@ -1,8 +1,8 @@
-"""Ways to the k nearest codes: each turns a database into a search, or says why it cannot.
+"""Engines that find the k nearest codes: each returns a search of a database, or raises NotHere.
 
-A search takes queries uint8 (Q, bytes) and k and returns what is compared with the first engine's
-answer: distances (Q, k), ascending, or None where there is nothing to compare. Peers get the bytes
-as they are: a multiple of 8 bits, as faiss needs it. `hamming_evaluation` has the evaluations.
+A search takes queries uint8 (Q, bytes) and k and returns distances (Q, k), ascending, which are
+compared with the first engine's, or None if they cannot be compared. Codes are searched as whole
+bytes, since faiss needs a multiple of 8 bits. Evaluations are in `hamming_evaluation`.
 """
 
 from collections.abc import Callable
@@ -13,12 +13,12 @@ import torch
 
 Search = Callable[[np.ndarray, int], np.ndarray]
 
-# Pairs a peer may hold at once where it materialises them all.
+# Largest number of pairs for engines that store all distances at once.
 _PAIRS = 1 << 25
 
 
 class NotHere(Exception):
-    """The peer is not installed, or does not do this case; the text says which."""
+    """The library is not installed or does not support the case; the message says which."""
 
 
 def own(database: np.ndarray, threads: int) -> Search:
@@ -38,7 +38,7 @@ def own_ranking(database: np.ndarray, threads: int) -> Search:
 
 
 def own_ranking_into(database: np.ndarray, threads: int) -> Search:
-    """Into arrays that are there already, as in a loop over blocks of queries."""
+    """Ranks into preallocated arrays, as in a loop over blocks of queries."""
     import semicon_fast
 
     index = semicon_fast.HammingIndex(8 * database.shape[1])
@@ -78,7 +78,7 @@ def usearch(database: np.ndarray, threads: int) -> Search:
 
 
 def numkong(database: np.ndarray, threads: int) -> Search:
-    """Its packed product writes all distances; torch.topk then selects."""
+    """numkong computes all distances from packed codes; torch.topk selects the k smallest."""
     try:
         import numkong as library
     except ImportError as error:
@@ -117,7 +117,7 @@ def numpy(database: np.ndarray, threads: int) -> Search:
 
 
 def torch_matmul(database: np.ndarray, threads: int) -> Search:
-    """+-1 in float32, one product, torch.topk; the unpacked database is made beforehand."""
+    """Matrix product of codes as +-1 in float32, torch.topk; the database is unpacked before."""
     bits = 8 * database.shape[1]
     if database.size * 32 > 2 << 30:
         raise NotHere("the unpacked database would take more than 2 GiB")
@@ -136,12 +136,12 @@ def _signs(codes: np.ndarray) -> torch.Tensor:
 
 
 def torch_argsort(database: np.ndarray, threads: int) -> Search:
-    """Only the stable sort of distances that are there already: less than evaluation code does."""
+    """Only a stable sort of precomputed distances, which is less than evaluation code does."""
     return _sorting(database, lambda distances, out: torch.argsort(distances, dim=1, stable=True))
 
 
 def torch_sort_into(database: np.ndarray, threads: int) -> Search:
-    """The same, distances too, into tensors that are there already."""
+    """The same, into preallocated tensors."""
     return _sorting(
         database, lambda distances, out: torch.sort(distances, dim=1, stable=True, out=out)
     )
@@ -161,7 +161,7 @@ def _sorting(database: np.ndarray, sort: Callable[..., object]) -> Search:
     return run
 
 
-# Each peer, and whether it holds every pair at once, and so gets fewer queries.
+# Each engine, and whether it stores all distances at once, and so gets fewer queries.
 PEERS: dict[str, tuple[Callable[..., Search], bool]] = {
     "semicon_fast": (own, False),
     "semicon_fast, rank": (own_ranking, False),
@@ -177,5 +177,5 @@ PEERS: dict[str, tuple[Callable[..., Search], bool]] = {
 
 
 def queries_for(engine: str, queries: int, codes: int) -> int:
-    """How many queries an engine gets: some need bytes for each pair. Rates are compared."""
+    """Number of queries for an engine, fewer if it stores all distances; rates are compared."""
     return max(1, min(queries, _PAIRS // codes)) if PEERS[engine][1] else queries

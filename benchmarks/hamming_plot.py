@@ -1,4 +1,4 @@
-"""The figures of hamming_rank.py as one picture."""
+"""A bar chart of the results of hamming_rank.py."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,15 +8,15 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
 
-# Told apart by lightness as well as by colour.
+# Distinguishable by lightness as well as by colour.
 SHADES = ["#08306b", "#e6842a", "#7fbf7b", "#9e9ac8", "#bdbdbd", "#525252"]
 
 
 def plot(rows: Sequence[Mapping[str, str]], path: Path) -> None:
-    """Billion pairs a second of the cases that search 4 million codes, a bar for each engine."""
+    """Billion pairs per second in the cases with 4 million codes, one bar per engine."""
     rows = [row for row in rows if "queries, k = " in row["case"]]
     if not rows:
-        raise SystemExit("no case that the picture shows was measured; see --only")
+        raise SystemExit("none of the plotted cases was measured; see --only")
     cases = sorted({row["case"] for row in rows}, key=_order)
     engines = list(dict.fromkeys(row["engine"] for row in rows))
     engines.sort(key=lambda engine: engine != "semicon_fast")

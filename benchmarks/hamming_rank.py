@@ -1,14 +1,14 @@
-"""How fast are exact searches by Hamming distance, beside other libraries and the machine's limits?
+"""How fast is exact Hamming search, compared with other libraries and the machine's limits?
 
     python benchmarks/hamming_rank.py                  # the whole table, under 3 minutes
     python benchmarks/hamming_rank.py --quick          # small sizes: does everything run?
     python benchmarks/hamming_rank.py --csv benchmarks/results/hamming_rank.csv
-    python benchmarks/hamming_rank.py --device cuda    # another table, of hamming_cuda.py
+    python benchmarks/hamming_rank.py --device cuda    # runs hamming_cuda.py instead
 
-Every engine of a case runs in turn, round after round; figures are medians over all calls. A peer's
-answer is compared with ours before it is timed. Two limits are measured beside each case: how fast
-memory can be read, and how fast the scan's inner loop is alone, with its codes in the first cache
-and nothing to find. Peers: pip install -e '.[bench]'.
+The engines of a case run alternately in several rounds; times are medians over all calls. Results
+of other libraries are compared with ours before they are timed. Two limits are measured with each
+case: how fast memory can be read, and how fast the scan's inner loop is alone, with its codes in
+the L1 cache and no results to keep. Other libraries: pip install -e '.[bench]'.
 """
 
 import argparse
@@ -52,11 +52,11 @@ def seconds(work: Run) -> float:
 
 
 class Memory:
-    """An array larger than the caches; how fast a sum reads it, in every round of every case."""
+    """Measures the memory bandwidth in every round, by summing an array larger than the caches."""
 
     def __init__(self, megabytes: int) -> None:
         self.array = torch.empty(megabytes << 17, dtype=torch.int64)
-        prefer_large_pages(self.array)  # as our index has them
+        prefer_large_pages(self.array)  # as in our index
         self.array.zero_()
         self.rates: list[float] = []
 
@@ -64,20 +64,20 @@ class Memory:
         self.rates.append(self.array.nbytes / seconds(lambda: self.array.sum().item()))
 
     def bandwidth(self) -> float:
-        """Bytes a second, the median since the last call."""
+        """Bytes per second, the median of the reads since the last call."""
         rate, self.rates = median(self.rates), []
         return rate
 
 
 def loop_rate(bits: int) -> float:
-    """Pairs a second of the scan's inner loop alone, best of five; nan without native kernels."""
+    """Pairs per second of the scan's inner loop alone, best of five; nan without native kernels."""
     if not native.load():
         return float("nan")
     return max(torch.ops.semicon_fast._scan_rate((bits + 7) // 8, 0.05) for _ in range(5))
 
 
 def searches(case: Case, options: argparse.Namespace) -> Iterator[tuple[str, Run, int]]:
-    """(engine, run, queries), each warmed up and with distances equal to ours."""
+    """(engine, run, number of queries) for each engine whose distances equal ours, warmed up."""
     queries, database = draw(case)
     truth = None
     for engine in case.engines:
@@ -98,7 +98,7 @@ def searches(case: Case, options: argparse.Namespace) -> Iterator[tuple[str, Run
 
 
 def evaluations(case: Case) -> Iterator[tuple[str, Run, int]]:
-    """As `searches`; the loop's order of ties is its own, so a twentieth of mAP may differ."""
+    """Like `searches`; mAP may differ by a twentieth, since the loop orders ties differently."""
     truth = None
     for engine in case.engines:
         run, count = evaluation(engine, case)
@@ -116,9 +116,9 @@ def measure(case: Case, options: argparse.Namespace, memory: Memory) -> list[dic
     for _ in range(options.rounds):
         memory.read()
         for engine, run, _ in engines:
-            time.sleep(0.05)  # OpenMP's threads spin for a while after a peer has returned
+            time.sleep(0.05)  # OpenMP threads of the previous engine still spin for a while
             times[engine].append(seconds(run))
-            # Short calls are repeated, for a median that one interruption does not move.
+            # Repeat short calls, so that a single interruption does not affect the median.
             again = min(6, int(0.1 / times[engine][-1])) if options.rounds > 1 else 0
             times[engine] += [seconds(run) for _ in range(again)]
     limit, bandwidth = loop_rate(case.bits), memory.bandwidth()

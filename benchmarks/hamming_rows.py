@@ -1,4 +1,4 @@
-"""One row of a table of Hamming searches: what it took, and what share of the limits that is."""
+"""Rows of the tables of Hamming searches: times, rates, and their share of the limits."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -24,8 +24,14 @@ def row(
     isa: str,
     device: str,
 ) -> dict[str, Any]:
-    """times: seconds of each call; bandwidth: bytes a second; limit: pairs a second of the inner
-    loop alone; own_rate: pairs a second of the case's first engine, None for that one itself."""
+    """The row of one engine.
+
+    Args:
+        times: seconds of each call.
+        bandwidth: bytes per second.
+        limit: pairs per second of the inner loop alone.
+        own_rate: pairs per second of the case's first engine, None for the first engine itself.
+    """
     took = median(times)
     rate = queries * case.codes / took
     read = case.codes * ((case.bits + 7) // 8) / took

@@ -1,4 +1,4 @@
-"""What every benchmark writes down beside a number: device, versions, command."""
+"""Shared by all benchmarks: records device, versions and command with the results in CSV files."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 
 
 def cpu_name() -> str:
-    """The processor's model, and how many cores this process may use."""
+    """Model of the CPU, and the number of cores that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
@@ -31,7 +31,7 @@ def cpu_name() -> str:
 
 
 def environment(device: str = "cpu") -> dict[str, str]:
-    """device, torch, semicon_fast: the columns that say where a row was measured."""
+    """The columns device, torch and semicon_fast: where a row was measured, with which versions."""
     named = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name()
     try:
         own = version("semicon_fast")
@@ -41,7 +41,7 @@ def environment(device: str = "cpu") -> dict[str, str]:
 
 
 def command() -> str:
-    """This process's command line, as one would type it in the checkout."""
+    """This process's command line, as typed in the root of the repository."""
     return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
 
 

@@ -3,7 +3,7 @@
     python benchmarks/loss_and_codes.py
     python benchmarks/loss_and_codes.py --images 100000 --bits 24 --device cuda
 
-A million images, 4,000 sampled, 48 bits: the n x N similarity matrix alone would take 16 GB.
+A million images, 4,000 sampled, 48 bits: the n x N similarity matrix alone would need 16 GB.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 
 def draw_labels(images: int, classes: int, each: int, generator: torch.Generator) -> Tensor:
-    """int64 (N,) for one label an image, else bool (N, C)."""
+    """int64 (N,) for one label per image, else bool (N, C)."""
     if each == 1:
         return torch.randint(0, classes, (images,), generator=generator)
     labels = torch.zeros(images, classes, dtype=torch.bool)
@@ -54,13 +54,13 @@ def seconds(work: Callable[[], object], device: str) -> float:
 
 
 def peak_mib() -> float:
-    """Of this process so far, everything included. Linux counts KiB, macOS bytes."""
+    """Peak memory of this process so far. (ru_maxrss is in KiB on Linux, in bytes on macOS.)"""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2 ** (20 if sys.platform == "darwin" else 10)
 
 
 def measure(options: argparse.Namespace) -> list[tuple[str, str]]:
-    """(what, figure) in the order of a training: what is set up once, each batch, the update."""
+    """(what, measurement) in the order of training: set-up, batches, code update."""
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     device = options.device
@@ -91,7 +91,7 @@ def measure(options: argparse.Namespace) -> list[tuple[str, str]]:
         (f"loss and gradient of a batch of {options.batch}", f"{1e3 * median(times):.2f} ms"),
         ("code update (one sweep over all bits)", f"{update:.2f} s"),
         ("peak memory of the process", f"{peak_mib():.0f} MiB"),
-        ("  of it before any data was there", f"{before:.0f} MiB"),
+        ("  of it before any data was made", f"{before:.0f} MiB"),
     ]
     if device.startswith("cuda"):
         peak = torch.cuda.max_memory_allocated() / 2**20
@@ -106,8 +106,8 @@ def main() -> None:
         f"{options.classes:,} classes, {options.labels} label(s) an image, {options.device}, "
         f"{options.threads or torch.get_num_threads()} threads, torch {torch.__version__}"
     )
-    for what, figure in measure(options):
-        print(f"{what:42} {figure:>12}")
+    for what, value in measure(options):
+        print(f"{what:42} {value:>12}")
 
 
 if __name__ == "__main__":

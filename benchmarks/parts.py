@@ -1,11 +1,12 @@
-"""What SEMICON's maps and bits mean, on generated birds whose parts are known: SEM's mask against
-erasing and against no mask.
+"""What SEMICON's attention maps and bits represent, on generated birds whose parts are known.
 
-python benchmarks/parts.py --runs runs/parts             # trains what is not there, then measures
-python benchmarks/parts.py --quick --csv parts.csv       # a few images, to see that it runs
+Compares SEM's mask with erasing and with no mask.
+
+python benchmarks/parts.py --runs runs/parts             # trains missing runs, then measures
+python benchmarks/parts.py --quick --csv parts.csv       # a few images: does everything run?
 
 Each network is the preset birdlets-48 with as many attention maps as the birds have parts. Maps and
-bits are measured on images that neither trained nor chose it.
+bits are measurements on images used neither for training nor for model selection.
 """
 
 import argparse
@@ -37,19 +38,19 @@ def configuration(attention: str, settings: list[str], quick: bool) -> Config:
 
 
 def network(folder: Path, config: Config) -> tuple[HashModel, Result]:
-    """The trained network of this folder; trains it first where it is not there."""
+    """The trained network of a run folder, which is trained first if necessary."""
     result = Trainer(config, output=folder, resume=True).fit()
     return models.load(folder / "model.safetensors"), result
 
 
 def unseen(config: Config, per_class: int) -> data.ImageSet:
-    """Birds of the same classes that are none of the training images."""
+    """Images of the same classes that are not in the training set."""
     options = {**config.data.options, "query_per_class": per_class}
     return data.load("birdlets", None, **options).query
 
 
-def looked_at(model: HashModel, images: data.ImageSet) -> tuple[Tensor, Tensor, Tensor]:
-    """outputs (N, k), maps (N, m, h, w), masks bool (N, P, S, S) as the network sees them."""
+def activations(model: HashModel, images: data.ImageSet) -> tuple[Tensor, Tensor, Tensor]:
+    """outputs (N, k), maps (N, m, h, w), part masks bool (N, P, S, S) of the network's input."""
     transform = transform_of(model)
     found, masks = [], []
     for start in range(0, len(images), 64):
@@ -63,9 +64,9 @@ def looked_at(model: HashModel, images: data.ImageSet) -> tuple[Tensor, Tensor, 
     return outputs, maps, torch.stack(masks)
 
 
-def measured(model: HashModel, images: data.ImageSet) -> list[tuple[str, str, str, float]]:
-    """(measure, of, part, value) of everything."""
-    outputs, maps, masks = looked_at(model, images)
+def measurements(model: HashModel, images: data.ImageSet) -> list[tuple[str, str, str, float]]:
+    """All measurements as (measure, of, part, value)."""
+    outputs, maps, masks = activations(model, images)
     values = images.source.values[images.rows]  # type: ignore[attr-defined]
     rows: list[tuple[str, str, str, float]] = []
     names = [f"M{i + 1}" for i in range(maps.shape[1])]
@@ -107,7 +108,7 @@ def main() -> None:
         scores = [("mAP", way, "", found["mAP"]) for way, found in result.evaluation.items()]
         rows = [
             dict(zip(KEY, (attention, *row[:3]), strict=True)) | {"value": row[3]} | about
-            for row in [*scores, *measured(model, images)]
+            for row in [*scores, *measurements(model, images)]
         ]
         merge_rows(given.csv, rows, KEY)
         print(f"{attention}: {len(rows)} values of {len(images)} images in {given.csv}")

@@ -1,14 +1,14 @@
-"""How many images a second does each stage of training and encoding take, beside the released way?
+"""How many images per second does each stage of training and encoding process?
 
     python benchmarks/pipeline.py                       # CPU, half an hour
     python benchmarks/pipeline.py --quick               # small: does everything run?
     python benchmarks/pipeline.py --csv benchmarks/results/pipeline.csv
     python benchmarks/pipeline.py --device cuda         # batches 16 and 128, bf16, compiled
-    python benchmarks/pipeline.py --profile --only "training step"   # what bounds a stage
+    python benchmarks/pipeline.py --profile --only "training step"   # what limits a stage
 
-The released formulation is written in `pipeline_released.py` from its description, and held to the
-same codes and losses before it is timed. Engines run in turn, round after round; rates are medians,
-ratios medians of each round's.
+Compared with the released code, which `pipeline_released.py` reimplements from its description;
+codes and losses are compared before anything is timed. The engines run alternately in several
+rounds; rates are medians, and ratios are medians of the ratios in each round.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 
 def settings(options: argparse.Namespace, folder: Path) -> Iterator[Setting]:
-    """One setting for the CPU; for a device the published batch and a large one."""
+    """One setting for the CPU; for CUDA the published batch size and a large one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     base = Setting(folder, options.device, options.images or 64, cores=min(cores or 1, 16))
     if options.quick:
@@ -61,7 +61,7 @@ def settings(options: argparse.Namespace, folder: Path) -> Iterator[Setting]:
 
 
 def timed(engine: Engine, device: str) -> float:
-    """Images a second."""
+    """Images per second."""
     _wait(device)
     start = time.perf_counter()
     images = engine()
@@ -77,9 +77,9 @@ def _wait(device: str) -> None:
 def measure(stage: str, setting: Setting, options: argparse.Namespace) -> list[dict[str, Any]]:
     engines = STAGES[stage](setting)
     rates: dict[str, list[float]] = {name: [] for name in engines}
-    # The first round warms up; an outer iteration is long enough without.
+    # The first round is a warm-up, which long outer iterations do not need.
     warm = 0 if stage == "outer iteration" or options.quick else 1
-    # A device's outer iteration is a minute of the same: its whole schedule's 30 epochs.
+    # On CUDA an outer iteration is all 30 epochs of the schedule, so one round is enough.
     rounds = 1 if stage == "outer iteration" and setting.cuda else options.rounds
     for _ in range(warm + rounds):
         for name, engine in engines.items():
@@ -115,7 +115,7 @@ def measure(stage: str, setting: Setting, options: argparse.Namespace) -> list[d
 
 
 def show_profile(stage: str, setting: Setting) -> None:
-    """Operators of one run of each engine by their own time, on the device where there is one."""
+    """Print the operators of each engine by self time, on the device if there is one."""
     kinds = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * setting.cuda]
     by = "self_cuda_time_total" if setting.cuda else "self_cpu_time_total"
     for name, engine in STAGES[stage](setting).items():
@@ -130,7 +130,7 @@ def show_profile(stage: str, setting: Setting) -> None:
 def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
-    # float32 means IEEE products for every engine.
+    # No TF32: float32 is full precision for all engines.
     torch.backends.cudnn.allow_tf32 = False
     options.rounds = 1 if options.quick else options.rounds
     rows: list[dict[str, Any]] = []
@@ -140,7 +140,7 @@ def main() -> None:
                 if stage == "outer iteration" and setting.cuda and not setting.compiled:
                     continue
                 if options.profile:
-                    # An outer iteration is the stages before it, thousands of times.
+                    # An outer iteration consists of the other stages, repeated.
                     if stage != "outer iteration":
                         show_profile(stage, setting)
                     continue

@@ -1,4 +1,4 @@
-"""The stages that `pipeline.py` times: what each engine runs, and that engines agree."""
+"""The stages that `pipeline.py` times: their engines, and checks that the results agree."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from semicon_fast.training import preset
 from semicon_fast.training.checkpoint import Position
 from semicon_fast.training.learner import Learner
 
-# An engine works once and says on how many images.
+# An engine runs once and returns the number of images that it processed.
 Engine = Callable[[], int]
 BITS, CLASSES = 48, 200
-# CUB-200-2011: training images, images an outer iteration samples, and all passes of its schedule.
+# CUB-200-2011: training images, samples per outer iteration, and image passes of its schedule.
 DATABASE, SAMPLES, PASSES = 5994, 2000, 40 * 30 * 2000
 
 
 @dataclass(frozen=True)
 class Setting:
-    """folder: where pictures lie and galleries go. images: a stage's images. size: pixels of the
-    network's input. cores: processes that decode.
-    epochs: passes of our outer iteration. repeats: how often our encoding sees the pictures, so
-    that starting its processes does not count; passes: the same of loading."""
+    """folder: for images and galleries. images: number per stage. size: pixels of the network's
+    input. cores: number of decoding processes. epochs: in our outer iteration. repeats: how often
+    our encoding repeats the images, to amortise starting its processes; passes: the same for the
+    data loader."""
 
     folder: Path
     device: str = "cpu"
@@ -61,7 +61,7 @@ class Setting:
         return 1e-3 if self.precision == "fp32" else 5e-2
 
     def paths(self) -> list[Path]:
-        """JPEG files of 500 x 375 pixels, CUB's usual size, drawn once: smooth shapes and noise."""
+        """JPEG files of 500 x 375 pixels, CUB's usual size: smooth shapes with noise, made once."""
         paths = [self.folder / "pictures" / f"{i:05}.jpg" for i in range(self.images)]
         paths[0].parent.mkdir(parents=True, exist_ok=True)
         for number, path in enumerate(paths):
@@ -74,7 +74,7 @@ class Setting:
         return paths
 
     def model(self) -> sf.SEMICON:
-        """The official variant, which the released formulation computes, with maps alive."""
+        """The official variant, as in the released code, with attention maps that are not all 0."""
         torch.manual_seed(0)
         model = sf.SEMICON(BITS, backbone=self.backbone, variant="official").eval()
         for i in range(model.parts):
@@ -84,9 +84,11 @@ class Setting:
 
 
 def loader(setting: Setting) -> dict[str, Engine]:
-    """Training batches from files, as training takes them: uint8, normalised on the device.
-    "bare decode" is what no loader can pass: a plain loop in each of as many processes as there are
-    cores, of nothing but decoding and the same transform."""
+    """Training batches from files: uint8, as they are normalised on the device.
+
+    "bare decode" is an upper bound for any loader: one process per core that only decodes and
+    transforms images.
+    """
     paths, transform = setting.paths(), build("imagenet", setting.size, True)
     files = Files(setting.folder / "pictures", [path.name for path in paths])
     images = ImageSet("pictures", files, torch.zeros(len(paths), dtype=torch.int64), ["all"])
@@ -132,7 +134,7 @@ def _decode_all(paths: list[Path], transform: sf.data.Transform) -> None:
 
 
 def forward(setting: Setting) -> dict[str, Engine]:
-    """The network alone, from pixels on the device to codes there."""
+    """The network alone, from pixels on the device to codes."""
     model = setting.model()
     old = ReleasedNetwork(model).eval().to(setting.device)
     runner = Runner(model, setting.device, precision=setting.precision, compile=setting.compiled)
@@ -154,7 +156,7 @@ def forward(setting: Setting) -> dict[str, Engine]:
 
 
 def agree(packed: np.ndarray, real: Tensor, tolerance: float) -> None:
-    """Raises ValueError where a bit differs although the released code is not near 0."""
+    """Raises ValueError if a bit differs where the released network's output is not near 0."""
     wanted = real.numpy() >= 0
     differ = (unpack_codes(packed, BITS) > 0) != wanted
     if bool(differ.any()) and float(real.abs().numpy()[differ].max()) > tolerance:
@@ -162,7 +164,7 @@ def agree(packed: np.ndarray, real: Tensor, tolerance: float) -> None:
 
 
 def _data(setting: Setting) -> tuple[HashingData, Tensor]:
-    """CUB's numbers of images and classes over the pictures that there are, and a sample."""
+    """A data set with as many images and classes as CUB, made of repeated images, and a sample."""
     draw = torch.Generator().manual_seed(0)
     names = [path.name for path in setting.paths()]
     labels = torch.randint(0, CLASSES, (DATABASE,), generator=draw)
@@ -194,7 +196,7 @@ def _learner(setting: Setting) -> tuple[Learner, Tensor]:
 
 
 def training_step(setting: Setting) -> dict[str, Engine]:
-    """From a batch on the host to changed weights: forward, loss, backward, optimiser."""
+    """From a batch on the host to updated weights: forward, loss, backward, optimiser."""
     learner, rows = _learner(setting)
     old = released.Training(setting.model(), learner.images.labels, rows, setting.device)
     old.codes.copy_(learner.method.codes)
@@ -223,11 +225,14 @@ def _batches(learner: Learner, rows: Tensor, size: int | None = None) -> list:
 
 
 def outer_iteration(setting: Setting) -> dict[str, Engine]:
-    """Files to changed codes: `epochs` passes over the sample with its loader, the code update.
-    "full schedule" in the table is CUB's 2.4 million passes at that rate."""
+    """From files to updated codes: `epochs` epochs over the sample, then the code update.
+
+    The time of the full schedule in the table is that of CUB's 2.4 million image passes at this
+    rate.
+    """
     learner, rows = _learner(setting)
     if setting.cuda:
-        # Compiles and records what it then repeats.
+        # Compilation and other one-time work happens in these steps.
         for batch in _batches(learner, rows[: 3 * setting.batch]):
             learner._step(batch)
     sample = rows if setting.epochs > 1 else rows[: max(setting.images, 2 * setting.batch)]
@@ -236,7 +241,7 @@ def outer_iteration(setting: Setting) -> dict[str, Engine]:
     paths = [pictures / learner.images.identifier(int(row)) for row in sample]
 
     def released_iteration() -> int:
-        # One pass: the released loop takes hours for what is measured of ours.
+        # One epoch, since the released loop would take hours for as many as ours.
         for images, at in released.loader(paths, setting.size, train=True):
             old.step(images, sample[at])
         old.update_codes(rows)
@@ -255,7 +260,7 @@ def outer_iteration(setting: Setting) -> dict[str, Engine]:
 
 
 def encode(setting: Setting) -> dict[str, Engine]:
-    """JPEG files in the page cache to a gallery on disk (released: to codes in memory)."""
+    """From JPEG files in the page cache to a gallery on disk (released: codes in memory)."""
     model, paths, output = setting.model(), setting.paths(), setting.folder / "gallery"
     old = ReleasedNetwork(model).eval().to(setting.device)
     options = Options(

@@ -1,5 +1,8 @@
-"""The released way to train and encode, written from its description: eager, float32, batches of
-16, a loop over the parts, pictures decoded by the process that trains, the n x N similarity."""
+"""Training and encoding as in the released code, reimplemented from its description.
+
+Eager, float32, batches of 16, a loop over the parts, images decoded by the training process, and
+the n x N similarity matrix.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +22,7 @@ BATCH, GAMMA = 16, 200.0
 
 
 class Pictures(Dataset):
-    """Files as tensors, by torchvision's transforms of Pillow images."""
+    """Images as tensors, by torchvision's transforms of Pillow images."""
 
     def __init__(self, paths: Sequence[Path], size: int, train: bool) -> None:
         self.paths = list(paths)
@@ -45,7 +48,7 @@ def loader(paths: Sequence[Path], size: int, train: bool) -> DataLoader:
 
 
 class Training:
-    """Network, loss against all N codes, and SGD, as released."""
+    """Network, loss with all N codes, and SGD as in the released code."""
 
     def __init__(self, model: sf.SEMICON, labels: Tensor, rows: Tensor, device: str) -> None:
         self.network = ReleasedNetwork(model).train().to(device)
@@ -63,7 +66,7 @@ class Training:
         )
 
     def step(self, images: Tensor, rows: Tensor) -> Tensor:
-        """One batch; its loss, on the device."""
+        """Train on one batch; returns the loss, on the device."""
         images = images.to(self.device)
         self.optimizer.zero_grad()
         outputs = self.network(images)
@@ -80,7 +83,7 @@ class Training:
 
     @torch.no_grad()
     def update_codes(self, rows: Tensor) -> None:
-        """One sweep over the bits, each a product of all codes with all outputs of the sample."""
+        """One sweep over the bits, with a product of all codes and all outputs for each bit."""
         outputs, codes = self.outputs, self.codes
         spread = torch.zeros_like(codes)
         spread[rows.to(self.device)] = outputs
@@ -92,7 +95,7 @@ class Training:
 
 
 def encode(network: nn.Module, paths: Sequence[Path], size: int, device: str) -> np.ndarray:
-    """bool (N, k): a loop over batches of 16, pictures decoded in between."""
+    """Codes bool (N, k), in a loop over batches of 16 that also decodes the images."""
     found = []
     with torch.no_grad():
         for images, _ in loader(paths, size, train=False):
@@ -101,7 +104,7 @@ def encode(network: nn.Module, paths: Sequence[Path], size: int, device: str) ->
 
 
 def forward(network: nn.Module, images: Tensor) -> Iterator[Tensor]:
-    """Codes of images on the device, a batch of 16 after the other."""
+    """Codes of images on the device, in batches of 16."""
     with torch.no_grad():
         for batch in images.split(BATCH):
             yield network(batch)

@@ -1,8 +1,9 @@
-"""README's tables, made from results/*.csv: each block between markers is replaced by its table,
-and the picture of the Hamming searches.
+"""Generates README's tables, and the figure of the Hamming searches, from results/*.csv.
+
+Each block between markers in README.md is replaced by its table.
 
 python benchmarks/tables.py            # rewrite README.md
-python benchmarks/tables.py --check    # exit 1 if README.md is not what the files say
+python benchmarks/tables.py --check    # exit 1 if README.md is not up to date
 """
 
 import argparse
@@ -16,7 +17,8 @@ from harness import README, RESULTS, markdown_table, read_rows
 
 from semicon_fast.files import atomic_write
 
-# The DSH supplement, Tables 2 and 3: mAP of model M1, and precision within radius 2 from scratch.
+# From Tables 2 and 3 of DSH's supplement: mAP of model M1, and precision within radius 2 of models
+# trained from scratch.
 DSH_PAPER = {
     "12": ("0.6157", "0.5671"),
     "24": ("", "0.6774"),
@@ -92,7 +94,7 @@ def pipeline() -> str:
 
 
 def hamming() -> str:
-    """Of each case our way, or ways, and beside each its fastest peer."""
+    """For each case our engines, each compared with the fastest other library."""
     body = []
     for case in CASES:
         rows = [r for r in read_rows(RESULTS / "hamming_rank.csv") if r["case"] == case.name]
@@ -112,7 +114,7 @@ def _parts(measure: str) -> dict[tuple[str, str, str], float]:
 
 
 def parts() -> str:
-    """Of each part the map that lies on it best, and what each piece of code knows of it."""
+    """For each part the best matching map, and the information in each group of bits."""
     share, area, iou = (_parts(f"overlap {name}") for name in ("share", "area", "iou"))
     known = _parts("information")
     groups = list(dict.fromkeys(group for _, group, _ in known))
@@ -131,7 +133,7 @@ def parts() -> str:
 
 
 def maps() -> str:
-    """How alike two maps of one image are, and what the codes are worth."""
+    """Similarity of two attention maps of an image, and mAP of the codes."""
     cosine, iou = _parts("likeness cosine"), _parts("likeness iou")
     body = []
     for attention in dict.fromkeys(a for a, _, _ in cosine):
@@ -144,7 +146,7 @@ def maps() -> str:
 
 
 def hamming_cuda() -> str:
-    """Of each case on a device our way, or ways, its share of the limit, and the fastest peer."""
+    """For each case on a GPU our engines, their share of the limit, and the fastest library."""
     measured = read_rows(RESULTS / "hamming_rank_cuda.csv")
     if not measured:
         return "No CUDA device has measured these yet; `make gpu` does."
@@ -188,7 +190,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def filled(text: str) -> str:
-    """`text` with each marked block made anew. Raises ValueError for a marker nobody fills."""
+    """`text` with all tables generated again. Raises ValueError for an unknown marker."""
     for name in re.findall(r"<!-- table: (\S+) -->", text):
         if name not in TABLES:
             raise ValueError(f"README.md marks a table {name!r}; known are {sorted(TABLES)}")

@@ -71,7 +71,7 @@ def test_the_table_of_a_device_is_made_row_by_row_and_goes_to_the_readme(
 
 def test_a_picture_of_nothing_is_refused(run, tmp_path):
     options = ["--threads", "1", "--only", "one query", "--plot", str(tmp_path / "p.svg")]
-    with pytest.raises(SystemExit, match="no case that the picture shows"):
+    with pytest.raises(SystemExit, match="none of the plotted cases was measured"):
         run(SCRIPT, *options)
     assert not (tmp_path / "p.svg").exists()
 

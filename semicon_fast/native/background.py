@@ -1,4 +1,4 @@
-"""A build of a library in a thread, whose progress can be shown."""
+"""Builds a native library in a background thread, with progress."""
 
 import os
 import threading
@@ -11,20 +11,20 @@ from .toolchain import NativeBuildError
 class BackgroundBuild:
     """Builds `library` into its folder.
 
-    A build that fails is silent here: the first operator that wants the library tries again and
-    says why it cannot be had. An operator that is called meanwhile waits for the build.
+    A failure is not reported here: the first operator that needs the library builds it again and
+    reports the error. An operator that is called during the build waits for it.
     """
 
     def __init__(self, library: Library) -> None:
         self._folder, self._total = library.folder(), len(library.sources())
-        # A daemon: Ctrl-C ends the process, not only the compilers.
+        # A daemon thread, so that the process exits on Ctrl-C without waiting for the build.
         self._thread = threading.Thread(
             target=self._build, args=(library,), name="native build", daemon=True
         )
         self._thread.start()
 
     def progress(self) -> tuple[int, int]:
-        """(compiled files, files to compile)."""
+        """(number of compiled files, number of files to compile)."""
         try:
             compiled = sum(name.endswith(".o") for name in os.listdir(self._folder))
         except OSError:
@@ -32,7 +32,7 @@ class BackgroundBuild:
         return min(compiled, self._total), self._total
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Whether the build ended within `seconds`; None waits for its end."""
+        """Wait up to `seconds` (None: until the end); returns whether the build has ended."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 

@@ -1,4 +1,4 @@
-"""The kinds of pictures of a run by name, and what each shows."""
+"""The kinds of figures of a run by name, and what each shows."""
 
 KINDS = {
     "maps": "attention maps over the images",

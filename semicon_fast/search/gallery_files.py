@@ -1,6 +1,6 @@
-"""Checks of a gallery's folder and of paths to images that need neither NumPy nor torch.
+"""Checks of gallery folders and image paths that import neither NumPy nor torch.
 
-Commands make them before they import either.
+Commands call them first, so that wrong arguments are reported at once.
 """
 
 import json
@@ -13,7 +13,7 @@ FORMAT = 1
 
 
 def read_about(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """gallery.json of a gallery. Raises ValueError where the folder holds none that is readable."""
+    """Content of a gallery's gallery.json. Raises ValueError if it is missing or not readable."""
     path = Path(folder)
     about_path = path / "gallery.json"
     if not about_path.is_file():
@@ -35,9 +35,9 @@ def check_free(folder: str | os.PathLike[str], overwrite: bool) -> None:
 
 
 def images_below(paths: Sequence[str | os.PathLike[str]]) -> tuple[list[Path], list[str]]:
-    """Image files among `paths` and anywhere below those that are folders; labels for them.
+    """Image files among `paths` and anywhere below the folders among them, and their labels.
 
-    Files of a folder are sorted; the label of a file is the name of the folder that contains it.
+    The files of each folder are sorted; a file's label is the name of the folder that contains it.
     Raises ValueError if a path does not exist or no image is found.
     """
     suffixes = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}

@@ -1,4 +1,4 @@
-"""The best model so far of a run that has not ended, read from its checkpoints."""
+"""The best model so far of an unfinished run, read from its checkpoints."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +20,12 @@ Warn = Callable[[str], None]
 
 
 class BestSoFar(NamedTuple):
-    """A model on the CPU in evaluation mode, with its preprocessing; and where it is from.
+    """A model on the CPU in evaluation mode, with its preprocessing, and where it comes from.
 
-    record: JSON-able. "kept" is "best so far" for the network of the best evaluation so far, or
-    "last checkpoint" where none was made yet; "iteration" of "iterations"; "mAP" and what it was
-    measured "on", both None without an evaluation; "checkpoint", the name of the last one, where
-    that is kept.
+    record: JSON-serialisable. "kept" is "best so far" for the model with the best evaluation so
+    far, or "last checkpoint" if there was no evaluation yet; "iteration" is that of the model, of
+    "iterations"; "mAP" was measured "on" these images, both None without an evaluation;
+    "checkpoint" is the name of the last checkpoint, present only if the model is from there.
     """
 
     model: HashModel
@@ -33,23 +33,23 @@ class BestSoFar(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """Of its own for each model, so that galleries of an earlier one keep theirs."""
+        """Different for each model, so that the model file of an existing gallery is kept."""
         if "checkpoint" in self.record:
             return f"checkpoint-{self.record['checkpoint']}.safetensors"
         return f"best-iteration-{self.record['iteration']}.safetensors"
 
 
 def best_so_far(run: Path, warn: Warn | None = None) -> BestSoFar:
-    """The model of the run in this folder, which may still be going on: nothing is changed.
+    """The best model so far of the run in this folder. Changes no files: it may still be training.
 
-    warn: takes a sentence for each checkpoint that is passed over. Raises ValueError for a folder
-    without a checkpoint, or with damaged ones alone, or those of another version.
+    warn: called with a message for each unusable checkpoint that is skipped. Raises ValueError if
+    the folder has no checkpoint, or all are damaged or of another version.
     """
     found = _newest(run, warn)
     if found is None:
         raise ValueError(
-            f"{run / CHECKPOINTS} holds no checkpoint: {run} is no run, or was stopped before its "
-            "first checkpoint"
+            f"{run / CHECKPOINTS} holds no checkpoint: {run} is not a run, or was stopped "
+            "before its first checkpoint"
         )
     config, record = _config(found), _record(found)
     tensors = without_prefix("model" if "checkpoint" in record else "best", found.tensors)
@@ -60,7 +60,7 @@ def best_so_far(run: Path, warn: Warn | None = None) -> BestSoFar:
 
 
 def export_best(run: Path, warn: Warn | None = None) -> tuple[Path, dict[str, Any]]:
-    """Writes the best model so far into the run's folder; (its file, its record)."""
+    """Write the best model so far to the run folder; returns its file and its record."""
     best = best_so_far(run, warn)
     path = run / best.file_name
     models.save(best.model, path, record=best.record)
@@ -68,9 +68,9 @@ def export_best(run: Path, warn: Warn | None = None) -> tuple[Path, dict[str, An
 
 
 def unfinished(run: Path) -> str | None:
-    """What there is to say of a run that has not ended: how far it is, what can be done with it.
+    """A message about an unfinished run: how far it is, and how to use its model or resume it.
 
-    None for a folder without checkpoints. Raises ValueError where all of them are damaged.
+    None if the folder has no checkpoints. Raises ValueError if none of them can be used.
     """
     found = _newest(run, None)
     if found is None:
@@ -80,17 +80,17 @@ def unfinished(run: Path) -> str | None:
     where = f"iteration {min(at.iteration + 1, iterations)} of {iterations}"
     return (
         f"{run} is not finished ({where}): its {described(record)} can be used with: "
-        f"semicon-fast encode {run} IMAGES -o GALLERY --from-checkpoint; or go on with: "
+        f"semicon-fast encode {run} IMAGES -o GALLERY --from-checkpoint; or resume with: "
         f"semicon-fast train --output {run} --resume"
     )
 
 
 def described(record: dict[str, Any]) -> str:
-    """The record of a model in words."""
+    """The record of a model as text."""
     if "checkpoint" in record:
         return f"last checkpoint ({record['checkpoint']}, not evaluated yet)"
-    figure = f"mAP {record['mAP']:.4f} on {record['on']}"
-    return f"best model so far (iteration {record['iteration']}, {figure})"
+    score = f"mAP {record['mAP']:.4f} on {record['on']}"
+    return f"best model so far (iteration {record['iteration']}, {score})"
 
 
 def _newest(run: Path, warn: Warn | None) -> Checkpoint | None:
@@ -99,7 +99,7 @@ def _newest(run: Path, warn: Warn | None) -> Checkpoint | None:
         raise ValueError(f"no checkpoint of {run} can be used: {'; '.join(problems)}")
     if warn is not None:
         for problem in problems:
-            warn(f"{problem}; taking an older one")
+            warn(f"{problem}; using an older one")
     return found
 
 

@@ -1,8 +1,8 @@
-"""Checkpoints: a folder each, complete or not there at all.
+"""Checkpoints of a run: one folder each, written atomically.
 
-OUTPUT/checkpoints/NNNNNN[-eEE[-bBBBBBB]] (complete iterations, epochs, batches) holds
-tensors.safetensors and state.json. A checkpoint is written beside its place, flushed to disk and
-renamed; older ones are removed only then. Nothing in it is unpickled.
+OUTPUT/checkpoints/NNNNNN[-eEE[-bBBBBBB]] (completed iterations, epochs, batches) contains
+tensors.safetensors and state.json. A checkpoint is written to a temporary folder, flushed to disk
+and renamed; older ones are removed only then. Nothing in it is unpickled.
 """
 
 import json
@@ -25,9 +25,9 @@ BLOCK = 1 << 22
 
 
 class Position(NamedTuple):
-    """What comes next: batch `batch` of epoch `epoch` of outer iteration `iteration`, from 0.
+    """Where training continues: the next outer iteration, epoch and batch, counted from 0.
 
-    updated: the codes of this iteration are updated already, its evaluation is next.
+    updated: this iteration's code update is already done, its evaluation is next.
     """
 
     iteration: int = 0
@@ -36,7 +36,7 @@ class Position(NamedTuple):
     updated: bool = False
 
     def name(self) -> str:
-        """The name of its folder."""
+        """Folder name of the checkpoint at this position."""
         text = f"{self.iteration:06d}"
         if self.epoch or self.batch:
             text += f"-e{self.epoch:02d}"
@@ -46,7 +46,7 @@ class Position(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """tensors by name, JSON-able state."""
+    """A checkpoint that was read: its folder, tensors by name, and the content of state.json."""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -54,7 +54,7 @@ class Checkpoint(NamedTuple):
 
 
 class OtherVersion(ValueError):
-    """A checkpoint that another version of this library wrote."""
+    """The checkpoint has another format version than this library reads."""
 
 
 def position_of(name: str) -> Position | None:
@@ -71,7 +71,7 @@ def position_of(name: str) -> Position | None:
     return Position(int(parts[0]), values["e"], values["b"], updated)
 
 
-def present(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """Checkpoint folders, oldest first."""
     if not folder.is_dir():
         return []
@@ -84,7 +84,7 @@ def save(
 ) -> Path:
     """Writes a checkpoint and removes all but the newest KEEP.
 
-    Raises OSError with a sentence that names it and the cause; older ones are then untouched.
+    Raises OSError naming the checkpoint and the cause; older checkpoints are then left untouched.
     """
     path = folder / position.name()
     partial = folder / f".{path.name}.partial"
@@ -96,35 +96,38 @@ def save(
         save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, file)
         _sync(file)
         content = {**state, "version": VERSION, "position": list(position), "crc32": _crc32(file)}
-        _write(partial / "state.json", json.dumps(content, indent=1))
+        _write_synced(partial / "state.json", json.dumps(content, indent=1))
         sync_directory(partial)
         _rename(partial, path)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise _explained(error, path) from error
-    for old in present(folder)[:-KEEP]:
+        raise _save_error(error, path) from error
+    for old in list_checkpoints(folder)[:-KEEP]:
         shutil.rmtree(old, ignore_errors=True)
     return path
 
 
 def newest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
-    """The newest complete checkpoint, None without any; damaged ones are named to `warn`."""
+    """The newest usable checkpoint, or None; `warn` is called for each newer unusable one.
+
+    Removes what interrupted saves left behind.
+    """
     if folder.is_dir():
-        for rest in folder.glob(".*.partial"):
-            shutil.rmtree(rest, ignore_errors=True)
+        for partial in folder.glob(".*.partial"):
+            shutil.rmtree(partial, ignore_errors=True)
     found, problems = newest_usable(folder)
     for problem in problems:
-        warn(f"{problem}; taking an older one")
+        warn(f"{problem}; using an older one")
     return found
 
 
 def newest_usable(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """(the newest complete checkpoint or None, what is wrong with those after it).
+    """(the newest usable checkpoint or None, what is wrong with the newer ones).
 
-    Changes nothing: the run may be going on.
+    Changes no files, since the run may still be in progress.
     """
     problems: list[str] = []
-    for path in reversed(present(folder)):
+    for path in reversed(list_checkpoints(folder)):
         try:
             return read(path), problems
         except OtherVersion as error:
@@ -135,10 +138,10 @@ def newest_usable(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def read(path: Path) -> Checkpoint:
-    """The checkpoint in the folder `path`. Raises ValueError, OSError, ... for a damaged one."""
+    """Read the checkpoint in a folder. Raises ValueError, OSError, ... if it is damaged."""
     state = json.loads((path / "state.json").read_text("utf-8"))
     if not isinstance(state, dict):
-        raise ValueError("its state.json holds no object")
+        raise ValueError("its state.json is not a JSON object")
     if state["version"] != VERSION:
         raise OtherVersion(f"is of version {state['version']}, this library reads {VERSION}")
     file = path / "tensors.safetensors"
@@ -157,16 +160,16 @@ def _rename(partial: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _explained(error: Exception, path: Path) -> OSError:
-    kept = present(path.parent)
+def _save_error(error: Exception, path: Path) -> OSError:
+    kept = list_checkpoints(path.parent)
     number = getattr(error, "errno", None)
     full = number == 28 or "No space left" in str(error)
     cause = "the disk is full" if full else getattr(error, "strerror", None) or str(error)
-    last = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was there before"
+    last = f"the last good checkpoint is {kept[-1]}" if kept else "there is no earlier checkpoint"
     return OSError(number or 5, f"could not save checkpoint {path}: {cause}; {last}")
 
 
-def _write(path: Path, text: str) -> None:
+def _write_synced(path: Path, text: str) -> None:
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -129,13 +129,13 @@ class Learner:
             self._loader[1].close()
             self._loader = None
 
-    def end_epoch(self, last_good: str) -> tuple[dict[str, float], float]:
+    def end_epoch(self, checkpoint_hint: str) -> tuple[dict[str, float], float]:
         """Means of the loss terms over the epoch, and the learning rate of its last batch.
 
-        Raises ValueError if a loss was not finite; last_good names the last good checkpoint in the
-        message.
+        Raises ValueError if a loss was not finite; checkpoint_hint is the part of the message that
+        names the last good checkpoint.
         """
-        self.check_finite(last_good)
+        self.check_finite(checkpoint_hint)
         parallel.synchronise_state(self.model, self.method)
         sums = parallel.sum_over_processes(self._sums)
         means = {name: float(value / self._count) for name, value in sums.items()}
@@ -143,15 +143,15 @@ class Learner:
         self._sums, self._count = {}, 0
         return means, self._lr
 
-    def check_finite(self, last_good: str) -> None:
+    def check_finite(self, checkpoint_hint: str) -> None:
         """Raises ValueError if the loss of a batch since the last call was not finite."""
         found = [batch for batch in distributed.everyone(int(self._first_bad_batch)) if batch >= 0]
         if found:
             at, batch = self._position, min(found)
             raise ValueError(
                 f"the loss is not finite in iteration {at.iteration + 1}, epoch {at.epoch + 1}, "
-                f"batch {batch + 1}; {last_good}; a smaller optimizer.lr or run.precision=fp32 "
-                "may help"
+                f"batch {batch + 1}; {checkpoint_hint}; a smaller optimizer.lr or "
+                "run.precision=fp32 may help"
             )
 
     def end_iteration(self) -> None:

@@ -1,4 +1,4 @@
-"""Published rows as configurations. Every value can be overridden; `root` must be given."""
+"""Presets: published settings as configurations. All can be overridden; `root` must be given."""
 
 import difflib
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from .config import Config
 
 
 class Row(NamedTuple):
-    """SEMICON's published schedule of one data set (README of its released code, paper 4.2)."""
+    """SEMICON's published schedule for one data set (README of its released code, paper 4.2)."""
 
     iterations: int
     samples: int
@@ -17,7 +17,7 @@ class Row(NamedTuple):
     milestones: tuple[int, ...]
 
 
-# "Step 40 of 40 iterations" never drops the learning rate; 45 of 50 drops it for the last five.
+# A milestone at 40 of 40 iterations never lowers the learning rate; 45 of 50 does for the last 5.
 ROWS = {
     "cub": Row(40, 2000, 2.5e-4, ()),
     "aircraft": Row(40, 2000, 2.5e-4, ()),
@@ -29,10 +29,10 @@ LENGTHS = (12, 24, 32, 48)
 DSH_LENGTHS = (12, 24, 36, 48)
 VARIANTS = {"paper": "", "official": "-official", "vanilla": "-vanilla"}
 
-# CIFAR-10's training images.
+# Channel means and standard deviations of CIFAR-10's training images.
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR_STD = (0.2470, 0.2435, 0.2616)
-# DSH's input is the pixel value 0..255 minus the mean.
+# DSH's input is the pixel value in 0..255 minus the mean, not divided by a standard deviation.
 PIXELS = (1 / 255, 1 / 255, 1 / 255)
 
 
@@ -42,7 +42,7 @@ def _fine_grained(name: str, bits: int, variant: str) -> dict[str, Any]:
     options: dict[str, Any] = {"backbone": "resnet50", "weights": "IMAGENET1K_V1"}
     if variant != "vanilla":
         options["variant"] = variant
-    # NABirds at 12 bits is the one log that ran at half the learning rate of its data set.
+    # By the released logs, NABirds at 12 bits alone used half the data set's learning rate.
     lr = 2.5e-4 if (name, bits) == ("nabirds", 12) else row.lr
     return {
         "data": {"name": name, "image_size": 224, "transform": "imagenet"},
@@ -52,7 +52,7 @@ def _fine_grained(name: str, bits: int, variant: str) -> dict[str, Any]:
             "options": options,
         },
         "method": {"name": "semicon"},
-        # nesterov is fixed in the released code, whatever its command line says.
+        # The released code always uses Nesterov momentum, whatever its command line says.
         "optimizer": {
             "name": "sgd",
             "lr": lr,
@@ -68,7 +68,7 @@ def _fine_grained(name: str, bits: int, variant: str) -> dict[str, Any]:
             "lr": "step" if row.milestones else "constant",
             "milestones": row.milestones,
         },
-        # In the official variant an image's code depends on its batch; the released code takes 16.
+        # In the official variant an image's code depends on its batch; the released code uses 16.
         "selection": {"batch_size": 16 if variant == "official" else 64},
         "run": {"workers": 2},
     }
@@ -98,7 +98,7 @@ def _adsh(name: str, bits: int) -> dict[str, Any]:
 
 
 class DSHRecipe(NamedTuple):
-    """One way to train with DSH's loss on CIFAR-10."""
+    """Settings to train with DSH's loss on CIFAR-10."""
 
     network: str
     transform: str
@@ -116,8 +116,9 @@ DSH_RECIPES = {
         {"name": "sgd", "lr": 1e-3, "momentum": 0.9, "weight_decay": 0.004},
         {"iterations": 280, "lr": "step", "milestones": (240, 260)},
     ),
-    # The paper's network and loss in a sixth of its steps, by one cycle of AdamW. Mirrored only:
-    # the database is the training set, so fitting it counts more than invariance.
+    # The paper's network and loss in a sixth of its steps, with AdamW and a one-cycle schedule. The
+    # only augmentation is mirroring: the database is the training set, so fitting it matters more
+    # than invariance.
     "-quick": DSHRecipe(
         "dsh",
         "plain",
@@ -129,7 +130,7 @@ DSH_RECIPES = {
 
 
 def _cifar10_dsh(bits: int, recipe: str) -> dict[str, Any]:
-    """DSH from scratch on CIFAR-10 under its paper's protocol; nothing is selected."""
+    """DSH from scratch on CIFAR-10 with its paper's protocol; the last model is kept."""
     chosen = DSH_RECIPES[recipe]
     return {
         "data": {
@@ -150,29 +151,29 @@ def _cifar10_dsh(bits: int, recipe: str) -> dict[str, Any]:
     }
 
 
-def _dsh_longer(bits: int) -> dict[str, Any]:
+def _dsh_finetune(bits: int) -> dict[str, Any]:
     """DSH's fine-tuning of its 12-bit network: 30,000 batches, lr x 0.6 every 4,000.
 
-    model.start says where the 12-bit run lies; give it where runs are not named by their presets.
+    model.start is the model of the 12-bit run; override it if that run is in another folder.
     """
-    longer = _cifar10_dsh(bits, "-paper")
+    config = _cifar10_dsh(bits, "-paper")
     milestones = tuple(range(16, 120, 16))
     changes = {"iterations": 120, "milestones": milestones, "factor": 0.6}
-    return longer | {
-        "model": longer["model"] | {"start": "runs/cifar10-dsh-paper-12/model.safetensors"},
-        "optimizer": longer["optimizer"] | {"lr": 1e-4},
-        "schedule": longer["schedule"] | changes,
+    return config | {
+        "model": config["model"] | {"start": "runs/cifar10-dsh-paper-12/model.safetensors"},
+        "optimizer": config["optimizer"] | {"lr": 1e-4},
+        "schedule": config["schedule"] | changes,
     }
 
 
 def _folder(bits: int, variant: str) -> dict[str, Any]:
-    """A folder of one's own images: CUB's schedule and ImageNet weights."""
+    """The user's own images in a folder: CUB's schedule and ImageNet weights."""
     recipe = _fine_grained("cub", bits, variant)
     return recipe | {"data": recipe["data"] | {"name": "folder"}}
 
 
 def _folder_small(bits: int, variant: str) -> dict[str, Any]:
-    """A folder of one's own images on a CPU: a narrow ResNet from scratch at 64 pixels."""
+    """The user's own images on a CPU: a narrow ResNet from scratch at 64 pixels."""
     options: dict[str, Any] = {"backbone": "tiny"}
     if variant != "vanilla":
         options["variant"] = variant
@@ -204,7 +205,7 @@ def _folder_small(bits: int, variant: str) -> dict[str, Any]:
 
 
 def _birdlets(bits: int) -> dict[str, Any]:
-    """The demonstration: SEMICON on a narrow ResNet and generated 64-pixel images."""
+    """SEMICON with a narrow ResNet on generated 64-pixel images of birds."""
     return {
         "data": {"name": "birdlets", "image_size": 64, "transform": "mild", "cache": True},
         "model": {"network": "semicon", "code_length": bits, "options": {"backbone": "tiny"}},
@@ -216,11 +217,11 @@ def _birdlets(bits: int) -> dict[str, Any]:
 
 
 def _birdlets_small(bits: int) -> dict[str, Any]:
-    """The demo: fewer pixels, a narrower network, and birds whose differences are larger.
+    """The preset of `semicon-fast demo`: smaller images and network, birds that differ more.
 
     Parts have 2.5 times the area and poses vary half as much, so that 10 short epochs are enough
-    whatever the seed. Images are shifted and mirrored but not cropped: a crop can cut off the one
-    part that tells two classes apart.
+    for any seed. Images are shifted and mirrored but not cropped: a crop can cut off the only part
+    that distinguishes two classes.
     """
     return {
         "data": {
@@ -249,7 +250,7 @@ def _table() -> dict[str, Callable[[], dict[str, Any]]]:
         for bits in DSH_LENGTHS:
             found[f"cifar10-dsh{recipe}-{bits}"] = partial(_cifar10_dsh, bits, recipe)
     for bits in DSH_LENGTHS[1:]:
-        found[f"cifar10-dsh-finetune-{bits}"] = partial(_dsh_longer, bits)
+        found[f"cifar10-dsh-finetune-{bits}"] = partial(_dsh_finetune, bits)
     for bits in LENGTHS:
         for variant, suffix in VARIANTS.items():
             found[f"folder-{bits}{suffix}"] = partial(_folder, bits, variant)
@@ -263,12 +264,12 @@ PRESETS = _table()
 
 
 def names() -> list[str]:
-    """All presets, in the order of their tables."""
+    """Names of all presets."""
     return list(PRESETS)
 
 
 def preset(name: str) -> Config:
-    """The configuration called `name`. Raises ValueError with the nearest names."""
+    """The preset called `name`. Raises ValueError with the most similar names."""
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, 3, cutoff=0.4)
         hint = f"; the nearest are {', '.join(near)}" if near else ""

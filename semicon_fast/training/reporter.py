@@ -1,4 +1,4 @@
-"""What a person sees of a run: nothing, or its progress and a line an epoch and an evaluation."""
+"""Reports on a run: a progress bar and one line per epoch and evaluation, or nothing."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -8,17 +8,19 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
-# Seconds after which a line says how far the run is, where there is no terminal and nothing else
-# was said.
+# Without a terminal, the progress is printed after this many seconds without another line.
 SILENCE = 600.0
 
 
 class Overall(NamedTuple):
-    """How far a whole run is.
+    """Progress of the whole run.
 
-    done, total: batches; seconds: since it began, the time between its parts left out; left:
-    seconds that the rest takes by what was measured, None while that is not known; unmeasured: the
-    kinds of work that `left` does not count yet.
+    Attributes:
+        done: batches trained so far.
+        total: batches of the whole run.
+        seconds: time spent so far, without the time between a stop and a resume.
+        left: estimated seconds left, None while there is no estimate.
+        unmeasured: kinds of work that the estimate does not include yet.
     """
 
     done: int
@@ -29,32 +31,32 @@ class Overall(NamedTuple):
 
 
 class Reporter:
-    """Silent; base of the others. All methods may be left out by a subclass."""
+    """Shows nothing. Subclasses override the methods for what they show."""
 
     def notice(self, text: str) -> None:
-        """Something worth one line."""
+        """A message for the user."""
 
     def warning(self, text: str) -> None:
-        """Something that went wrong and was got around."""
+        """A problem that did not stop the run."""
 
     def begin(self, what: str, total: int | None, done: int = 0) -> None:
-        """A piece of work of `total` batches (None: not known) starts; the one before is over."""
+        """A new task of `total` batches (None: unknown) starts, and the previous one ends."""
 
     def step(self, done: int, note: str = "") -> None:
-        """`done` batches of it are over. note: replaces the one before, unless it is empty."""
+        """`done` batches of the task are done. note: replaces the previous one unless empty."""
 
     def overall(self, overall: Overall) -> None:
-        """How far the whole run is: after each batch and each other piece of work."""
+        """Progress of the whole run; called after each batch, code update, evaluation etc."""
 
     def record(self, record: dict[str, Any]) -> None:
-        """A line of the log was written."""
+        """A record was written to the log."""
 
     def close(self) -> None:
-        """The run is over, whether it came to its end or not."""
+        """The run has ended, whether it is finished or not."""
 
 
 class RichReporter(Reporter):
-    """One bar for the whole run on a terminal, plain lines elsewhere."""
+    """A progress bar for the whole run on a terminal, plain lines elsewhere."""
 
     def __init__(
         self, console: Console | None = None, clock: Callable[[], float] = time.monotonic
@@ -64,40 +66,40 @@ class RichReporter(Reporter):
         self._bar: _RunBar | None = None
         self._task: TaskID | None = None
         self._overall: Overall | None = None
-        self._said = clock()
-        self._what, self._note = "", ""
+        self._last_printed = clock()
+        self._current_task, self._note = "", ""
         self._total: int | None = None
         self._done = 0
 
     def notice(self, text: str) -> None:
-        self._line(text)
+        self._print(text)
 
     def warning(self, text: str) -> None:
-        self._line(f"warning: {text}", "yellow")
+        self._print(f"warning: {text}", "yellow")
 
     def begin(self, what: str, total: int | None, done: int = 0) -> None:
-        self._what, self._total, self._done, self._note = what, total, done, ""
+        self._current_task, self._total, self._done, self._note = what, total, done, ""
         self._show()
 
     def step(self, done: int, note: str = "") -> None:
         self._done, self._note = done, note or self._note
         self._show()
-        if not self.console.is_terminal and self._clock() - self._said >= SILENCE:
-            self._line(self._now() + self._left())
+        if not self.console.is_terminal and self._clock() - self._last_printed >= SILENCE:
+            self._print(self._task_text() + self._left_text())
 
     def overall(self, overall: Overall) -> None:
         self._overall = overall
         self._show()
         if self._bar is not None and self._task is not None:
             done, total, now = overall.done, overall.total, self._clock()
-            self._bar.update(self._task, total=total, completed=done, told=overall, at=now)
+            self._bar.update(self._task, total=total, completed=done, overall=overall, at=now)
 
     def record(self, record: dict[str, Any]) -> None:
-        text = _words(record)
+        text = _record_text(record)
         if text:
-            # On a terminal the bar says it, and goes on saying it.
+            # On a terminal the progress bar already shows the time left.
             plain = not self.console.is_terminal and record["event"] != "result"
-            self._line(text + self._left() if plain else text)
+            self._print(text + self._left_text() if plain else text)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -109,21 +111,21 @@ class RichReporter(Reporter):
             return
         if self._bar is None:
             self._bar = _RunBar(self.console, self._clock)
-            self._task = self._bar.add_task("", total=None, told=None, at=self._clock())
+            self._task = self._bar.add_task("", total=None, overall=None, at=self._clock())
             self._bar.start()
-        self._bar.now = self._now()
+        self._bar.now = self._task_text()
 
-    def _now(self) -> str:
-        """What is being done."""
-        text = self._what
+    def _task_text(self) -> str:
+        """The current task and its progress."""
+        text = self._current_task
         if self._total is not None:
             text += f", batch {self._done:,}/{self._total:,}"
         elif self._done:
             text += f", batch {self._done:,}"
         return f"{text}, {self._note}" if self._note else text
 
-    def _left(self) -> str:
-        """The end of a plain line."""
+    def _left_text(self) -> str:
+        """The time left, as the end of a plain line; empty without an estimate."""
         overall = self._overall
         if overall is None or overall.left is None:
             return ""
@@ -131,21 +133,21 @@ class RichReporter(Reporter):
         words = overall.unmeasured
         return f"{text}, not counting {listed(words)}" if words else text
 
-    def _line(self, text: str, style: str = "") -> None:
-        self._said = self._clock()
+    def _print(self, text: str, style: str = "") -> None:
+        self._last_printed = self._clock()
         self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 class _RunBar(Progress):
-    """The bar of a run, and below it `now`: what is being done."""
+    """The progress bar of a run, and below it the current task (`now`)."""
 
     def __init__(self, console: Console, clock: Callable[[], float]) -> None:
         self.now = ""
         batches = TextColumn("{task.completed:,.0f}/{task.total:,} batches")
         super().__init__(
-            _IfPlanned(BarColumn(bar_width=16)),
-            _IfPlanned(batches),
-            _Clock(clock),
+            _OnceTotalKnown(BarColumn(bar_width=16)),
+            _OnceTotalKnown(batches),
+            _TimeColumn(clock),
             console=console,
             transient=True,
         )
@@ -155,8 +157,8 @@ class _RunBar(Progress):
         yield Text(self.now, no_wrap=True, overflow="ellipsis")
 
 
-class _IfPlanned(ProgressColumn):
-    """Another column, as soon as the number of batches is known."""
+class _OnceTotalKnown(ProgressColumn):
+    """Wraps a column, which is empty until the number of batches is known."""
 
     def __init__(self, column: ProgressColumn) -> None:
         self.column = column
@@ -166,26 +168,26 @@ class _IfPlanned(ProgressColumn):
         return Text("") if task.total is None else self.column.render(task)
 
 
-class _Clock(ProgressColumn):
-    """The run's time so far and the time left, which go on between two reports."""
+class _TimeColumn(ProgressColumn):
+    """Time elapsed and time left, which also advance between two progress reports."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         super().__init__()
 
     def render(self, task: Task) -> Text:
-        told, since = task.fields["told"], self.clock() - task.fields["at"]
-        if told is None:
-            return Text(f"{_digits(since)} elapsed")
-        text = f"{_digits(told.seconds + since)} elapsed"
-        if told.left is None:
+        overall, since = task.fields["overall"], self.clock() - task.fields["at"]
+        if overall is None:
+            return Text(f"{_clock_text(since)} elapsed")
+        text = f"{_clock_text(overall.seconds + since)} elapsed"
+        if overall.left is None:
             return Text(text)
-        how = "at least" if told.unmeasured else "about"
-        return Text(f"{text}, {how} {_digits(max(0.0, told.left - since))} left")
+        how = "at least" if overall.unmeasured else "about"
+        return Text(f"{text}, {how} {_clock_text(max(0.0, overall.left - since))} left")
 
 
 def about(seconds: float) -> str:
-    """A time to come, as exact as an estimate of it can be: "about 12 minutes"."""
+    """An estimated duration, rounded: "about 12 minutes"."""
     if seconds < 8:
         return "a few seconds"
     if seconds < 95:
@@ -203,12 +205,12 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1])] * (len(words) > 1) + list(words[-1:]))
 
 
-def _digits(seconds: float) -> str:
+def _clock_text(seconds: float) -> str:
     whole = int(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
-def _words(record: dict[str, Any]) -> str:
+def _record_text(record: dict[str, Any]) -> str:
     if record["event"] == "epoch":
         terms = ", ".join(f"{name} {value:.4f}" for name, value in record["loss"].items())
         place = f"iteration {record['iteration']}, epoch {record['epoch']}"

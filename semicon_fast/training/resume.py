@@ -1,6 +1,6 @@
-"""Whether a folder may take a new run, holds a finished one, and where a stopped one goes on.
+"""Checks of a run folder before training: unused, finished, or with a checkpoint to resume from.
 
-torch is imported only where checkpoints are looked at, so that most folders are judged without it.
+torch is imported only if the folder contains checkpoints, so that most checks are fast.
 """
 
 from __future__ import annotations
@@ -18,36 +18,38 @@ if TYPE_CHECKING:
 CONFIG, LOG, RESULT, CHECKPOINTS = "config.json", "log.jsonl", "result.json", "checkpoints"
 MODEL = "model.safetensors"
 
-# What may differ between a run and its resumption: none of it enters the numbers, but for the
-# order of additions on another device or with another number of threads.
+# Settings that may be changed on resume. They do not affect the result, except for rounding: the
+# order of additions depends on the device and the number of threads.
 MAY_CHANGE = {"run.workers", "run.threads", "run.device", "run.tensorboard", "data.root"}
 
 
 def check_finished(run: Path, *names: str) -> None:
-    """Raises ValueError unless the folder `run` holds these files of a finished run."""
+    """Raises ValueError unless the folder `run` contains these files of a finished run."""
     if not (run / MODEL).is_file() and (run / CHECKPOINTS).is_dir():
         from .best import unfinished
 
-        if said := unfinished(run):
-            raise ValueError(said)
+        if message := unfinished(run):
+            raise ValueError(message)
     for name in names:
         if not (run / name).is_file():
             raise ValueError(f"{run} holds no finished run: {name} is missing")
 
 
 def refuse_used(output: Path) -> None:
-    """Raises ValueError if `output` holds a run."""
+    """Raises ValueError if `output` already contains a run."""
     if any((output / name).exists() for name in (CONFIG, LOG, RESULT)) or _checkpoints(output):
         raise ValueError(
-            f"output {output} holds a run already; go on with it by resume (--resume), or take "
-            "another folder"
+            f"output {output} holds a run already; continue it with resume=True (--resume), or "
+            "choose another folder"
         )
 
 
-def find(output: Path, config: Config, reporter: Reporter) -> checkpoint.Checkpoint | None:
-    """The newest complete checkpoint of a run with this configuration; None with a notice.
+def find_checkpoint(
+    output: Path, config: Config, reporter: Reporter
+) -> checkpoint.Checkpoint | None:
+    """The newest usable checkpoint in `output`, None (and a notice) if there is none.
 
-    Raises ValueError when the run was started with another configuration.
+    Raises ValueError if the run was started with another configuration.
     """
     from . import checkpoint
 
@@ -64,7 +66,7 @@ def find(output: Path, config: Config, reporter: Reporter) -> checkpoint.Checkpo
     if changed:
         raise ValueError(
             f"the configuration differs from that of the run in {output}: {', '.join(changed)}; "
-            "a run is resumed as it was started"
+            "a run can only be resumed with the configuration that it was started with"
         )
     return found
 
@@ -74,15 +76,15 @@ def _checkpoints(output: Path) -> list[Path]:
         return []
     from . import checkpoint
 
-    return checkpoint.present(output / CHECKPOINTS)
+    return checkpoint.list_checkpoints(output / CHECKPOINTS)
 
 
-def look(
+def inspect_output(
     output: Path, config: Config, resume: bool, reporter: Reporter
 ) -> tuple[bool, checkpoint.Checkpoint | None]:
-    """(whether `output` holds a finished run, the checkpoint to go on from); process 0 decides.
+    """(whether the run in `output` is finished, the checkpoint to resume from); process 0 decides.
 
-    Raises ValueError as `refuse_used` without resume, as `find` with it.
+    Raises ValueError like `refuse_used` without resume, like `find_checkpoint` with it.
     """
     from .. import distributed
     from . import checkpoint
@@ -94,7 +96,7 @@ def look(
         if not resume:
             refuse_used(output)
             return ["new", ""]
-        found = find(output, config, reporter)
+        found = find_checkpoint(output, config, reporter)
         if (output / RESULT).is_file():
             reporter.notice(f"{output} holds a finished run: nothing is left to do")
             return ["finished", ""]

@@ -1,4 +1,4 @@
-"""The folder of a run: configuration, log, checkpoints; its time and commands over restarts."""
+"""The run folder: configuration, log, checkpoints and result of a run, across resumes."""
 
 import time
 from pathlib import Path
@@ -19,31 +19,36 @@ from .tensorboard import Curves, require_tensorboard
 TENSORBOARD = "tensorboard"
 
 
-class Folder:
-    """What a run leaves at `path` as it goes on. Every line of the log goes to `reporter` too.
+class RunFolder:
+    """Writes the files of a run to the folder `path`, and passes log records on to `reporter`.
 
-    Of several processes only process 0 writes; where it cannot, all fail.
+    Only process 0 writes; if it fails, all processes raise.
+
+    Attributes:
+        saved: the newest checkpoint, None before the first one.
+        commands: the command lines of the run, one for the start and one for each resume.
     """
 
     def __init__(self, path: Path, config: Config, reporter: Reporter) -> None:
         self.path, self.config, self.reporter = path, config, reporter
         self.saved: Path | None = None
         self.commands = [_command()]
-        self._lines, self._before, self._clock = 0, 0.0, time.monotonic()
+        self._log_lines, self._seconds_before, self._started_at = 0, 0.0, time.monotonic()
         self._log: Log | None = None
         self._curves: Curves | None = None
         if config.run.tensorboard:
             require_tensorboard()
 
-    def go_on(self, found: Checkpoint) -> None:
-        """Takes over what came before a restart."""
-        self._lines, self._before = int(found.state["log_lines"]), found.state["seconds"]
+    def resume_from(self, found: Checkpoint) -> None:
+        """Restore the log length, training time and commands that the checkpoint contains."""
+        self._log_lines = int(found.state["log_lines"])
+        self._seconds_before = found.state["seconds"]
         self.commands = [*found.state.get("commands", []), *self.commands]
         self.saved = found.path
-        self.reporter.notice(f"going on from {found.path}")
+        self.reporter.notice(f"resuming from {found.path}")
 
     def open(self) -> None:
-        """Makes the folder; cuts the log back to the lines that a checkpoint counted on."""
+        """Create the folder and open the log, truncated to its length at the checkpoint."""
         distributed.on_main(self._open)
 
     def close(self) -> None:
@@ -53,7 +58,7 @@ class Folder:
                 file.close()
 
     def record(self, event: str, **values: Any) -> None:
-        """A line of the log."""
+        """Append a record to the log."""
         if self._log is not None:
             record = self._log.write(event, **values, seconds=round(self.seconds, 3))
             self.reporter.record(record)
@@ -61,16 +66,16 @@ class Folder:
                 self._curves.record(record)
 
     def save(self, at: Position, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """A checkpoint, with all lines of the log before it."""
+        """Save a checkpoint, after flushing the log to disk."""
         self.saved = Path(distributed.on_main(lambda: str(self._save(at, tensors, state))))
 
     def finish(self, result: Result) -> None:
-        """result.json, after which nothing is left to do."""
+        """Write result.json, which marks the run as finished."""
         distributed.on_main(lambda: self._finish(result))
 
     def _open(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        self._log = Log(self.path / LOG, self._lines)
+        self._log = Log(self.path / LOG, self._log_lines)
         if self.config.run.tensorboard:
             folder, log = self.path / TENSORBOARD, self.path / LOG
             self._curves = Curves(folder, self.config.schedule, log, self.seconds)
@@ -97,20 +102,24 @@ class Folder:
 
     @property
     def seconds(self) -> float:
-        """Since the run began, the time between its parts left out."""
-        return self._before + time.monotonic() - self._clock
+        """Time spent on the run so far, without the time between a stop and a resume."""
+        return self._seconds_before + time.monotonic() - self._started_at
 
     @property
-    def how_to_go_on(self) -> str:
+    def resume_hint(self) -> str:
+        """Where the run was saved and the command that resumes it, for an error message."""
         place = f"saved in {self.saved}" if self.saved else "nothing was saved yet"
         how = f"semicon-fast train --output {self.path} --resume"
         if distributed.world_size() > 1:
-            how += " (by torchrun as before, with any number of processes)"
-        return f"{place}; go on with: {how}"
+            how += " (with torchrun as before, with any number of processes)"
+        return f"{place}; resume with: {how}"
 
     @property
-    def last_good(self) -> str:
-        return f"the last good checkpoint is {self.saved}" if self.saved else "none was saved yet"
+    def checkpoint_hint(self) -> str:
+        """Which checkpoint can still be used, for an error message."""
+        if self.saved is None:
+            return "no checkpoint was saved yet"
+        return f"the last good checkpoint is {self.saved}"
 
 
 def _command() -> str:

@@ -15,28 +15,33 @@ from .evaluation import EncodedRun, all_codes, keep, load_data, pack_learned, tr
 from .factory import choose_device
 from .interrupt import AgreedStop, Interrupted, Stop, StopRequested, signals
 from .learner import Learner
-from .progress import CHECKPOINT, EVALUATION, FEATURES, UPDATE, started
+from .progress import CHECKPOINT, EVALUATION, FEATURES, UPDATE, start_progress
 from .reporter import Reporter
 from .result import Result, versions
-from .resume import RESULT, look
+from .resume import RESULT, inspect_output
 from .retrieval_metrics import compute_metrics
-from .run_folder import Folder
+from .run_folder import RunFolder
 from .sampler import sample
 from .selection import Selection
 from .state import own_settings
 
-# Batches between two lines to the reporter: each asks the device for the loss.
+# Batches between two reports of the loss: reading it synchronises with the device.
 REPORT_EVERY = 20
 
 
 class Trainer:
-    """Trains what `config` says and leaves it in the folder `output`.
+    """Trains a model as configured and writes the run to the folder `output`.
 
-    OUTPUT/config.json, log.jsonl, checkpoints/, and in the end model.safetensors,
-    codes.safetensors (methods that learn codes) and result.json.
+    The folder contains config.json, log.jsonl and checkpoints/, and after training
+    model.safetensors, codes.safetensors (for methods that learn codes) and result.json.
 
-    data: the images, if not those that config.data names. resume: go on from the newest complete
-    checkpoint. stop: a request to stop that the caller may set; signals set it too.
+    Args:
+        config: configuration of the run.
+        data: the images, instead of those that config.data names.
+        output: the run folder.
+        resume: continue from the newest usable checkpoint in `output`.
+        reporter: shows the progress; nothing is shown by default.
+        stop: a flag by which the caller can request a stop; signals set it too.
     """
 
     def __init__(
@@ -57,31 +62,31 @@ class Trainer:
         self._agreed = AgreedStop(self.stop)
         self._given_data = data
 
-    # What `fit` ended with; None before, and where a finished run was resumed.
+    # The final model and codes, set by `fit`; None if the run was already finished.
     encoded: EncodedRun | None = None
 
     def fit(self) -> Result:
-        """Trains to the end. A finished run that is resumed returns its result.
+        """Train to the end. Resuming a finished run returns its result without training.
 
         Raises:
-            Interrupted: after Ctrl-C, SIGTERM or `stop`, with everything saved.
-            OtherProcessFailed: where another process has an error; ProcessLost: where it died.
-            ValueError: a folder that holds a run already (without resume), a configuration or
-                data other than the checkpoint's, a loss that is not finite.
-            OSError: a file that could not be written; the last checkpoint is untouched.
+            Interrupted: after Ctrl-C, SIGTERM or `stop`; the message says how to resume.
+            OtherProcessFailed: another process raised an error; ProcessLost: another process died.
+            ValueError: the folder already contains a run (without resume), configuration or data
+                differ from the checkpoint's, or the loss is not finite.
+            OSError: a file could not be written; the last checkpoint is untouched.
         """
         distributed.join(choose_device(self.config.run.device).type)
         if not distributed.is_main():
             self.reporter = Reporter()
-        self.folder = Folder(self.output, self.config, self.reporter)
+        self.folder = RunFolder(self.output, self.config, self.reporter)
         try:
             with distributed.watched():
                 return self._fit()
         except distributed.ProcessLost as lost:
-            raise distributed.ProcessLost(f"{lost}; {self.folder.how_to_go_on}") from lost
+            raise distributed.ProcessLost(f"{lost}; {self.folder.resume_hint}") from lost
 
     def _fit(self) -> Result:
-        finished, found = look(self.output, self.config, self.resume, self.reporter)
+        finished, found = inspect_output(self.output, self.config, self.resume, self.reporter)
         if finished:
             return Result.load(self.output / RESULT)
         with own_settings(self.config.run), signals(self.stop):
@@ -93,11 +98,11 @@ class Trainer:
             except StopRequested:
                 raise self._interrupted() from None
             except RuntimeError as error:
-                # A worker process that was still starting dies of the terminal's Ctrl-C, maybe in
-                # the middle of a step: what is in memory may be no state of an unbroken run.
+                # Ctrl-C in a terminal kills worker processes that are still starting, possibly in
+                # the middle of a step: the state in memory may be inconsistent, so it is not saved.
                 if self.stop.requested and "DataLoader worker" in str(error):
-                    how = self.folder.how_to_go_on
-                    raise Interrupted(f"with its worker processes; {how}") from None
+                    how = self.folder.resume_hint
+                    raise Interrupted(f"together with its worker processes; {how}") from None
                 raise
             finally:
                 self.folder.close()
@@ -109,13 +114,14 @@ class Trainer:
         self.selection = Selection(
             config, self.data, self.learner.model, self.query_transform, self._encoding
         )
+        # _started: the last iteration that was started, -1 for none.
         self.at, self._started = Position(), -1
         label_sum = zlib.crc32(self.data.train.labels.numpy().tobytes())
-        self._data_mark = {"train": len(self.data.train), "labels": label_sum}
+        self._data_checksum = {"train": len(self.data.train), "labels": label_sum}
         if found is not None:
             self._restore(found)
         self.folder.open()
-        self.progress = started(
+        self.progress = start_progress(
             self.reporter, self.learner, self.selection, self.at, self._started, self.folder.seconds
         )
         if found is None:
@@ -145,12 +151,12 @@ class Trainer:
         self.learner = Learner(config, self.data, transform_of(config.data, train=True))
 
     def _restore(self, found: Checkpoint) -> None:
-        """Puts everything in its place."""
+        """Restore the state of the run from a checkpoint."""
         state = found.state
-        if state["data"] != self._data_mark:
+        if state["data"] != self._data_checksum:
             raise ValueError(
                 f"the training images or their labels differ from those of {self.output}: "
-                f"{state['data']['train']} images then, {self._data_mark['train']} now"
+                f"{state['data']['train']} images then, {self._data_checksum['train']} now"
             )
         self.at = Position(*state["position"])
         self._started = state["started"]
@@ -158,7 +164,7 @@ class Trainer:
             self.learner.start_iteration(self._started, self._rows(self._started))
         self.learner.restore(found.tensors, state["learner"])
         self.selection.restore(found.tensors, state["selection"])
-        self.folder.go_on(found)
+        self.folder.resume_from(found)
 
     def _train(self) -> None:
         schedule = self.config.schedule
@@ -181,20 +187,20 @@ class Trainer:
         for terms in self.learner.epoch(self.at, rows):
             done = self.at.batch + 1
             self.at = self.at._replace(batch=done)
-            asked = done % REPORT_EVERY == 0 or done == total
-            if asked:
-                self.learner.check_finite(self.folder.last_good)
-            known = terms and (asked or self.learner.device.type == "cpu")
+            report = done % REPORT_EVERY == 0 or done == total
+            if report:
+                self.learner.check_finite(self.folder.checkpoint_hint)
+            known = terms and (report or self.learner.device.type == "cpu")
             self.reporter.step(done, f"loss {float(sum(terms.values())):.4f}" if known else "")
             self.progress.batch()
             if done < total:
                 self._agreed.check()
-        loss, lr = self.learner.end_epoch(self.folder.last_good)
+        loss, lr = self.learner.end_epoch(self.folder.checkpoint_hint)
         self.at = Position(at.iteration, at.epoch + 1)
         self.folder.record(
             "epoch", iteration=at.iteration + 1, epoch=at.epoch + 1, loss=loss, lr=lr
         )
-        # The last epoch's checkpoint is that of the iteration.
+        # After the last epoch, the checkpoint is saved at the end of the iteration.
         if config.run.checkpoint_every == "epoch" and self.at.epoch < config.schedule.epochs:
             self._save()
         self._agreed.check()
@@ -203,12 +209,12 @@ class Trainer:
         iteration = self.at.iteration
         if not self.at.updated:
             self.reporter.begin(f"iteration {iteration + 1}, code update", None)
-            with self.progress.piece(UPDATE):
+            with self.progress.measure(UPDATE):
                 self.learner.end_iteration()
             self.at = self.at._replace(updated=True)
         if self.selection.due(iteration):
             learned = pack_learned(self.learner.method.learned_codes)
-            with self.progress.piece(EVALUATION):
+            with self.progress.measure(EVALUATION):
                 evaluation = self.selection.evaluate(iteration, learned)
             self.folder.record("evaluation", **evaluation)
         self.at = Position(iteration + 1)
@@ -216,11 +222,11 @@ class Trainer:
         self._agreed.check()
 
     def _feature_pass(self) -> None:
-        """The pass over all training images that a method may ask for."""
+        """The pass over all training images, for methods that need one in this iteration."""
         size = self.config.selection.batch_size
         if self.learner.method.wants_features(self.at.iteration):
             self.reporter.begin(f"iteration {self.at.iteration + 1}, feature pass", None)
-            with self.progress.piece(FEATURES):
+            with self.progress.measure(FEATURES):
                 self.learner.method.take_features(
                     self.learner.features(self.query_transform, size, self._agreed.check)
                 )
@@ -255,7 +261,7 @@ class Trainer:
         return result
 
     def _encoding(self, what: str, images: int) -> Any:
-        """Progress of an encoding of so many images, which a signal may stop."""
+        """Progress callback of an encoding, which also checks for a requested stop."""
         self.progress.encodes(images)
         self.reporter.begin(f"encoding {what}", None)
 
@@ -273,20 +279,20 @@ class Trainer:
         learner, own = self.learner.state()
         selection, chosen = self.selection.state()
         state = {
-            "data": self._data_mark,
+            "data": self._data_checksum,
             "started": self._started,
             "learner": own,
             "selection": chosen,
         }
-        with self.progress.piece(CHECKPOINT):
+        with self.progress.measure(CHECKPOINT):
             self.folder.save(self.at, {**learner, **selection}, state)
 
     def _interrupted(self) -> Interrupted:
-        self.learner.check_finite(self.folder.last_good)
+        self.learner.check_finite(self.folder.checkpoint_hint)
         saved = self.folder.saved
         if saved is None or saved.name != self.at.name():
             self._save()
         where = f"iteration {self.at.iteration + 1}, epoch {self.at.epoch + 1}"
         if self.at.batch:
             where += f", after batch {self.at.batch}"
-        return Interrupted(f"before the end, at {where}; {self.folder.how_to_go_on}")
+        return Interrupted(f"before the end, at {where}; {self.folder.resume_hint}")

@@ -1,8 +1,8 @@
-"""`pytest -m slow --rotate N --budget SECONDS`: as many of the selected tests as there is time for.
+"""`pytest -m slow --rotate N --budget SECONDS` runs as many of the selected tests as time allows.
 
-Where the list begins depends on N, say the number of the day. What is not begun in time is skipped
-with the reason and counted in the summary; what fails, fails. A budget does not interrupt a test,
-so those that may take longer than 15 minutes by their own `timeout` are skipped too.
+The test to start with depends on N, for example the number of the day. Tests that cannot start in
+time are skipped, and counted in the summary; failures are reported as usual. A budget does not
+interrupt a test, so those whose own `timeout` allows more than 15 minutes are skipped too.
 """
 
 import math
@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-# Starts at N times this fraction of the list are spread most evenly, however many there are.
+# Multiples of this fraction of the list, modulo its length, are start points that spread evenly.
 GOLDEN = (math.sqrt(5) - 1) / 2
 NOT_RUN = "not run: the budget of {:g} s was used up"
 LONGEST = 900
@@ -18,9 +18,11 @@ TOO_LONG = "not run within a budget: it may take {:g} s"
 
 
 def pytest_addoption(parser):
-    group = parser.getgroup("rotation", "a part of the tests within a budget")
-    group.addoption("--rotate", type=int, metavar="N", help="begin at another test for each N")
-    group.addoption("--budget", type=float, metavar="SECONDS", help="begin no test after these")
+    group = parser.getgroup("rotation", "a rotating subset of the tests within a time budget")
+    group.addoption(
+        "--rotate", type=int, metavar="N", help="start with a different test for each N"
+    )
+    group.addoption("--budget", type=float, metavar="SECONDS", help="start no test after this time")
 
 
 def pytest_configure(config):
@@ -29,29 +31,29 @@ def pytest_configure(config):
         config.pluginmanager.register(Budget(budget))
 
 
-@pytest.hookimpl(trylast=True)  # after -m and -k have taken their choice
+@pytest.hookimpl(trylast=True)  # after the selection by -m and -k
 def pytest_collection_modifyitems(config, items):
-    turn = config.getoption("rotate")
-    if turn is not None and items:
-        start = int(turn * GOLDEN % 1 * len(items))
+    number = config.getoption("rotate")
+    if number is not None and items:
+        start = int(number * GOLDEN % 1 * len(items))
         items[:] = items[start:] + items[:start]
 
 
 class Budget:
-    """Skips what would begin too late."""
+    """Skips the tests that would start after the time budget is used up."""
 
     def __init__(self, seconds):
-        self.seconds, self.until = seconds, None
+        self.seconds, self.deadline = seconds, None
 
     def pytest_collection_finish(self):
-        self.until = time.monotonic() + self.seconds
+        self.deadline = time.monotonic() + self.seconds
 
-    @pytest.hookimpl(tryfirst=True)  # before any fixture is made
+    @pytest.hookimpl(tryfirst=True)  # before any fixture is set up
     def pytest_runtest_setup(self, item):
         own = item.get_closest_marker("timeout")
         if own is not None and own.args and own.args[0] > LONGEST:
             pytest.skip(TOO_LONG.format(own.args[0]))
-        if time.monotonic() >= self.until:
+        if time.monotonic() >= self.deadline:
             pytest.skip(NOT_RUN.format(self.seconds))
 
     def pytest_terminal_summary(self, terminalreporter):

@@ -89,7 +89,7 @@ def test_the_sentence_says_how_far_it_is_and_what_can_be_done(evaluated):
         f"{folder} is not finished (iteration 3 of 3): its best model so far (iteration "
         f"{best['iteration']}, mAP {best['mAP']:.4f} on held-out training images) can be used with"
     )
-    assert said.endswith(f"--from-checkpoint; or go on with: semicon-fast train --output {folder} "
+    assert said.endswith(f"--from-checkpoint; or resume with: semicon-fast train --output {folder} "
                          "--resume")  # fmt: skip
     with pytest.raises(ValueError, match="is not finished"):
         encoded_run(folder)
@@ -108,7 +108,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_its_name(copy):
     warnings = []
     best_so_far(copy, warnings.append)
     assert len(warnings) == 1 and f"{newest.name} is damaged (the checksum" in warnings[0]
-    assert warnings[0].endswith("taking an older one")
+    assert warnings[0].endswith("using an older one")
 
 
 def test_what_cannot_be_used_is_said(copy, tmp_path):

@@ -84,7 +84,7 @@ def test_at_the_end_nothing_is_left_but_the_final_encoding(tiny, tmp_path, monke
     assert last.done == last.total and last.unmeasured == ()
     # 12 queries and 30 database images, at the rate of the 3 images of an evaluation.
     assert last.left == pytest.approx(42 / 3 * 5.0)
-    assert sum("s a batch)" in text for text in reports.notices) == 1
+    assert sum("s per batch)" in text for text in reports.notices) == 1
 
 
 def test_the_estimate_comes_after_ten_batches_or_fifteen_seconds_whichever_is_later(clock):
@@ -95,7 +95,7 @@ def test_the_estimate_comes_after_ten_batches_or_fifteen_seconds_whichever_is_la
     assert not reports.notices and reports.told[-1].left is None
     batches(run, clock, 5, 1.0)
     assert reports.notices == [
-        "about 16 minutes left (1.00 s a batch), not counting the final encoding"
+        "about 16 minutes left (1.00 s per batch), not counting the final encoding"
     ]
     assert reports.told[-1].left == pytest.approx(984)
     batches(run, clock, 50, 1.0)
@@ -108,7 +108,7 @@ def test_slow_batches_give_an_estimate_after_a_minute(clock):
     batches(run, clock, 2, 40.0)
     assert not reports.notices
     batches(run, clock, 1, 40.0)
-    assert reports.notices[0].startswith("about 65 minutes left (40 s a batch)")
+    assert reports.notices[0].startswith("about 65 minutes left (40 s per batch)")
 
 
 def test_the_first_batch_of_a_process_is_not_measured_nor_what_lies_between_epochs(clock):
@@ -126,11 +126,11 @@ def test_evaluations_and_updates_enter_once_one_was_seen_and_are_named_before(cl
     batches(run, clock, 21, 1.0)
     assert "not counting code updates and evaluations" in reports.notices[0]
     assert reports.told[-1].unmeasured == ("code updates", "evaluations")
-    with run.piece(UPDATE):
+    with run.measure(UPDATE):
         clock.now += 7
     assert reports.told[-1].left == pytest.approx(79 + 3 * 7)
     assert reports.told[-1].unmeasured == ("evaluations",)
-    with run.piece(EVALUATION):
+    with run.measure(EVALUATION):
         run.encodes(60)
         clock.now += 6
     run.encodes(300)  # what is encoded after it has no part in its rate
@@ -140,7 +140,7 @@ def test_evaluations_and_updates_enter_once_one_was_seen_and_are_named_before(cl
 
 def test_a_piece_that_was_stopped_is_not_measured(clock):
     run = RunProgress(Reports(), Remaining(10, 0, {UPDATE: 1}, 0))
-    with pytest.raises(KeyboardInterrupt), run.piece(UPDATE):
+    with pytest.raises(KeyboardInterrupt), run.measure(UPDATE):
         raise KeyboardInterrupt
     assert "code updates" in run.unmeasured()
 

@@ -333,7 +333,7 @@ def test_worker_processes_that_die_of_the_signal_leave_the_last_checkpoint(
 
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "_step", dying)
-        with pytest.raises(Interrupted, match="worker processes; saved in .*/000001; go on with"):
+        with pytest.raises(Interrupted, match="worker processes; saved in .*/000001; resume with"):
             run.fit()
     fit(tiny, tmp_path, resume=True)
     fit(tiny, tmp_path / "whole")
