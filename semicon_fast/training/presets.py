@@ -220,8 +220,8 @@ def _birdlets_small(bits: int) -> dict[str, Any]:
     """The preset of `semicon-fast demo`: smaller images and network, birds that differ more.
 
     Parts have 2.5 times the area and poses vary half as much, so that 10 short epochs are enough
-    for any seed. Images are shifted and mirrored but not cropped: a crop can cut off the only part
-    that distinguishes two classes.
+    (mAP at least 0.997 with six seeds). Images are shifted and mirrored but not cropped: a crop can
+    cut off the only part that distinguishes two classes.
     """
     return {
         "data": {
