@@ -1,4 +1,4 @@
 // The operators of the CPU's library. They are one file for the compiler, since reading torch's
-// headers takes most of its time: as two files they took 10.8 s of a core, so they take 6.4 s.
+// headers takes most of its time: as two files they took 10.8 s, as one 6.4 s (one Zen 4 core).
 #include "attention/bindings.h"
 #include "hamming/bindings.h"

@@ -135,11 +135,9 @@ def model_file(given: Path) -> Path:
     if given.is_dir():
         given = given / "model.safetensors"
     if not given.is_file():
-        if (folder / "checkpoints").is_dir():
-            from ..training.best import unfinished
+        from ..training.resume import refuse_unfinished
 
-            if said := unfinished(folder):
-                raise ValueError(said)
+        refuse_unfinished(folder)
         raise ValueError(
             f"no model at {given}: give the folder that `semicon-fast train` wrote, or its "
             "model.safetensors"

@@ -2,7 +2,7 @@
 
 Nothing is downloaded. A small SEMICON network is trained on drawn birds whose classes differ in
 single parts; its codes are searched and evaluated, and a page shows the result. The first time,
-the native kernels are built before.
+the native kernels are compiled before the training.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ def demo(
     ] = "birdlets-small-48",
     control: Annotated[
         bool,
-        typer.Option(help="Also train on shuffled labels: what is learned then is chance."),
+        typer.Option(help="Also train on shuffled labels, to show what chance gives."),
     ] = False,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of the training; by default the preset's.")
@@ -154,12 +154,16 @@ def _save_queries(run: "EncodedRun", folder: Path) -> Path:
     """The query images as files, a folder a class, for the commands that a person tries next."""
     from PIL import Image
 
+    from ..files import atomic_write
+
     query = run.data.query
     for row in range(len(query)):
         path = folder / query.classes[int(query.labels[row])] / f"{row:04}.png"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(query.image(row).permute(1, 2, 0).numpy()).save(path)
+            image = Image.fromarray(query.image(row).permute(1, 2, 0).numpy())
+            with atomic_write(path) as file:
+                image.save(file, "PNG")
     return folder
 
 

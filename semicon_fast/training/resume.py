@@ -25,14 +25,19 @@ MAY_CHANGE = {"run.workers", "run.threads", "run.device", "run.tensorboard", "da
 
 def check_finished(run: Path, *names: str) -> None:
     """Raises ValueError unless the folder `run` contains these files of a finished run."""
+    refuse_unfinished(run)
+    for name in names:
+        if not (run / name).is_file():
+            raise ValueError(f"{run} holds no finished run: {name} is missing")
+
+
+def refuse_unfinished(run: Path) -> None:
+    """Raises ValueError, which says how to go on, if `run` was stopped after a checkpoint."""
     if not (run / MODEL).is_file() and (run / CHECKPOINTS).is_dir():
         from .best import unfinished
 
         if message := unfinished(run):
             raise ValueError(message)
-    for name in names:
-        if not (run / name).is_file():
-            raise ValueError(f"{run} holds no finished run: {name} is missing")
 
 
 def refuse_used(output: Path) -> None:
