@@ -1,3 +1,15 @@
+from . import arrays as arrays
+from . import cli as cli
+from . import codes as codes
+from . import distributed as distributed
+from . import encoding as encoding
+from . import files as files
+from . import native as native
+from . import reference as reference
+from . import report as report
+from . import serve as serve
+from . import torchrun as torchrun
+
 __version__: str
 
 from . import data as data

@@ -38,6 +38,14 @@ def test_another_name_is_an_attribute_error(name):
         exec(f"from {name} import nothing")
 
 
+@pytest.mark.parametrize("name", PACKAGES)
+def test_every_public_module_is_an_attribute(name):
+    folder = ROOT.joinpath(*name.split(".")[1:])
+    modules = {file.stem for file in folder.glob("[!_]*.py")}
+    packages = {file.parent.name for file in folder.glob("[!_]*/__init__.py")}
+    assert modules | packages <= set(importlib.import_module(name).__all__)
+
+
 def test_modules_are_attributes_without_being_imported():
     code = "import semicon_fast as sf; print(sf.training.presets.names()[0], sf.models.weights)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

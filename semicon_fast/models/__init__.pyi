@@ -1,4 +1,14 @@
+from . import backbone_hash as backbone_hash
 from . import backbones as backbones
+from . import base as base
+from . import dsh as dsh
+from . import execution as execution
+from . import inference as inference
+from . import outputs as outputs
+from . import registry as registry
+from . import released as released
+from . import semicon as semicon
+from . import small as small
 from . import storage as storage
 from . import weights as weights
 from .backbone_hash import BackboneHash as BackboneHash

@@ -1,3 +1,7 @@
+from . import examples as examples
+from . import explanation as explanation
+from . import kinds as kinds
+from . import page as page
 from . import pictures as pictures
 from .examples import Examples as Examples
 from .examples import Hit as Hit

@@ -1,4 +1,11 @@
+from . import bit_groups as bit_groups
+from . import codes as codes
 from . import gallery as gallery
+from . import gallery_files as gallery_files
+from . import index as index
+from . import reranking as reranking
+from . import sharded as sharded
+from . import streamed as streamed
 from .bit_groups import part_distances as part_distances
 from .codes import code_bytes as code_bytes
 from .codes import convert_codes as convert_codes

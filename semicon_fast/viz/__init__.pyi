@@ -1,3 +1,9 @@
+from . import activations as activations
+from . import curves as curves
+from . import figure as figure
+from . import formats as formats
+from . import grids as grids
+from . import maps as maps
 from .activations import Activations as Activations
 from .activations import Look as Look
 from .activations import look as look
