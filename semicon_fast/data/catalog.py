@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
-import posixpath
-import tarfile
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
+from . import listing, parquet
 from .decode import BrokenFile, BrokenImageError, decode, decode_bytes
-from .folder import SUFFIXES
+from .lists import LINE
+from .naming import FORMATS, SHARD_SUFFIXES, CommonRoot
+from .passed_over import NUMBERLESS, PassedOver
 from .readers import read_lines
+from .tar import TarFiles
 
-SHARD_SUFFIXES = {".tar", ".parquet"}
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-# Extension of a sample's label file in WebDataset: the file's name after the first dot.
-LABEL_EXTENSION = "cls"
-MAX_LABEL_BYTES = 4096
 
 
 class Entry(NamedTuple):
@@ -51,10 +47,10 @@ class Entry(NamedTuple):
         first, second = self.place
         try:
             if self.file.lower().endswith(".parquet"):
-                group = _row_group(self.file, first)
-                if second >= len(group):
-                    raise OSError(f"{self.file} has changed: row {second} no longer exists")
-                return group[second].as_py() or b""
+                found = parquet.content(self.file, first, second)
+                if found is None:
+                    raise OSError("the row has no image")
+                return found
             with open(self.file, "rb") as file:
                 file.seek(first)
                 return file.read(second)
@@ -62,219 +58,110 @@ class Entry(NamedTuple):
             raise BrokenImageError.of([BrokenFile(self.name, str(error))]) from error
 
 
-def list_images(paths: Sequence[str | os.PathLike[str]]) -> Iterator[Entry]:
+def list_images(
+    paths: Sequence[str | os.PathLike[str]], passed: PassedOver | None = None
+) -> Iterator[Entry]:
     """The images of each path, in order, as a stream that is never in memory as a whole.
 
     A path can be
-    - a folder: all images below it, sorted by path, labelled by the name of their folder; if there
-      are none, the shards (.tar, .parquet) below it;
+    - a folder: all images below it, as `listing` says; if there are none, the shards (.tar,
+      .parquet) below it;
     - a .txt file: one path per line, relative to the list's folder, optionally followed by numbers
-      as in `lists`, which become the label;
-    - a .tar file: every image in it, labelled by the text of the sample's .cls file (WebDataset) or
-      else by its folder;
+      as in `lists`, which become the label; a line without is labelled by the first folder below
+      the common folder of all lines;
+    - a .tar file: every image in it, as `tar` says; all tar files share one root;
     - a .parquet file: the column of image bytes, or of {bytes, path} structs (Hugging Face), with
-      the label from a column "label", "labels" or "class";
-    - any other file: one image.
+      labels as `parquet` says;
+    - any other file: one image, labelled by the name of the folder that holds it.
+
+    Args:
+        paths: the paths.
+        passed: counts what is passed over, complete after the last image.
 
     Raises:
-        ValueError: when the stream reaches a path that does not exist, contains no image or is
-            damaged.
+        ValueError: a path does not exist, contains no image or is damaged. For what lies in an
+            image folder or a Parquet file this comes when the stream reaches it.
     """
-    for given in map(Path, paths):
-        found = _in_folder(given) if given.is_dir() else _in_file(given)
+    passed = PassedOver() if passed is None else passed
+    sources = [(path, _files_of(path, passed)) for path in map(Path, paths)]
+    tars = [file for _, files in sources for file in files if _suffix(file) == ".tar"]
+    readers: dict[str, Callable[[str], Iterator[Entry]]] = {
+        ".txt": lambda file: _text_list(file, passed),
+        ".parquet": _parquet,
+    }
+    if tars:
+        opened = TarFiles([os.path.realpath(file) for file in tars], passed)
+        readers[".tar"] = lambda file: _tar(file, opened, passed)
+    for path, files in sources:
         empty = True
-        for entry in found:
+        found = (entry for file in files for entry in readers.get(_suffix(file), _image)(file))
+        for entry in found if files else _folder(path, passed):
             empty = False
             yield entry
         if empty:
-            looked = ", ".join(sorted(SUFFIXES | SHARD_SUFFIXES))
-            raise ValueError(f"no image below {given} (looked for {looked})")
+            raise listing.no_image(path, passed, (*FORMATS, *SHARD_SUFFIXES))
 
 
-def _in_folder(folder: Path) -> Iterator[Entry]:
-    empty = True
-    for path in _walk(folder, SUFFIXES):
-        empty = False
-        yield _file_entry(path)
-    if empty:
-        for path in _walk(folder, SHARD_SUFFIXES):
-            yield from _in_file(path)
-
-
-def _walk(folder: Path, suffixes: set[str]) -> Iterator[Path]:
-    """Files below the folder with these suffixes, in the order of their sorted paths; only the
-    folders on the current path are in memory."""
-    with os.scandir(folder) as found:
-        children = sorted((child.name, child.is_dir(follow_symlinks=False)) for child in found)
-    for name, is_folder in children:
-        if is_folder:
-            yield from _walk(folder / name, suffixes)
-        elif os.path.splitext(name)[1].lower() in suffixes:
-            yield folder / name
-
-
-def _in_file(path: Path) -> Iterator[Entry]:
-    name = path.name.lower()
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist")
-    if name.endswith(COMPRESSED_SUFFIXES):
-        raise ValueError(
-            f"{path} is compressed, which prevents random access to its images; decompress it first"
-        )
-    kinds = {".tar": _tar, ".parquet": _parquet, ".txt": _text_list}
-    yield from kinds.get(os.path.splitext(name)[1], _single_image)(path)
-
-
-def _single_image(path: Path) -> Iterator[Entry]:
-    yield _file_entry(path)
-
-
-def _file_entry(path: Path, label: str | None = None) -> Entry:
-    real = os.path.realpath(path)
-    return Entry(real, path.parent.name if label is None else label, real)
-
-
-def _text_list(path: Path) -> Iterator[Entry]:
-    from .lists import LINE
-
-    for line in read_lines(path):
-        found = LINE.fullmatch(line)
-        name, label = (found["path"], found["labels"].strip()) if found else (line, None)
-        yield _file_entry(path.parent / name, label)
-
-
-def _tar(path: Path) -> Iterator[Entry]:
-    """Reads only the headers and the content of label files."""
-    real = os.path.realpath(path)
-    try:
-        with tarfile.open(real, "r:") as tar:
-            for sample in _webdataset_samples(tar):
-                yield from _sample_entries(real, tar, sample)
-    except (tarfile.TarError, OSError) as error:
-        raise ValueError(f"{path} is not a complete tar file: {error}") from error
-
-
-def _webdataset_samples(tar: tarfile.TarFile) -> Iterator[list[tarfile.TarInfo]]:
-    """WebDataset samples: consecutive files with the same path up to the first dot of the name."""
-    sample: list[tarfile.TarInfo] = []
-    for member in _members(tar):
-        if sample and _sample_key(member.name) != _sample_key(sample[0].name):
-            yield sample
-            sample = []
-        sample.append(member)
-    if sample:
-        yield sample
-
-
-def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    while (member := tar.next()) is not None:
-        # tarfile keeps a list of all members it has read; clear it to bound memory.
-        tar.members.clear()  # type: ignore[attr-defined]
-        if member.isreg() and not member.issparse():
-            yield member
-
-
-def _sample_key(name: str) -> str:
-    folder, base = posixpath.split(name)
-    return posixpath.join(folder, base.partition(".")[0])
-
-
-def _sample_entries(
-    file: str, tar: tarfile.TarFile, sample: Iterable[tarfile.TarInfo]
-) -> Iterator[Entry]:
-    label, images = None, []
-    for member in sample:
-        extension = posixpath.basename(member.name).partition(".")[2].lower()
-        if posixpath.splitext(member.name)[1].lower() in SUFFIXES:
-            images.append(member)
-        elif extension == LABEL_EXTENSION and member.size <= MAX_LABEL_BYTES:
-            content = tar.extractfile(member)
-            assert content is not None
-            label = content.read().decode("utf-8", "replace").strip()
-    for member in images:
-        name = member.name.removeprefix("./")
-        folder = posixpath.basename(posixpath.dirname(name))
-        place = member.offset_data, member.size
-        yield Entry(f"{file}/{name}", folder if label is None else label, file, place)
-
-
-def _parquet(path: Path) -> Iterator[Entry]:
-    real = os.path.realpath(path)
-    opened = _open_parquet(real)
-    _image_column(real, opened.schema_arrow)
-    names = opened.schema_arrow.names
-    label = next((name for name in ("label", "labels", "class") if name in names), None)
-    class_names = _class_names(opened, label)
-    number = 0
-    for group in range(opened.num_row_groups):
-        rows = opened.metadata.row_group(group).num_rows
-        labels = opened.read_row_group(group, [label])[label].to_pylist() if label else [""] * rows
-        for row in range(rows):
-            value = labels[row]
-            text = (
-                class_names[value] if isinstance(value, int) and value < len(class_names) else value
+def _files_of(path: Path, passed: PassedOver) -> list[str]:
+    """The file itself, or the shards below a folder without images; none for one with images."""
+    if not path.is_dir():
+        if not path.is_file():
+            raise ValueError(f"{path} does not exist")
+        if path.name.lower().endswith(COMPRESSED_SUFFIXES):
+            raise ValueError(
+                f"{path} is compressed, which prevents random access to its images; "
+                "decompress it first"
             )
-            yield Entry(f"{real}#{number}", "" if text is None else str(text), real, (group, row))
-            number += 1
-
-
-def _open_parquet(file: str) -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise ValueError(
-            f"{file} needs pyarrow, which is not installed: pip install 'semicon_fast[parquet]'"
-        ) from None
-    try:
-        return pyarrow.parquet.ParquetFile(file, memory_map=True)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{file} is not a complete Parquet file: {error}") from error
-
-
-def _class_names(opened: Any, label: str | None) -> list[str]:
-    """Class names of the integers in the label column from Hugging Face's metadata, if any."""
-    try:
-        about = json.loads((opened.schema_arrow.metadata or {})[b"huggingface"])
-        return list(about["info"]["features"][label]["names"])
-    except (KeyError, TypeError, ValueError):
+        return [os.fspath(path)]
+    if next(listing.images(path), None) is not None:
         return []
-
-
-@lru_cache(maxsize=1)
-def _row_group(file: str, group: int) -> Any:
-    """The column of image bytes of a row group; the last one is cached."""
-    opened = _open_parquet(file)
-    column = _image_column(file, opened.schema_arrow)
-    found = opened.read_row_group(group, [column])
-    for name in column.split("."):
-        found = found[name] if hasattr(found, "column_names") else _struct_field(found, name)
+    inside = PassedOver()
+    found = listing.shards(path, inside)
+    # Without shards, `listing.images` counts what is passed over.
+    if found:
+        passed.counts.update(inside.counts)
     return found
 
 
-def _struct_field(column: Any, name: str) -> Any:
-    import pyarrow.compute
-
-    return pyarrow.compute.struct_field(column, name)
+def _suffix(file: str) -> str:
+    return os.path.splitext(file)[1].lower()
 
 
-def _image_column(file: str, schema: Any) -> str:
-    """Name of the column of image bytes, "column.bytes" in a struct. ValueError if ambiguous."""
-    from pyarrow import types
+def _folder(path: Path, passed: PassedOver) -> Iterator[Entry]:
+    for found in listing.images(path, passed):
+        yield Entry(found.file, found.label, found.file)
 
-    def binary(kind: Any) -> bool:
-        return types.is_binary(kind) or types.is_large_binary(kind)
 
-    found = [field.name for field in schema if binary(field.type)]
-    for field in schema:
-        if types.is_struct(field.type):
-            inner = [child.name for child in field.type if binary(child.type)]
-            found += [f"{field.name}.bytes"] if "bytes" in inner else []
-    named = [name for name in found if name.partition(".")[0] in ("image", "img", "jpg")]
-    chosen = named[:1] if named else found
-    if len(chosen) != 1:
-        raise ValueError(
-            f'{file} must have one column of image bytes, or one named "image"; it has '
-            f"{', '.join(found) or 'none'} among {', '.join(schema.names)}"
-        )
-    return chosen[0]
+def _image(file: str) -> Iterator[Entry]:
+    found = listing.single(file)
+    yield Entry(found.file, found.label, found.file)
+
+
+def _text_list(file: str, passed: PassedOver) -> Iterator[Entry]:
+    folder, root, lines = os.path.dirname(os.path.abspath(file)), CommonRoot(), []
+    for line in read_lines(Path(file)):
+        found = LINE.fullmatch(line)
+        name, label = (found["path"], found["labels"].strip()) if found else (line, None)
+        path = os.path.normpath(os.path.join(folder, name))
+        lines.append((path, label))
+        root.add(path.split(os.sep))
+    labelled = any(label is not None for _, label in lines)
+    for path, label in lines:
+        if label is None:
+            label = root.label(path.split(os.sep))
+            if labelled:
+                passed.note(NUMBERLESS)
+        real = os.path.realpath(path)
+        yield Entry(real, label, real)
+
+
+def _tar(file: str, opened: TarFiles, passed: PassedOver) -> Iterator[Entry]:
+    real = os.path.realpath(file)
+    for name, label, place in opened.images(real, passed):
+        yield Entry(f"{real}/{name}", label, real, place)
+
+
+def _parquet(file: str) -> Iterator[Entry]:
+    real = os.path.realpath(file)
+    for number, label, place in parquet.rows(real):
+        yield Entry(f"{real}#{number}", label, real, place)

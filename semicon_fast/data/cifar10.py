@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .folder import class_folders, labelled_files
+from .folder import counted, labelled_images, numbered, with_counts
 from .hashing_data import HashingData
 from .hashing_data import split as split_pool
 from .image_set import ImageSet, Memory
+from .passed_over import PassedOver
 from .readers import file_set, find_root, require_counts
 from .seeds import generator
 
@@ -61,11 +62,11 @@ def load(
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}")
     base = find_root(root)
-    nested = base / "cifar-10-batches-bin"
+    nested, passed = base / "cifar-10-batches-bin", PassedOver()
     if (nested / TEST_FILE).exists() or (base / TEST_FILE).exists():
         pool, official = _read_binary(nested if (nested / TEST_FILE).exists() else base)
     elif (base / "train").is_dir() and (base / "test").is_dir():
-        pool, official = _read_folders(base)
+        pool, official = _read_folders(base, passed)
     elif any((base / name).exists() for name in ("cifar-10-batches-py", "data_batch_1")):
         raise ValueError(
             f"{base} has the python version of CIFAR-10, which is not supported because it is "
@@ -83,14 +84,15 @@ def load(
     if protocol in ("cifar10", "cifar10-1"):
         description += f" drawn by seed {seed}"
     together = rows.train is rows.database
-    return split_pool(
+    data = split_pool(
         "cifar10",
         pool,
         rows.train,
         rows.query,
         None if together else rows.database,
-        description=description,
+        description=counted(description, passed),
     )
+    return with_counts(data, passed)
 
 
 def split(
@@ -168,16 +170,16 @@ def _read_binary(base: Path) -> tuple[ImageSet, int]:
     return ImageSet("cifar10", Memory(images, names, None), targets, CLASSES), official
 
 
-def _read_folders(base: Path) -> tuple[ImageSet, int]:
+def _read_folders(base: Path, passed: PassedOver) -> tuple[ImageSet, int]:
     """All images of train/ and test/, and how many of them are in train/ (which come first)."""
-    parts = []
+    images = labelled_images(base, passed, ("train", "test"))
     for part in ("train", "test"):
-        found = set(class_folders(base / part))
+        found = {label for label, path in images if path.startswith(f"{part}/")}
         if found != set(CLASSES):
             raise ValueError(
-                f"{base / part} must have the class folders {', '.join(CLASSES)}, "
-                f"found {', '.join(sorted(found))}"
+                f"{base / part} must have the class folders {', '.join(CLASSES)} with images, "
+                f"found {', '.join(sorted(found)) or 'none'}"
             )
-        parts.append(labelled_files(base, part, CLASSES))
-    train, test = parts
-    return file_set("cifar10", base, train + test, CLASSES), len(train)
+    pairs = numbered(images, CLASSES, base)
+    official = sum(path.startswith("train/") for path, _ in pairs)
+    return file_set("cifar10", base, pairs, CLASSES), official

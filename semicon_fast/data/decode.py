@@ -13,11 +13,13 @@ import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from . import naming
+
 # Largest image that is decoded; Pillow's own warning level, about 256 MiB of RGB pixels.
 MAX_PIXELS = 89_478_485
-# Formats that `decode_bytes` accepts from untrusted sources. Some other formats of Pillow start
-# external programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+# Formats that `decode_bytes` accepts from untrusted sources: those of listed images. Some other
+# formats of Pillow start external programs.
+FORMATS = tuple(dict.fromkeys(naming.FORMATS.values()))
 # Most scans of a progressive JPEG. A scan of a few bytes costs a pass over the whole image, which
 # untrusted files can exploit; cameras write up to a dozen.
 MAX_SCANS = 100

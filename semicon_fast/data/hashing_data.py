@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from .decode import BrokenFile, BrokenImageError
 from .image_set import Files, ImageSet, Progress, map_in_threads
+from .passed_over import BROKEN
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,7 @@ class HashingData:
         train_rows: int64 (len(train),), the row of each training image in `database`, -1 if it is
             not in the database.
         skipped: files that could not be decoded and were left out.
+        passed_over: reason -> how many files, folders or links were left out, `skipped` included.
     """
 
     name: str
@@ -34,6 +36,7 @@ class HashingData:
     protocol: str
     train_rows: Tensor
     skipped: tuple[BrokenFile, ...] = ()
+    passed_over: dict[str, int] = field(default_factory=dict)
 
     def cached(
         self, size: int | None = None, *, threads: int = 2, progress: Progress | None = None
@@ -86,6 +89,7 @@ class HashingData:
             protocol=describe(description, train, query, database),
             train_rows=shift[self.train_rows[good[0]]],
             skipped=self.skipped + tuple(broken.values()),
+            passed_over={**self.passed_over, BROKEN: len(self.skipped) + len(broken)},
         )
 
 

@@ -103,8 +103,9 @@ def _check_files(data: HashingData) -> None:
     for images in (data.train, data.query, data.database):
         if not isinstance(images.source, Files):
             continue
+        root = os.fspath(images.source.root)
         for row in images.rows.tolist():
-            folder, name = os.path.split(images.source.root / images.source.paths[row])
+            folder, name = os.path.split(os.path.join(root, images.source.paths[row]))
             if folder not in listed:
                 listed[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
             if name not in listed[folder]:
