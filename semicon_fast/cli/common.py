@@ -6,7 +6,7 @@ Nothing here imports torch until it is needed.
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -15,6 +15,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from .. import torchrun
+from ..data.passed_over import in_words, passed_over_in_words
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -127,6 +128,16 @@ def facts_of(result: dict[str, Any]) -> dict[str, Any]:
         words = (f"{name}: {value}" for name, value in result["selection"].items())
         facts["selection"] = "; ".join(words)
     return facts
+
+
+def say_passed_over(
+    out: Console, counts: Mapping[str, int], notes: Mapping[str, int] | None = None
+) -> None:
+    """Prints what was passed over as the last line, and before it what else is to be noted."""
+    noted, passed = in_words(notes or {}), passed_over_in_words(counts)
+    for line in (f"note: {noted}" if noted else "", passed):
+        if line:
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def model_file(given: Path) -> Path:

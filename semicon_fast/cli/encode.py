@@ -19,7 +19,7 @@ from rich.markup import escape
 from .. import torchrun
 from ..search.gallery_files import check_free
 from .arguments import ON_BROKEN, PRECISIONS, check_choice, check_device, check_exists
-from .common import choose_device, console, model_file, print_json
+from .common import choose_device, console, model_file, print_json, say_passed_over
 from .options import AsJson, Device, Model, Output, Resume
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def encode(
     out.print(f"{output}: {found.count:,} images, codes of {found.bits} bits")
     if found.broken:
         out.print(f"skipped {len(found.broken)} that could not be decoded; gallery.json lists them")
+    say_passed_over(out, found.passed_over, found.notes)
 
 
 def checkpoint_file(run: Path, out: Console) -> Path:

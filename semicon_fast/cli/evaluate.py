@@ -16,7 +16,7 @@ from rich.console import Console
 
 from ..search.gallery_files import read_about
 from .arguments import DENOMINATORS, check_choice, check_picture, check_run
-from .common import console, facts_of, print_json, table
+from .common import console, facts_of, print_json, say_passed_over, table
 from .options import PICTURE_FORMATS, AsJson, Root
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def evaluate(
             out.print(table(f"mAP by part, {kind}", ("part", "mAP"), list(scores.items())))
         out.print()
     out.print(f"report page: [bold]{target}[/bold]", highlight=False)
+    say_passed_over(out, result["passed_over"])
 
 
 def _run_page(found: "EncodedRun", result: dict[str, Any]) -> "Page":
@@ -152,7 +153,8 @@ def _galleries(queries: Path, database: Path, topk: int | None, denominator: str
             progress=lambda queries: shown.advance(task, queries),
         )
     protocol = f"query = {queries} ({len(asked):,}), database = {database} ({len(searched):,})"
-    return {"protocol": protocol, "evaluation": {"symmetric (encoded database)": figures}}
+    evaluation = {"symmetric (encoded database)": figures}
+    return {"protocol": protocol, "evaluation": evaluation, "passed_over": {}}
 
 
 def _draw(path: Path, result: dict[str, Any]) -> None:

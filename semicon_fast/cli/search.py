@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from ..search.gallery_files import images_below, read_about
+from ..data import listing
+from ..data.passed_over import PassedOver
+from ..search.gallery_files import read_about
 from .arguments import check_device, check_picture, gallery_model
-from .common import choose_device, console, print_json, table
+from .common import choose_device, console, print_json, say_passed_over, table
 from .options import AsJson, Device, GalleryFolder, GalleryModel, Picture
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ def search(
     check_device(device)
     check_picture(picture)
     about = read_about(gallery)
-    paths, _ = images_below(queries)
+    passed = PassedOver()
+    paths = [Path(found.path) for found in listing.given(queries, passed)]
     file = gallery_model(about, model)
     from .. import models
     from ..search.gallery import Gallery, open_index
@@ -57,7 +60,8 @@ def search(
     if picture is not None:
         _draw(picture, found)
     if as_json:
-        print_json({"gallery": str(gallery), "queries": found})
+        passed_over = passed.to_dict()
+        print_json({"gallery": str(gallery), "queries": found, "passed_over": passed_over})
         return
     for entry in found:
         rows = [
@@ -66,6 +70,7 @@ def search(
         ]
         title = str(entry["query"])
         console(False).print(table(title, ("rank", "distance", "label", "image"), rows))
+    say_passed_over(console(False), passed.counts)
 
 
 def _encode(

@@ -13,7 +13,7 @@ import typer
 
 from .. import torchrun
 from ..data import registry
-from .common import console, facts_of, print_json, table
+from .common import console, facts_of, print_json, say_passed_over, table
 from .options import AsJson, Output, Resume
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def train(
     else:
         out.print(result_table(result, str(output)))
         out.print(f"\nreport page: [bold]{page}[/bold]", highlight=False)
+        say_passed_over(out, result["passed_over"])
 
 
 def _check_paths(config: "Config", output: Path) -> None:

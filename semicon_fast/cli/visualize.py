@@ -7,16 +7,18 @@ Example:
   semicon-fast visualize runs/cub-12 runs/cub-48 -o pictures --format png,svg
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..data import listing
+from ..data.passed_over import PassedOver, in_order
 from ..report.kinds import KINDS
-from ..search.gallery_files import images_below
 from ..viz.formats import FORMATS
 from .arguments import check_run, choices
-from .common import console, print_json, table
+from .common import console, print_json, say_passed_over, table
 from .options import AsJson, Output, Root
 
 
@@ -57,7 +59,8 @@ def visualize(
 
     for folder in runs[1:]:
         resume.check_finished(folder, resume.RESULT)
-    paths = images_below(images)[0] if images else []
+    passed = PassedOver()
+    paths = [Path(found.path) for found in listing.given(images or [], passed)]
     check_run(runs[0], root)
     from .. import report
     from ..training import Result, encoded_run, evaluate_encoded
@@ -72,11 +75,14 @@ def visualize(
         files = save_picture(picture, output, kind, written)
         made[kind] = [str(path) for path in files]
     missing = [kind for kind in wanted if kind not in made]
+    # Of the images that were given, and of the run's data set.
+    passed_over = in_order(passed.counts + Counter(run.data.passed_over))
     if as_json:
-        print_json({"pictures": made, "not_there": missing})
+        print_json({"pictures": made, "not_there": missing, "passed_over": passed_over})
         return
     endings = ", ".join(f".{ending}" for ending in (*written, "csv"))
     rows = [(kind, KINDS[kind]) for kind in made]
     console(False).print(table(f"Written to {output}/ as {endings}", ("file", "content"), rows))
     if missing:
         console(False).print(f"not available for this network: {', '.join(missing)}")
+    say_passed_over(console(False), passed_over)

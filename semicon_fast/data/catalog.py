@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from . import listing, parquet
-from .decode import BrokenFile, BrokenImageError, decode, decode_bytes
+from . import listing, naming, parquet
+from .decode import FORMATS, BrokenFile, BrokenImageError, decode, decode_bytes
 from .lists import LINE
-from .naming import FORMATS, SHARD_SUFFIXES, CommonRoot
+from .naming import SHARD_SUFFIXES, CommonRoot
 from .passed_over import NUMBERLESS, PassedOver
 from .readers import read_lines
 from .tar import TarFiles
@@ -38,7 +38,7 @@ class Entry(NamedTuple):
         if not self.place:
             return decode(self.file)
         try:
-            return decode_bytes(self._content())
+            return decode_bytes(self._content(), formats=FORMATS)
         except BrokenImageError as error:
             broken = [BrokenFile(self.name, file.cause) for file in error.broken]
             raise BrokenImageError.of(broken) from error
@@ -99,7 +99,7 @@ def list_images(
             empty = False
             yield entry
         if empty:
-            raise listing.no_image(path, passed, (*FORMATS, *SHARD_SUFFIXES))
+            raise listing.no_image(path, passed, (*naming.FORMATS, *SHARD_SUFFIXES))
 
 
 def _files_of(path: Path, passed: PassedOver) -> list[str]:

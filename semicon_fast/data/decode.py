@@ -17,9 +17,12 @@ from . import naming
 
 # Largest image that is decoded; Pillow's own warning level, about 256 MiB of RGB pixels.
 MAX_PIXELS = 89_478_485
-# Formats that `decode_bytes` accepts from untrusted sources: those of listed images. Some other
-# formats of Pillow start external programs.
+# Formats of listed images, accepted in archives and galleries. Some other formats of Pillow start
+# external programs.
 FORMATS = tuple(dict.fromkeys(naming.FORMATS.values()))
+# Those accepted from anyone: PPM can be slow to read as text, any bytes may pass for TGA, and
+# JPEG 2000 needs much memory for few bytes.
+UPLOADS = tuple(name for name in FORMATS if name not in ("PPM", "TGA", "JPEG2000"))
 # Most scans of a progressive JPEG. A scan of a few bytes costs a pass over the whole image, which
 # untrusted files can exploit; cameras write up to a dozen.
 MAX_SCANS = 100
@@ -66,27 +69,35 @@ def decode(path: str | os.PathLike[str]) -> Tensor:
         raise BrokenImageError.of([BrokenFile(os.fspath(path), cause)]) from error
 
 
-def decode_bytes(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Tensor:
+def decode_bytes(
+    data: bytes, *, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = UPLOADS
+) -> Tensor:
     """Decode the bytes of an image file from an untrusted source to uint8 (3, H, W) RGB.
 
     Conversions are those of `decode`. Of several frames or pages the first is decoded. Width and
     height are checked in the header before any pixel is decoded.
 
     Raises:
-        BrokenImageError: with path "" and the cause, for formats not in `FORMATS`, more than
+        BrokenImageError: with path "" and the cause, for formats not in `formats`, more than
             `max_pixels` pixels, a JPEG with more than `MAX_SCANS` scans, or damaged data.
     """
     with _broken_bytes(data, max_pixels):
-        return _decode(io.BytesIO(data), FORMATS, max_pixels)
+        return _decode(io.BytesIO(data), formats, max_pixels)
 
 
-def thumbnail(data: bytes, side: int, *, max_pixels: int = MAX_PIXELS) -> bytes:
+def thumbnail(
+    data: bytes,
+    side: int,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    formats: tuple[str, ...] = UPLOADS,
+) -> bytes:
     """A JPEG of at most side x side pixels without metadata, from the bytes of an image file.
 
     Raises BrokenImageError as `decode_bytes` does.
     """
     with _broken_bytes(data, max_pixels):
-        with _open_checked(io.BytesIO(data), FORMATS, max_pixels) as image:
+        with _open_checked(io.BytesIO(data), formats, max_pixels) as image:
             image.draft("RGB", (side, side))
             small = _to_rgb(_upright(image))
         small.thumbnail((side, side))

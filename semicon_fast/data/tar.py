@@ -191,7 +191,7 @@ def _headers(file: str, passed: PassedOver | None = None) -> Iterator[tarfile.Ta
                 if _has_data(header) and header.offset_data + header.size > size:
                     raise tarfile.ReadError(f"it is cut short in the data of {header.name}")
                 yield header
-            end = tar.offset  # type: ignore[attr-defined]
+            end = tar.offset
         block = _read(file, (end, tarfile.BLOCKSIZE))
         if any(block):
             cut = len(block) < tarfile.BLOCKSIZE

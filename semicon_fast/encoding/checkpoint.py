@@ -26,6 +26,7 @@ from safetensors.numpy import save as serialise
 
 from ..codes import code_bytes
 from ..data.catalog import Entry
+from ..data.passed_over import PassedOver, in_order
 from ..files import atomic_write
 
 FORMAT = 1
@@ -64,13 +65,20 @@ class EncodingCheckpoint:
         """Whether there is a checkpoint with a complete catalog."""
         return (self.folder / "manifest.json").is_file()
 
-    def create(self, entries: Iterable[Entry], inputs: dict[str, Any], part_images: int) -> None:
+    def create(
+        self,
+        entries: Iterable[Entry],
+        inputs: dict[str, Any],
+        part_images: int,
+        passed: PassedOver,
+    ) -> None:
         """Replace the folder by a new checkpoint without finished parts.
 
         Args:
             entries: the images.
             inputs: entries of the manifest, JSON-serialisable, for `check_inputs` on resume.
             part_images: images per part.
+            passed: what the listing passed over, complete after the last entry.
         """
         self.remove()
         self.folder.mkdir(parents=True)
@@ -82,6 +90,7 @@ class EncodingCheckpoint:
                 line = json.dumps(entry, ensure_ascii=True).encode() + b"\n"
                 position += file.write(line)
         manifest = {"format": FORMAT, **inputs, "count": count, "part_images": part_images}
+        manifest |= {"passed_over": passed.to_dict(), "notes": in_order(passed.notes)}
         with atomic_write(self.folder / "manifest.json", "w") as file:
             json.dump({**manifest, "starts": starts}, file)
         self.open()

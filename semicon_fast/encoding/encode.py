@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import distributed
 from ..data.catalog import list_images
+from ..data.passed_over import UNLABELLED, PassedOver, in_order
 from ..models import HashModel
 from ..search.gallery import write_gallery
 from ..search.gallery_files import check_free
@@ -74,6 +75,8 @@ class Summary:
 
     count: images in the gallery. bits: code length. encoded: images that this call of this process
     encoded. broken: "path (cause)" of the images that were left out. seconds: wall time.
+    passed_over: reason -> how many files, folders, links or members the listing left out. notes:
+    what was taken otherwise than one may expect, such as images without a label -> how many.
     """
 
     count: int
@@ -81,6 +84,8 @@ class Summary:
     encoded: int
     broken: list[str]
     seconds: float
+    passed_over: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
 
 
 def encode_images(
@@ -116,7 +121,7 @@ def encode_images(
         progress: called as progress(done, total) with the image counts of this process.
 
     Returns:
-        a summary; in processes other than 0 without count and broken.
+        a summary; in processes other than 0 without what the whole gallery has.
 
     Raises:
         ValueError: no images; another network or other options on resume; images that cannot be
@@ -145,7 +150,8 @@ def encode_images(
         _assemble(checkpoint, options)
     info = json.loads((checkpoint.output / "gallery.json").read_text("utf-8"))
     broken, seconds = info.get("broken", []), time.monotonic() - started
-    return Summary(info["count"], info["bits"], encoded, broken, seconds)
+    passed_over, notes = info.get("passed_over", {}), info.get("notes", {})
+    return Summary(info["count"], info["bits"], encoded, broken, seconds, passed_over, notes)
 
 
 def _inputs(network: HashModel, images: Sequence[Any], options: Options) -> dict[str, Any]:
@@ -194,7 +200,10 @@ def _prepare(
         )
     check_free(checkpoint.output, overwrite)
     batches = -(-options.part_images // options.batch_size)
-    checkpoint.create(list_images(images), {**inputs, "about": about}, batches * options.batch_size)
+    passed = PassedOver()
+    entries = list_images(images, passed)
+    inputs = {**inputs, "about": about}
+    checkpoint.create(entries, inputs, batches * options.batch_size, passed)
     return checkpoint.missing_parts()
 
 
@@ -241,11 +250,12 @@ def _assemble(checkpoint: EncodingCheckpoint, options: Options) -> None:
     Raises ValueError if images could not be decoded, unless they are skipped.
     """
     broken: list[str] = []
-    count = 0
+    count = unlabelled = 0
     for part in checkpoint.parts:
-        found = checkpoint.read_part(part)
+        found, entries = checkpoint.read_part(part), checkpoint.entries(part)
         broken += found.broken
         count += len(found.kept)
+        unlabelled += sum(entries[i].label == "" for i in found.kept.tolist())
     if broken and options.on_broken == "error":
         raise ValueError(
             f"{len(broken)} of {checkpoint.manifest['count']} images do not decode: "
@@ -255,7 +265,10 @@ def _assemble(checkpoint: EncodingCheckpoint, options: Options) -> None:
     if count == 0:
         checkpoint.remove()
         raise ValueError("no image could be read")
-    info = {**checkpoint.manifest["about"], "broken": broken}
+    manifest = checkpoint.manifest
+    notes = in_order({**manifest.get("notes", {}), UNLABELLED: unlabelled})
+    listed = {"passed_over": manifest.get("passed_over", {}), "notes": notes}
+    info = {**manifest["about"], "broken": broken, **listed}
     write_gallery(
         checkpoint.output,
         checkpoint.gallery_pieces(),

@@ -1,11 +1,10 @@
-"""Checks of gallery folders and image paths that import neither NumPy nor torch.
+"""Checks of gallery folders that import neither NumPy nor torch.
 
 Commands call them first, so that wrong arguments are reported at once.
 """
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +31,3 @@ def check_free(folder: str | os.PathLike[str], overwrite: bool) -> None:
     target = Path(folder)
     if target.exists() and not overwrite and (target.is_file() or any(target.iterdir())):
         raise FileExistsError(f"{target} exists already; choose another folder or overwrite it")
-
-
-def images_below(paths: Sequence[str | os.PathLike[str]]) -> tuple[list[Path], list[str]]:
-    """Image files among `paths` and anywhere below the folders among them, and their labels.
-
-    The files of each folder are sorted; a file's label is the name of the folder that contains it.
-    Raises ValueError if a path does not exist or no image is found.
-    """
-    suffixes = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-    found: list[Path] = []
-    for given in map(Path, paths):
-        if given.is_dir():
-            found += sorted(p for p in given.rglob("*") if p.suffix.lower() in suffixes)
-        elif given.is_file():
-            found.append(given)
-        else:
-            raise ValueError(f"{given} does not exist")
-    if not found:
-        raise ValueError(f"no image below {', '.join(map(str, paths))} (looked for {suffixes})")
-    return found, [p.parent.name for p in found]

@@ -8,6 +8,7 @@ import numpy as np
 from fastapi import HTTPException, Request
 from starlette.requests import ClientDisconnect
 
+from ..data.decode import UPLOADS
 from . import schemas
 from .limits import Limits
 from .pictures import Pictures
@@ -20,7 +21,7 @@ T = TypeVar("T")
 UPLOAD_BODY = {
     "requestBody": {
         "required": True,
-        "description": "The bytes of an image file: JPEG, PNG, WebP, BMP, GIF or TIFF.",
+        "description": f"The bytes of an image file: {', '.join(UPLOADS)}.",
         "content": {
             kind: {"schema": {"type": "string", "format": "binary"}}
             for kind in ("image/*", "application/octet-stream")

@@ -188,9 +188,9 @@ def evaluate_encoded(
         denominator: see `metrics.evaluate`.
 
     Returns:
-        {"protocol": description of the data, "evaluation": {way: metrics}} for each way of
-        computing the database's codes. The metrics include "curve" and, if the code has several
-        parts, "parts".
+        {"protocol": description of the data, "evaluation": {way: metrics}, "passed_over": what the
+        data set's reader left out}, with metrics for each way of computing the database's codes.
+        The metrics include "curve" and, if the code has several parts, "parts".
     """
     codes = Codes(found.queries, found.database, found.learned)
     result = compute_metrics(
@@ -208,7 +208,8 @@ def evaluate_encoded(
                     bit_groups=found.model.bit_groups,
                     ties="expected",
                 )
-    return {"protocol": found.data.protocol, "evaluation": result}
+    passed_over = found.data.passed_over
+    return {"protocol": found.data.protocol, "evaluation": result, "passed_over": passed_over}
 
 
 def _load_learned_codes(path: Path, data: HashingData) -> Tensor | None:

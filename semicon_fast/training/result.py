@@ -5,7 +5,7 @@ import os
 import platform
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Result:
         seconds: training time, summed over resumed runs.
         command: command line.
         versions: versions of the software.
+        passed_over: reason -> how many files, folders or links the data set's reader left out.
     """
 
     evaluation: dict[str, dict[str, Any]]
@@ -39,6 +40,7 @@ class Result:
     seconds: float
     command: str
     versions: dict[str, str]
+    passed_over: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The content of result.json."""
@@ -50,6 +52,7 @@ class Result:
             "seconds": self.seconds,
             "command": self.command,
             "versions": self.versions,
+            "passed_over": self.passed_over,
         }
 
     def save(self, path: Path) -> None:

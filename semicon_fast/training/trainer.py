@@ -250,6 +250,7 @@ class Trainer:
             seconds=self.folder.seconds,
             command="; ".join(self.folder.commands),
             versions=versions(),
+            passed_over=self.data.passed_over,
         )
         self.folder.record(
             "result",
