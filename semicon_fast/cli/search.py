@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from ..search.gallery_files import images_below, read_about
+from ..text import printable
 from .arguments import check_device, check_picture, gallery_model
 from .common import choose_device, console, print_json, table
 from .options import AsJson, Device, GalleryFolder, GalleryModel, Picture
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from ..search.gallery import Gallery
 
 BATCH_SIZE = 64
+# Characters of a label in the table; `--json` has all of them.
+LONGEST_LABEL = 80
 
 
 def search(
@@ -61,7 +64,7 @@ def search(
         return
     for entry in found:
         rows = [
-            (rank, hit["distance"], hit["label"], hit["image"])
+            (rank, hit["distance"], printable(hit["label"], LONGEST_LABEL), hit["image"])
             for rank, hit in enumerate(entry["hits"], 1)
         ]
         title = str(entry["query"])

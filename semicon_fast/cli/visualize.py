@@ -16,7 +16,7 @@ from ..report.kinds import KINDS
 from ..search.gallery_files import images_below
 from ..viz.formats import FORMATS
 from .arguments import check_run, choices
-from .common import console, print_json, table
+from .common import console, print_json, say, table
 from .options import AsJson, Output, Root
 
 
@@ -77,6 +77,7 @@ def visualize(
         return
     endings = ", ".join(f".{ending}" for ending in (*written, "csv"))
     rows = [(kind, KINDS[kind]) for kind in made]
-    console(False).print(table(f"Written to {output}/ as {endings}", ("file", "content"), rows))
+    out = console(False)
+    out.print(table(f"Written to {output}/ as {endings}", ("file", "content"), rows))
     if missing:
-        console(False).print(f"not available for this network: {', '.join(missing)}")
+        say(out, f"not available for this network: {', '.join(missing)}")
