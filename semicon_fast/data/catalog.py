@@ -21,7 +21,7 @@ SHARD_SUFFIXES = {".tar", ".parquet"}
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 # Extension of a sample's label file in WebDataset: the file's name after the first dot.
 LABEL_EXTENSION = "cls"
-MAX_LABEL_BYTES = 4096
+MAX_LABEL_BYTES = 2**20
 
 
 class Entry(NamedTuple):
@@ -140,6 +140,8 @@ def _text_list(path: Path) -> Iterator[Entry]:
     for line in read_lines(path):
         found = LINE.fullmatch(line)
         name, label = (found["path"], found["labels"].strip()) if found else (line, None)
+        if found and not (path.parent / name).exists() and (path.parent / line).exists():
+            name, label = line, None  # the numbers belong to the file's name
         yield _file_entry(path.parent / name, label)
 
 
@@ -190,7 +192,7 @@ def _sample_entries(
         elif extension == LABEL_EXTENSION and member.size <= MAX_LABEL_BYTES:
             content = tar.extractfile(member)
             assert content is not None
-            label = content.read().decode("utf-8", "replace").strip()
+            label = content.read().decode("utf-8", "surrogateescape").strip()
     for member in images:
         name = member.name.removeprefix("./")
         folder = posixpath.basename(posixpath.dirname(name))
@@ -227,7 +229,8 @@ def _open_parquet(file: str) -> Any:
             f"{file} needs pyarrow, which is not installed: pip install 'semicon_fast[parquet]'"
         ) from None
     try:
-        return pyarrow.parquet.ParquetFile(file, memory_map=True)
+        # pyarrow takes a path that is not UTF-8 only as bytes, and only here.
+        return pyarrow.parquet.ParquetFile(pyarrow.memory_map(os.fsencode(file)))
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{file} is not a complete Parquet file: {error}") from error
 

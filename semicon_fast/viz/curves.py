@@ -42,7 +42,7 @@ def precision_recall_figure(
     figure, axis = _line_plot("recall", "precision", table)
     for number, (name, (recall, precision)) in enumerate(curves.items()):
         style = line_style(number) | {"markersize": 2.5}
-        axis.plot(recall, precision, **style)
+        axis.plot(recall, precision, label=name, **style)
         points = zip(recall, precision, strict=True)
         table.rows += [(name, radius, *point) for radius, point in enumerate(points)]
     axis.set(xlim=(0, 1.02), ylim=(0, 1.02))
@@ -61,7 +61,7 @@ def code_length_figure(
     figure, axis = _line_plot("bits", ylabel, table)
     for number, (name, values) in enumerate(lines.items()):
         bits = sorted(values)
-        axis.plot(bits, [values[b] for b in bits], **line_style(number))
+        axis.plot(bits, [values[b] for b in bits], label=name, **line_style(number))
         table.rows += [(name, b, values[b]) for b in bits]
     ticks = sorted({b for values in lines.values() for b in values})
     axis.set(ylim=(0, 1.02), xticks=ticks)
@@ -86,7 +86,7 @@ def parts_figure(
             style = line_style(number)
             if kind == "alone":
                 style |= {"linestyle": "none", "markersize": 6}
-            axis.plot(range(len(values)), list(values.values()), **style)
+            axis.plot(range(len(values)), list(values.values()), label=name, **style)
             table.rows += [(name, bits, kind, value) for bits, value in values.items()]
         names = [drawable(name.rpartition("+")[2]) for name in next(iter(lines.values()), {})]
         if kind == "cumulative":
