@@ -31,6 +31,25 @@ def temporary_prefix(name: str) -> str:
     return f".{name[:32]}."
 
 
+@contextmanager
+def utf8_path(path: str | os.PathLike[str]) -> Iterator[str]:
+    """The path as text, for libraries that take only UTF-8; any other is opened under another name.
+
+    Raises OSError if such a file cannot be opened.
+    """
+    name = os.fspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        descriptor = os.open(name, os.O_RDONLY)
+        try:
+            yield f"/dev/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+    else:
+        yield name
+
+
 def sync_directory(path: Path) -> None:
     """Makes renames inside `path` durable. Does nothing if the folder cannot be synced."""
     with suppress(OSError):

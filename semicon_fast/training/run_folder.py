@@ -38,7 +38,7 @@ class RunFolder:
         self._log: Log | None = None
         self._curves: Curves | None = None
         if config.run.tensorboard:
-            require_tensorboard()
+            require_tensorboard(path)
 
     def resume_from(self, found: Checkpoint) -> None:
         """Restore the log length, training time and commands that the checkpoint contains."""
