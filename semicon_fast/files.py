@@ -23,6 +23,33 @@ def _explained(error: OSError, path: Path) -> OSError:
     return type(error)(error.errno, message)
 
 
+def temporary_prefix(name: str) -> str:
+    """The start of the names of temporary files and folders beside the one called `name`.
+
+    It is short enough for any name that a file system takes, which are up to 255 bytes long.
+    """
+    return f".{name[:32]}."
+
+
+@contextmanager
+def utf8_path(path: str | os.PathLike[str]) -> Iterator[str]:
+    """The path as text, for libraries that take only UTF-8; any other is opened under another name.
+
+    Raises OSError if such a file cannot be opened.
+    """
+    name = os.fspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        descriptor = os.open(name, os.O_RDONLY)
+        try:
+            yield f"/dev/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+    else:
+        yield name
+
+
 def sync_directory(path: Path) -> None:
     """Makes renames inside `path` durable. Does nothing if the folder cannot be synced."""
     with suppress(OSError):
@@ -37,7 +64,9 @@ def sync_directory(path: Path) -> None:
 def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
     """Context manager that yields a file, which replaces `path` if the block ends without an error.
 
-    If the block or the process fails, `path` keeps its old content. mode: "wb" or "w" (UTF-8).
+    If the block or the process fails, `path` keeps its old content. mode: "wb", or "w" for text
+    that is written as UTF-8 with its line ends as they are; bytes of file names that are not UTF-8
+    are written as they are in the file system ("surrogateescape").
     Raises OSError with a message that names the path and the cause.
     """
     if mode not in ("wb", "w"):
@@ -46,10 +75,12 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        encoding = None if "b" in mode else "utf-8"
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        text: dict[str, Any] = {}
+        if mode == "w":
+            text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+        descriptor, name = tempfile.mkstemp(prefix=temporary_prefix(target.name), dir=target.parent)
         temporary = Path(name)
-        with os.fdopen(descriptor, mode, encoding=encoding) as file:
+        with os.fdopen(descriptor, mode, **text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

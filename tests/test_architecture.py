@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the ground up: each part, and the parts before it that it may import.
 MAY_IMPORT = {
     "files": set(),
+    "text": set(),
     "arrays": set(),
     "torchrun": set(),
     "distributed": {"torchrun"},
@@ -19,21 +20,21 @@ MAY_IMPORT = {
     "native": {"files"},
     "ops": {"reference", "native", "kernels"},
     "layers": {"ops"},
-    "search": {"ops", "reference", "codes", "arrays", "files"},
+    "search": {"ops", "reference", "codes", "arrays", "files", "text"},
     "data": {"files", "distributed"},
     "metrics": {"search", "ops", "reference", "codes", "arrays"},
     "models": {"layers", "ops", "reference", "codes", "files"},
     "methods": {"models"},
     "training": {
-        "methods", "models", "data", "metrics", "search", "codes", "files", "distributed",
+        "methods", "models", "data", "metrics", "search", "codes", "files", "text", "distributed",
     },
     "encoding": {"models", "data", "search", "codes", "files", "distributed"},
-    "viz": {"methods", "models", "layers", "data", "metrics", "search", "files"},
-    "report": {"training", "viz", "codes", "models", "data", "search", "files"},
+    "viz": {"methods", "models", "layers", "data", "metrics", "search", "files", "text"},
+    "report": {"training", "viz", "codes", "models", "data", "search", "files", "text"},
     "serve": {"viz", "models", "data", "search"},
     "cli": {
         "report", "training", "encoding", "serve", "viz", "methods", "models", "data", "metrics",
-        "search", "ops", "native", "distributed", "files", "torchrun",
+        "search", "ops", "native", "distributed", "files", "text", "torchrun",
     },
     "__main__": {"cli"},
 }  # fmt: skip

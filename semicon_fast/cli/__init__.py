@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from . import demo, encode, evaluate, explain, index, info, search, serve, train, visualize
-from .common import errors_as_sentences, help_of
+from .common import Commands, errors_as_sentences, help_of
 
 app = typer.Typer(
     name="semicon-fast",
+    cls=Commands,
     help="Learning to hash for image retrieval, and exact search over binary codes.",
     no_args_is_help=True,
     rich_markup_mode="rich",

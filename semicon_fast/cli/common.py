@@ -4,6 +4,7 @@ Nothing here imports torch until it is needed.
 """
 
 import functools
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,16 +14,33 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 from rich.console import Console, JustifyMethod
 from rich.table import Table
+from rich.text import Text
+from typer.core import TyperGroup
 
 from .. import torchrun
 from ..data.passed_over import in_words, passed_over_in_words
+from ..text import printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# Characters of a cell of a table: a path is shown whole, a longer text without its middle.
+LONGEST_CELL = 4096
+
 BAD_INPUT = 2
 INTERRUPTED = 130
 OTHER_FAILED = 1
+
+
+class Commands(TyperGroup):
+    """The group of all commands, which print to any console."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            # A console that is not UTF-8 gets backslash escapes for what it cannot show.
+            if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **kwargs)
 
 
 def errors_as_sentences(command: Callable[P, R]) -> Callable[P, R]:
@@ -35,7 +53,7 @@ def errors_as_sentences(command: Callable[P, R]) -> Callable[P, R]:
         except typer.Exit:
             raise
         except KeyboardInterrupt:
-            _say("[yellow]stopped[/yellow]", "")
+            say(_stderr(), ("stopped", "yellow"))
             raise typer.Exit(INTERRUPTED) from None
         except RuntimeError as error:
             code = _report_stop(error)
@@ -43,7 +61,7 @@ def errors_as_sentences(command: Callable[P, R]) -> Callable[P, R]:
                 raise
             raise typer.Exit(code) from None
         except (ValueError, TypeError, OSError) as error:
-            _say("[red]error:[/red]", str(error))
+            _say("error:", "red", error)
             raise typer.Exit(BAD_INPUT) from None
 
     return run
@@ -60,25 +78,34 @@ def _report_stop(error: RuntimeError) -> int | None:
             raise error
     except Interrupted as stop:
         if distributed.is_main():
-            _say("[yellow]stopped:[/yellow]", str(stop))
+            _say("stopped:", "yellow", stop)
         return INTERRUPTED
     except distributed.OtherProcessFailed as failure:
         # A process that failed reports its own error; one that died cannot.
         if distributed.is_main() or isinstance(failure, distributed.ProcessLost):
-            _say("[red]stopped:[/red]", str(failure))
+            _say("stopped:", "red", failure)
         return OTHER_FAILED
     except RuntimeError:
         return None
 
 
-def _say(title: str, text: str) -> None:
+def _say(title: str, style: str, error: BaseException) -> None:
     """Prints one sentence on stderr, after the number of the process if that is not 0."""
-    out = _stderr()
-    if number := torchrun.rank():
-        out.print(f"process {number}", end=" ", highlight=False)
-    out.print(title, end=" " if text else "\n")
-    if text:
-        out.print(text, markup=False, highlight=False, soft_wrap=True)
+    process = f"process {number} " if (number := torchrun.rank()) else ""
+    say(_stderr(), process, (title, style), f" {error}")
+
+
+def say(out: Console, *parts: object) -> None:
+    """Prints one line, which a console may wrap but does not cut or interpret.
+
+    parts: what the line is made of, each any value, whose text is taken literally, or a pair
+    (value, style).
+    """
+    line = Text()
+    for part in parts:
+        value, style = part if isinstance(part, tuple) else (part, "")
+        line.append(printable(value), style)
+    out.print(line, soft_wrap=True)
 
 
 def help_of(doc: str | None) -> str:
@@ -106,17 +133,25 @@ def print_json(value: dict[str, Any]) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """A table with numbers aligned to the right and floats with four decimals."""
-    result = Table(title=title, title_justify="left", title_style="bold", show_edge=False)
+    """A table with numbers aligned to the right and floats with four decimals.
+
+    All text is taken literally; very long cells are shortened.
+    """
+    heading = Text(printable(title, LONGEST_CELL), "bold")
+    result = Table(title=heading, title_justify="left", show_edge=False)
     listed = [list(row) for row in rows]
     for number, name in enumerate(columns):
         numeric = all(isinstance(row[number], (int, float)) for row in listed)
         side: JustifyMethod = "right" if numeric and listed else "left"
         # Long paths are wrapped, not truncated, so that they can be copied.
-        result.add_column(name, justify=side, overflow="fold")
+        result.add_column(Text(printable(name)), justify=side, overflow="fold")
     for row in listed:
-        result.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row))
+        result.add_row(*map(_cell, row))
     return result
+
+
+def _cell(value: Any) -> Text:
+    return Text(f"{value:.4f}" if isinstance(value, float) else printable(value, LONGEST_CELL))
 
 
 def facts_of(result: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +172,7 @@ def say_passed_over(
     noted, passed = in_words(notes or {}), passed_over_in_words(counts)
     for line in (f"note: {noted}" if noted else "", passed):
         if line:
-            out.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(out, line)
 
 
 def model_file(given: Path) -> Path:

@@ -5,13 +5,14 @@ single parts; its codes are searched and evaluated, and a page shows the result.
 the native kernels are compiled before the training.
 """
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
 
-from .common import console, facts_of, print_json, table
+from .common import console, facts_of, print_json, say, table
 from .options import AsJson, Output, Resume
 
 if TYPE_CHECKING:
@@ -55,11 +56,11 @@ def demo(
     out = console(as_json)
     if build is not None:
         _show(build, out)
-    out.print(f"training {preset} in {output / 'run'}", highlight=False, soft_wrap=True)
+    say(out, f"training {preset} in {output / 'run'}")
     trained = _train(chosen, output / "run", resume, out)
     runs = {"SEMICON": trained.result}
     if control:
-        out.print("the same with shuffled labels", highlight=False)
+        say(out, "the same with shuffled labels")
         shuffled = chosen.override(["data.options.shuffle_labels=true"])
         runs["shuffled labels"] = _train(shuffled, output / "control", resume, out).result
     run = trained.encoded()
@@ -168,14 +169,18 @@ def _save_queries(run: "EncodedRun", folder: Path) -> Path:
 
 
 def _say_next(out: Console, output: Path, page: Path, picture: Path, birds: Path) -> None:
-    gallery, run = output / "gallery", output / "run"
+    run, photos, gallery = (
+        shlex.quote(str(path)) for path in (output / "run", birds, output / "gallery")
+    )
     lines = [
-        f"\nqueries and their nearest images: {picture}",
+        "",
+        f"queries and their nearest images: {picture}",
         f"all of it on one page: {page}",
-        "\nNext, search these birds in the browser (pip install 'semicon_fast[serve]'):",
-        f"  semicon-fast encode {run} {birds} -o {gallery} && semicon-fast serve {gallery}",
+        "",
+        "Next, search these birds in the browser (pip install 'semicon_fast[serve]'):",
+        f"  semicon-fast encode {run} {photos} -o {gallery} && semicon-fast serve {gallery}",
         "or train on a folder of your own photos, with a sub-folder a class:",
         "  semicon-fast train --preset folder-small-48 --root PHOTOS -o runs/photos",
     ]
     for line in lines:
-        out.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(out, line)

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from .. import torchrun
 from ..search.gallery_files import check_free
 from .arguments import ON_BROKEN, PRECISIONS, check_choice, check_device, check_exists
-from .common import choose_device, console, model_file, print_json, say_passed_over
+from .common import choose_device, console, model_file, print_json, say, say_passed_over
 from .options import AsJson, Device, Model, Output, Resume
 
 if TYPE_CHECKING:
@@ -115,9 +114,9 @@ def encode(
     if as_json:
         print_json({"gallery": str(output), **asdict(found)})
         return
-    out.print(f"{output}: {found.count:,} images, codes of {found.bits} bits")
+    say(out, f"{output}: {found.count:,} images, codes of {found.bits} bits")
     if found.broken:
-        out.print(f"skipped {len(found.broken)} that could not be decoded; gallery.json lists them")
+        say(out, f"skipped {len(found.broken)} that could not be decoded; gallery.json lists them")
     say_passed_over(out, found.passed_over, found.notes)
 
 
@@ -131,16 +130,15 @@ def checkpoint_file(run: Path, out: Console) -> Path:
 
     finished = run / "model.safetensors"
     if finished.is_file():
-        text = f"{run} is finished: taking its model.safetensors"
-        out.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(out, f"{run} is finished: taking its model.safetensors")
         return finished
 
     def warn(text: str) -> None:
-        out.print(f"[yellow]warning:[/yellow] {escape(text)}", highlight=False, soft_wrap=True)
+        say(out, ("warning:", "yellow"), f" {text}")
 
     def export() -> str:
         path, record = export_best(run, warn)
-        out.print(f"{path}: {described(record)}", markup=False, highlight=False, soft_wrap=True)
+        say(out, f"{path}: {described(record)}")
         return str(path)
 
     return Path(distributed.on_main(export))

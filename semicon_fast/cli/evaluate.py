@@ -16,7 +16,7 @@ from rich.console import Console
 
 from ..search.gallery_files import read_about
 from .arguments import DENOMINATORS, check_choice, check_picture, check_run
-from .common import console, facts_of, print_json, say_passed_over, table
+from .common import console, facts_of, print_json, say, say_passed_over, table
 from .options import PICTURE_FORMATS, AsJson, Root
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def evaluate(
             out.print()
             out.print(table(f"mAP by part, {kind}", ("part", "mAP"), list(scores.items())))
         out.print()
-    out.print(f"report page: [bold]{target}[/bold]", highlight=False)
+    say(out, "report page: ", (target, "bold"))
     say_passed_over(out, result["passed_over"])
 
 

@@ -12,7 +12,7 @@ import typer
 
 from ..search.gallery_files import read_about
 from .arguments import check_picture, gallery_model
-from .common import console, model_file, print_json, table
+from .common import console, model_file, print_json, say, table
 from .options import AsJson, Picture
 
 if TYPE_CHECKING:
@@ -56,9 +56,11 @@ def explain(
     rows = [(name, count, bits) for name, (count, bits) in found.parts.items()]
     rows.append(("all", found.distance, found.bits))
     title = f"{found.names[0]} and {found.names[1]}"
-    console(False).print(table(title, ("part", "differing bits", "bits"), rows))
+    out = console(False)
+    out.print(table(title, ("part", "differing bits", "bits"), rows))
     if picture is not None:
-        console(False).print(f"\nfigure with the attention maps: {picture}", highlight=False)
+        out.print()
+        say(out, f"figure with the attention maps: {picture}")
 
 
 def _check_image(given: str, about: dict[str, Any] | None, source: Path) -> None:

@@ -1,7 +1,7 @@
 """`semicon-fast index`: build the search index of a gallery."""
 
 from ..search.gallery_files import read_about
-from .common import console, print_json
+from .common import console, print_json, say
 from .options import AsJson, GalleryFolder
 
 
@@ -15,6 +15,5 @@ def index(gallery: GalleryFolder, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"index": str(target), "count": len(built), "bits": built.bits})
     else:
-        console(False).print(
-            f"{target}: {len(built):,} codes of {built.bits} bits, {target.stat().st_size:,} bytes"
-        )
+        size = f"{target.stat().st_size:,} bytes"
+        say(console(False), f"{target}: {len(built):,} codes of {built.bits} bits, {size}")

@@ -15,6 +15,7 @@ from rich.console import Console
 from ..data import listing
 from ..data.passed_over import PassedOver
 from ..search.gallery_files import read_about
+from ..text import printable
 from .arguments import check_device, check_picture, gallery_model
 from .common import choose_device, console, print_json, say_passed_over, table
 from .options import AsJson, Device, GalleryFolder, GalleryModel, Picture
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from ..search.gallery import Gallery
 
 BATCH_SIZE = 64
+# Characters of a label in the table; `--json` has all of them.
+LONGEST_LABEL = 80
 
 
 def search(
@@ -65,7 +68,7 @@ def search(
         return
     for entry in found:
         rows = [
-            (rank, hit["distance"], hit["label"], hit["image"])
+            (rank, hit["distance"], printable(hit["label"], LONGEST_LABEL), hit["image"])
             for rank, hit in enumerate(entry["hits"], 1)
         ]
         title = str(entry["query"])

@@ -13,7 +13,7 @@ import typer
 
 from ..search.gallery_files import read_about
 from .arguments import check_device, gallery_model
-from .common import choose_device, console, print_json
+from .common import choose_device, console, print_json, say
 from .options import AsJson, Device, GalleryFolder, GalleryModel
 
 
@@ -66,19 +66,14 @@ def serve(
     listening, address = listen(host, port)
     out = console(as_json)
     if not _is_loopback(host):
-        out.print(
-            f"[yellow]warning:[/yellow] anyone who can reach {host} can see every image of this "
-            "gallery; there is no password",
-            highlight=False,
-        )
+        warning = f" anyone who can reach {host} can see every image of this gallery; "
+        say(out, ("warning:", "yellow"), warning, "there is no password")
     if network is None:
-        out.print("no model: only images of the gallery can be used as queries", highlight=False)
+        say(out, "no model: only images of the gallery can be used as queries")
     if as_json:
         print_json({"address": address, "count": len(opened), "bits": opened.bits})
-    out.print(
-        f"{len(opened):,} images, codes of {opened.bits} bits, at {address} (Ctrl-C stops)",
-        soft_wrap=True,
-    )
+    images = f"{len(opened):,} images, codes of {opened.bits} bits"
+    say(out, f"{images}, at {address} (Ctrl-C stops)")
     run(app, listening, limits)
 
 

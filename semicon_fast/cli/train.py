@@ -13,7 +13,7 @@ import typer
 
 from .. import torchrun
 from ..data import registry
-from .common import console, facts_of, print_json, say_passed_over, table
+from .common import console, facts_of, print_json, say, say_passed_over, table
 from .options import AsJson, Output, Resume
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def train(
         print_json(result)
     else:
         out.print(result_table(result, str(output)))
-        out.print(f"\nreport page: [bold]{page}[/bold]", highlight=False)
+        out.print()
+        say(out, "report page: ", (page, "bold"))
         say_passed_over(out, result["passed_over"])
 
 

@@ -18,7 +18,7 @@ from ..data.passed_over import PassedOver, in_order
 from ..report.kinds import KINDS
 from ..viz.formats import FORMATS
 from .arguments import check_run, choices
-from .common import console, print_json, say_passed_over, table
+from .common import console, print_json, say, say_passed_over, table
 from .options import AsJson, Output, Root
 
 
@@ -82,7 +82,8 @@ def visualize(
         return
     endings = ", ".join(f".{ending}" for ending in (*written, "csv"))
     rows = [(kind, KINDS[kind]) for kind in made]
-    console(False).print(table(f"Written to {output}/ as {endings}", ("file", "content"), rows))
+    out = console(False)
+    out.print(table(f"Written to {output}/ as {endings}", ("file", "content"), rows))
     if missing:
-        console(False).print(f"not available for this network: {', '.join(missing)}")
-    say_passed_over(console(False), passed_over)
+        say(out, f"not available for this network: {', '.join(missing)}")
+    say_passed_over(out, passed_over)

@@ -143,6 +143,9 @@ def _text_list(file: str, passed: PassedOver) -> Iterator[Entry]:
         found = LINE.fullmatch(line)
         name, label = (found["path"], found["labels"].strip()) if found else (line, None)
         path = os.path.normpath(os.path.join(folder, name))
+        if found and not os.path.exists(path) and os.path.exists(os.path.join(folder, line)):
+            # The numbers belong to the file's name.
+            path, label = os.path.normpath(os.path.join(folder, line)), None
         lines.append((path, label))
         root.add(path.split(os.sep))
     labelled = any(label is not None for _, label in lines)

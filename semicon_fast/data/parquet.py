@@ -93,7 +93,8 @@ def _open(file: str) -> Any:
             f"{file} needs pyarrow, which is not installed: pip install 'semicon_fast[parquet]'"
         ) from None
     try:
-        return pyarrow.parquet.ParquetFile(file, memory_map=True)
+        # pyarrow takes a path that is not UTF-8 only as bytes, and only here.
+        return pyarrow.parquet.ParquetFile(pyarrow.memory_map(os.fsencode(file)))
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{file} is not a complete Parquet file: {error}") from error
 

@@ -27,14 +27,21 @@ def find_root(root: str | os.PathLike[str], marker: str = "", nested: Sequence[s
 
 
 def read_lines(path: Path) -> list[str]:
-    """The non-blank lines of a UTF-8 text file, stripped. ValueError if it cannot be read."""
+    """The non-blank lines of a text file, without spaces and tabs around them.
+
+    It is UTF-8; other bytes become surrogates, as in the names of files. Raises ValueError if it
+    cannot be read.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except FileNotFoundError:
         raise ValueError(f"there is no file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ValueError(f"{path} could not be read: {error}") from error
-    lines = [line.strip() for line in text.splitlines()]
+    if "\0" in text:
+        raise ValueError(f"{path} is not a text file in UTF-8: it holds the character NUL")
+    # Not `splitlines` and a bare `strip`, which also take characters that names can hold.
+    lines = [line.strip(" \t") for line in text.split("\n")]
     return [line for line in lines if line]
 
 

@@ -32,7 +32,7 @@ from .passed_over import (
 
 # Extension of a sample's label file in WebDataset: the file's name after the first dot.
 LABEL_EXTENSION = "cls"
-MAX_LABEL_BYTES = 4096
+MAX_LABEL_BYTES = 2**20
 # Links to links that are followed, as many as Linux follows.
 MAX_LINKS = 40
 
@@ -90,7 +90,7 @@ class TarFiles:
                 if has_suffix(member.name):
                     images.append(member)
                 elif _is_label(member):
-                    label = _read(file, member.place).decode("utf-8", "replace").strip()
+                    label = _read(file, member.place).decode("utf-8", "surrogateescape").strip()
                 else:
                     passed.add(OTHER)
             for name, place in images:

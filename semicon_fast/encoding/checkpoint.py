@@ -27,7 +27,7 @@ from safetensors.numpy import save as serialise
 from ..codes import code_bytes
 from ..data.catalog import Entry
 from ..data.passed_over import PassedOver, in_order
-from ..files import atomic_write
+from ..files import atomic_write, utf8_path
 
 FORMAT = 1
 
@@ -154,7 +154,7 @@ class EncodingCheckpoint:
         """Read a finished part. Raises ValueError if the file is damaged."""
         path = self.folder / _part_file(part)
         try:
-            with safe_open(path, "numpy") as file:
+            with utf8_path(path) as name, safe_open(name, "numpy") as file:
                 broken = json.loads((file.metadata() or {})["broken"])
                 found = Part(file.get_tensor("codes"), file.get_tensor("kept"), broken)
         except (SafetensorError, OSError, KeyError, ValueError) as error:

@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
-from ..files import atomic_write
+from ..files import atomic_write, utf8_path
 from .base import HashModel
 from .registry import build
 
@@ -118,7 +118,7 @@ def _read_file(
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path} is not a file")
     try:
-        with safe_open(path, framework="pt") as file:
+        with utf8_path(path) as name, safe_open(name, framework="pt") as file:
             metadata = file.metadata() or {}
             names = file.keys() if tensors else ()
             found = {name: file.get_tensor(name) for name in names}

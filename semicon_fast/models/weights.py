@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..files import utf8_path
 from .backbones import Stage4, Trunk, block_slots, spec
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file")
     try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with utf8_path(path) as name:
+            if path.suffix == ".safetensors":
+                return dict(load_file(name))
+            content = torch.load(name, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
 from ..files import atomic_write
+from ..text import printable
 from ..training import EncodedRun
 from ..viz import Picture, overlay
 from ..viz.figure import pixels, write_figure
@@ -22,6 +24,8 @@ from .pictures import curve_picture, outputs_picture, parts_picture
 
 TEMPLATE_FOLDER = Path(__file__).resolve().parent
 THUMBNAIL_SIDE = 112
+# Characters of a name, of a name in a tooltip or the heading, and of a cell.
+LONGEST_NAME, LONGEST_TOOLTIP, LONGEST_CELL = 80, 500, 1000
 
 
 @dataclass
@@ -47,11 +51,20 @@ class Page:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def html(self) -> str:
-        """The HTML text; all inserted text is escaped."""
+        """The HTML text; all inserted text is printable and escaped, and long names are short."""
         environment = Environment(
-            autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            finalize=lambda value: value if isinstance(value, Markup) else printable(value),
         )
-        environment.filters |= {"cell": _format_cell, "numeric": _is_number}
+        environment.filters |= {
+            "cell": _format_cell,
+            "numeric": _is_number,
+            "name": lambda value: printable(value, LONGEST_NAME),
+            "tooltip": lambda value: printable(value, LONGEST_TOOLTIP),
+        }
         style = (TEMPLATE_FOLDER / "page.css").read_text("utf-8")
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
         template = environment.from_string((TEMPLATE_FOLDER / "page.html").read_text("utf-8"))
@@ -167,7 +180,7 @@ def _template_examples(examples: Examples) -> list[dict[str, Any]]:
 
 
 def _format_cell(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else printable(value, LONGEST_CELL)
 
 
 def _is_number(value: Any) -> bool:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..codes import check_codes, code_bytes
-from ..files import sync_directory
+from ..files import sync_directory, temporary_prefix
+from ..text import check_encodable, read_rows
 from .gallery_files import FORMAT, check_free, read_about
 from .index import HammingIndex
 
@@ -25,12 +27,13 @@ class Gallery:
     Args:
         codes: uint8 (N, ceil(bits / 8)), as made by `pack_codes`.
         bits: length of a code.
-        images: N names, usually paths.
+        images: N names, usually paths; as Python reads them from the file system, any bytes.
         labels: N class names, "" where unknown; empty for none at all.
         info: how the codes were made (JSON values).
 
-    On disk it is a folder with `codes.npy` (readable by NumPy), `images.csv` (id, image, label),
-    `gallery.json` and, if it was built, the index file `index.hamming`.
+    On disk it is a folder with `codes.npy` (readable by NumPy), `images.csv` (id, image, label; in
+    UTF-8, with bytes of file names that are not UTF-8 as they are), `gallery.json` and, if it was
+    built, the index file `index.hamming`.
     """
 
     codes: np.ndarray
@@ -71,8 +74,9 @@ class Gallery:
         about = read_about(path)
         try:
             codes = np.load(path / "codes.npy", mmap_mode="r", allow_pickle=False)
-            with open(path / "images.csv", encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file))
+            with open(path / "images.csv", newline="", **_TEXT) as file:
+                rows = read_rows(file)
+            images, labels = [row["image"] for row in rows], [row["label"] for row in rows]
             bits = int(about.pop("bits"))
             count = int(about.pop("count"))
         except (OSError, ValueError, KeyError, EOFError) as error:
@@ -83,7 +87,7 @@ class Gallery:
                 f"codes.npy {len(codes)}"
             )
         about.pop("format", None)
-        return cls(codes, bits, [r["image"] for r in rows], [r["label"] for r in rows], about)
+        return cls(codes, bits, images, labels, about)
 
     @property
     def bit_groups(self) -> dict[str, list[int]]:
@@ -102,6 +106,8 @@ class Gallery:
 
 
 Piece = tuple[np.ndarray, Sequence[str], Sequence[str]]
+# How images.csv is written and read.
+_TEXT: Any = {"encoding": "utf-8", "errors": "surrogateescape"}
 
 
 def write_gallery(
@@ -122,10 +128,12 @@ def write_gallery(
         count: number of images in all pieces together.
         info: how the codes were made (JSON values).
         index: whether to write the index file as well.
+
+    Raises ValueError if an image or label is neither text nor a file name.
     """
     target = Path(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    staging = Path(tempfile.mkdtemp(prefix=temporary_prefix(target.name), dir=target.parent))
     try:
         _write_pieces(staging, pieces, bits, count)
         about = {"format": FORMAT, "bits": bits, "count": count, **info}
@@ -150,7 +158,7 @@ def _write_pieces(folder: Path, pieces: Iterable[Piece], bits: int, count: int) 
     number = 0
     with (
         open(folder / "codes.npy", "wb") as codes_file,
-        open(folder / "images.csv", "w", encoding="utf-8", newline="") as images_file,
+        open(folder / "images.csv", "w", newline="", **_TEXT) as images_file,
     ):
         np.lib.format.write_array_header_1_0(codes_file, header)
         rows = csv.writer(images_file)
@@ -161,6 +169,9 @@ def _write_pieces(folder: Path, pieces: Iterable[Piece], bits: int, count: int) 
             named = list(zip(images, labels, strict=True))
             if len(named) != len(codes):
                 raise ValueError(f"a piece has {len(codes)} codes for {len(named)} images")
+            for i, (image, label) in enumerate(named, number):
+                check_encodable(f"image {i}", image)
+                check_encodable(f"the label of image {i}", label)
             rows.writerows((number + i, *row) for i, row in enumerate(named))
             number += len(named)
     if number != count:
@@ -172,7 +183,7 @@ def _put(staging: Path, target: Path) -> None:
     if not target.exists():
         os.rename(staging, target)
     else:
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+        aside = Path(tempfile.mkdtemp(prefix=temporary_prefix(target.name), dir=target.parent))
         try:
             os.rename(target, aside / "old")
             os.rename(staging, target)
@@ -197,7 +208,7 @@ def open_index(folder: str | os.PathLike[str], gallery: Gallery) -> HammingIndex
     if index.bits != gallery.bits or len(index) != len(gallery):
         raise ValueError(
             f"{path} holds {len(index)} codes of {index.bits} bits, its gallery {len(gallery)} of "
-            f"{gallery.bits}; build it again with `semicon-fast index {folder}`"
+            f"{gallery.bits}; build it again with `semicon-fast index {shlex.quote(str(folder))}`"
         )
     index.bit_groups = gallery.bit_groups
     return index

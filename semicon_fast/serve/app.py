@@ -16,6 +16,7 @@ from .handlers import UPLOAD_BODY, HandlerContext
 from .limits import Limits
 from .middleware import RequestGuard
 from .pictures import Pictures
+from .responses import ExactJSON
 from .searcher import Searcher, SearchHit
 from .workers import Pool
 
@@ -59,6 +60,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         responses=PROBLEMS,
+        default_response_class=ExactJSON,
     )
     add_error_handlers(app)
     _add_gallery(app, context)

@@ -5,11 +5,12 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from ..data.decode import BrokenImageError
 from . import schemas
 from .pictures import MissingImageError
+from .responses import ExactJSON
 from .workers import Busy
 
 RETRY_SECONDS = 1
@@ -32,9 +33,9 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _internal_error)
 
 
-def error_response(status: int, detail: str, headers: Any = None) -> JSONResponse:
+def error_response(status: int, detail: str, headers: Any = None) -> Response:
     """The response of every error, from handlers and middleware."""
-    return JSONResponse({"detail": detail}, status, headers)
+    return ExactJSON({"detail": detail}, status, headers)
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

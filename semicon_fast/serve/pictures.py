@@ -31,7 +31,9 @@ class Pictures:
 
     def name(self, number: int) -> str:
         """The file's base name."""
-        return self._gallery.images[number].replace("\\", "/").rsplit("/", 1)[-1]
+        image = self._gallery.images[number]
+        # A gallery of Windows separates by backslashes, which are part of a name elsewhere.
+        return image.rpartition("/" if "/" in image else "\\")[2]
 
     def version(self, number: int, side: int) -> str:
         """A hash of the file's path, time and size and of `side`, for use as an ETag.
@@ -44,7 +46,7 @@ class Pictures:
             raise MissingImageError(_moved_message(number)) from error
         _check_file(about, number)
         key = f"{self._gallery.images[number]} {about.st_mtime_ns} {about.st_size} {side}"
-        return f"{zlib.crc32(key.encode()):08x}"
+        return f"{zlib.crc32(key.encode('utf-8', 'surrogateescape')):08x}"
 
     def small(self, number: int, side: int) -> bytes:
         """A JPEG thumbnail of at most side x side pixels. Raises MissingImageError."""

@@ -1,5 +1,6 @@
 """The best model so far of an unfinished run, read from its checkpoints."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,11 +78,12 @@ def unfinished(run: Path) -> str | None:
         return None
     record = _record(found)
     at, iterations = Position(*found.state["position"]), record["iterations"]
+    folder = shlex.quote(str(run))
     where = f"iteration {min(at.iteration + 1, iterations)} of {iterations}"
     return (
         f"{run} is not finished ({where}): its {described(record)} can be used with: "
-        f"semicon-fast encode {run} IMAGES -o GALLERY --from-checkpoint; or resume with: "
-        f"semicon-fast train --output {run} --resume"
+        f"semicon-fast encode {folder} IMAGES -o GALLERY --from-checkpoint; or resume with: "
+        f"semicon-fast train --output {folder} --resume"
     )
 
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..files import sync_directory
+from ..files import sync_directory, utf8_path
 
 KEEP = 2
 VERSION = 1
@@ -147,7 +147,8 @@ def read(path: Path) -> Checkpoint:
     file = path / "tensors.safetensors"
     if _crc32(file) != state["crc32"]:
         raise ValueError("the checksum of its tensors does not match")
-    return Checkpoint(path, load_file(file), state)
+    with utf8_path(file) as name:
+        return Checkpoint(path, load_file(name), state)
 
 
 def _rename(partial: Path, path: Path) -> None:

@@ -140,12 +140,21 @@ class Config(Section):
     run: RunConfig = RunConfig()
 
     @classmethod
-    def model_validate_json(cls, *args: Any, **kwargs: Any) -> "Config":
+    def model_validate_json(
+        cls, json_data: str | bytes | bytearray, *args: Any, **kwargs: Any
+    ) -> "Config":
         """Parse JSON. Raises ValueError with one sentence that names the wrong keys."""
+        # Not pydantic's parser, which refuses the escapes of bytes in paths that are not UTF-8.
         try:
-            return super().model_validate_json(*args, **kwargs)
+            return cls.model_validate(json.loads(json_data), *args, **kwargs)
         except ValidationError as error:
             raise ValueError(sentence(error)) from None
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ValueError(f"the configuration is not JSON: {error}") from None
+
+    def model_dump_json(self, *, indent: int | None = None, **kwargs: Any) -> str:
+        """The configuration as JSON of ASCII characters, whatever bytes its paths hold."""
+        return json.dumps(self.model_dump(mode="json", **kwargs), indent=indent)
 
     def override(self, settings: Sequence[str]) -> "Config":
         """A copy with settings "section.key=value", whose values are parsed as JSON or else taken

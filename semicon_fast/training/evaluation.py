@@ -14,7 +14,7 @@ from .. import data as datasets
 from .. import distributed, metrics, models
 from ..codes import code_bytes, pack_codes
 from ..data import HashingData, ImageSet, Transform, batch_count, evaluation_batches
-from ..files import atomic_write
+from ..files import atomic_write, utf8_path
 from ..models import HashModel
 from .config import Config, DataConfig
 from .factory import choose_device
@@ -216,7 +216,8 @@ def _load_learned_codes(path: Path, data: HashingData) -> Tensor | None:
     if not path.is_file():
         return None
     try:
-        content = load_file(path)
+        with utf8_path(path) as name:
+            content = load_file(name)
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if not torch.equal(content["labels"], data.train.labels):

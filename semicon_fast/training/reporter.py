@@ -8,6 +8,8 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
+from ..text import printable
+
 # Without a terminal, the progress is printed after this many seconds without another line.
 SILENCE = 600.0
 
@@ -135,7 +137,7 @@ class RichReporter(Reporter):
 
     def _print(self, text: str, style: str = "") -> None:
         self._last_printed = self._clock()
-        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(Text(printable(text), style), soft_wrap=True)
 
 
 class _RunBar(Progress):
@@ -154,7 +156,7 @@ class _RunBar(Progress):
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
-        yield Text(self.now, no_wrap=True, overflow="ellipsis")
+        yield Text(printable(self.now), no_wrap=True, overflow="ellipsis")
 
 
 class _OnceTotalKnown(ProgressColumn):

@@ -1,5 +1,6 @@
 """The run folder: configuration, log, checkpoints and result of a run, across resumes."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class RunFolder:
         self._log: Log | None = None
         self._curves: Curves | None = None
         if config.run.tensorboard:
-            require_tensorboard()
+            require_tensorboard(path)
 
     def resume_from(self, found: Checkpoint) -> None:
         """Restore the log length, training time and commands that the checkpoint contains."""
@@ -109,7 +110,7 @@ class RunFolder:
     def resume_hint(self) -> str:
         """Where the run was saved and the command that resumes it, for an error message."""
         place = f"saved in {self.saved}" if self.saved else "nothing was saved yet"
-        how = f"semicon-fast train --output {self.path} --resume"
+        how = f"semicon-fast train --output {shlex.quote(str(self.path))} --resume"
         if distributed.world_size() > 1:
             how += " (with torchrun as before, with any number of processes)"
         return f"{place}; resume with: {how}"

@@ -5,11 +5,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..text import printable
 from .config import ScheduleConfig
 
 
-def require_tensorboard() -> None:
-    """Raises ValueError if the package tensorboard is not installed."""
+def require_tensorboard(folder: Path) -> None:
+    """Raises ValueError if the package tensorboard is not installed or cannot write to `folder`."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"run.tensorboard needs an output folder whose path is UTF-8, got {printable(folder)}"
+        ) from None
     try:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError:

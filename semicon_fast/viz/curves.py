@@ -1,17 +1,17 @@
 """Plots of metrics and outputs: precision-recall, code length, mAP by parts, output histogram."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from .figure import COLOURS, Picture, Table, line_style
+from .figure import COLOURS, Picture, Table, drawable, line_style
 
 
 def _line_plot(xlabel: str, ylabel: str, table: Table) -> tuple[Picture, Any]:
     figure = Picture(4.8, 3.6, table)
     axis = figure.subplots()
-    axis.set(xlabel=xlabel, ylabel=ylabel)
+    axis.set(xlabel=xlabel, ylabel=drawable(ylabel, 60))
     axis.grid(alpha=0.3)
     return figure, axis
 
@@ -20,8 +20,14 @@ def _line_plot(xlabel: str, ylabel: str, table: Table) -> tuple[Picture, Any]:
 _LEGEND_STYLE: dict[str, Any] = {"frameon": False, "fontsize": 8, "loc": "lower left"}
 
 
-def _legend(axis: Any) -> None:
-    axis.legend(**_LEGEND_STYLE, bbox_to_anchor=(0, 1))
+# Characters of a legend entry.
+_LONGEST_ENTRY = 60
+
+
+def _legend(axis: Any, names: Iterable[str]) -> None:
+    """A legend of all the lines; Matplotlib's own leaves out names that begin with "_"."""
+    entries = [drawable(name, _LONGEST_ENTRY) for name in names]
+    axis.legend(axis.get_lines(), entries, **_LEGEND_STYLE, bbox_to_anchor=(0, 1))
 
 
 def precision_recall_figure(
@@ -40,7 +46,7 @@ def precision_recall_figure(
         points = zip(recall, precision, strict=True)
         table.rows += [(name, radius, *point) for radius, point in enumerate(points)]
     axis.set(xlim=(0, 1.02), ylim=(0, 1.02))
-    _legend(axis)
+    _legend(axis, curves)
     return figure
 
 
@@ -59,7 +65,7 @@ def code_length_figure(
         table.rows += [(name, b, values[b]) for b in bits]
     ticks = sorted({b for values in lines.values() for b in values})
     axis.set(ylim=(0, 1.02), xticks=ticks)
-    _legend(axis)
+    _legend(axis, lines)
     return figure
 
 
@@ -82,7 +88,7 @@ def parts_figure(
                 style |= {"linestyle": "none", "markersize": 6}
             axis.plot(range(len(values)), list(values.values()), label=name, **style)
             table.rows += [(name, bits, kind, value) for bits, value in values.items()]
-        names = [name.rpartition("+")[2] for name in next(iter(lines.values()), {})]
+        names = [drawable(name.rpartition("+")[2]) for name in next(iter(lines.values()), {})]
         if kind == "cumulative":
             names = [name if i == 0 else f"+ {name}" for i, name in enumerate(names)]
         axis.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
@@ -91,8 +97,8 @@ def parts_figure(
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("mAP")
     figure.tight_layout()
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, **_LEGEND_STYLE, bbox_to_anchor=(0.06, 0.98))
+    entries = [drawable(name, _LONGEST_ENTRY) for name in cumulative]
+    figure.legend(axes[0].get_lines(), entries, **_LEGEND_STYLE, bbox_to_anchor=(0.06, 0.98))
     return figure
 
 
@@ -115,7 +121,7 @@ def output_histogram(outputs: Mapping[str, Any], bins: int = 60) -> Picture:
         axis.stairs(shares, edges, fill=True, color=COLOURS[0])
         for sign in (-1, 1):
             axis.axvline(sign, color=COLOURS[1], linestyle="dashed", linewidth=0.9)
-        axis.set_title(f"{name}, {len(values):,} values", fontsize=8)
+        axis.set_title(f"{drawable(name)}, {len(values):,} values", fontsize=8)
         axis.set_xlabel("output")
         cells = zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist(), strict=True)
         table.rows += [(name, *cell) for cell in cells]

@@ -2,18 +2,25 @@
 
 import csv
 import os
-from collections.abc import Sequence
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
 import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import Tensor
 
 from ..files import atomic_write
+from ..text import printable
 from .formats import FORMATS, format_of
 
 # Okabe and Ito's palette, which is safe for colour-blind readers. Lines also differ in style and
@@ -24,6 +31,19 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # Settings for saving: text stays text, and files are reproducible (no dates or random ids).
 _SAVE_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "semicon_fast", "pdf.fonttype": 42}
 _NO_DATES: Any = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+# Fonts that draw what Matplotlib's own font lacks, where they are installed. Colour fonts are not
+# among them: Matplotlib cannot draw them.
+_FALLBACK_FONTS = (
+    *("Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP"),
+    *("Noto Sans KR", "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei"),
+    *("Droid Sans Fallback", "Microsoft YaHei", "Yu Gothic", "MS Gothic", "Malgun Gothic"),
+    *("PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS"),
+    *("Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Noto Sans Bengali"),
+    *("Noto Sans Tamil", "Noto Sans Thai", "Noto Sans Georgian", "Noto Sans Armenian"),
+    *("Noto Sans Symbols", "Noto Sans Symbols 2", "Noto Emoji", "Symbola", "Segoe UI Symbol"),
+    *("Segoe UI", "Tahoma", "Nirmala UI", "Unifont"),
+)
+_MISSING_GLYPH = re.compile(r"Glyph (\d+) .* missing from ")
 
 
 @dataclass
@@ -34,9 +54,9 @@ class Table:
     rows: list[Sequence[Any]] = field(default_factory=list)
 
     def write(self, path: str | os.PathLike[str]) -> Path:
-        """Write the table as CSV, atomically; floats have 6 significant digits."""
+        """Write the table as CSV, atomically; floats have 6 significant digits, text is exact."""
         with atomic_write(path, "w") as file:
-            writer = csv.writer(file, lineterminator="\n")
+            writer = csv.writer(file)
             writer.writerow(self.columns)
             writer.writerows([_formatted(value) for value in row] for row in self.rows)
         return Path(path)
@@ -55,9 +75,46 @@ class Picture(Figure):
 
 
 def write_figure(figure: Figure, file: IO[bytes], kind: str) -> None:
-    """Write the figure to an open file in the format `kind`, one of `FORMATS`."""
-    with mpl.rc_context(_SAVE_SETTINGS):
+    """Write the figure to an open file in the format `kind`, one of `FORMATS`.
+
+    Characters that Matplotlib's font lacks are drawn with other installed fonts. Those that no font
+    has are boxes in PNG and PDF, and one warning names them; in SVG the viewer's fonts draw them.
+    """
+    for text in figure.findobj(Text):
+        own = text.get_fontfamily()
+        text.set_fontfamily([*own, *(name for name in _fallback_fonts() if name not in own)])
+    with mpl.rc_context(_SAVE_SETTINGS), _one_warning_of_glyphs(kind):
         figure.savefig(file, format=kind, dpi=150, bbox_inches="tight", metadata=_NO_DATES[kind])
+
+
+@lru_cache(maxsize=1)
+def _fallback_fonts() -> list[str]:
+    """Those of `_FALLBACK_FONTS` that are installed."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return [name for name in _FALLBACK_FONTS if name in installed]
+
+
+@contextmanager
+def _one_warning_of_glyphs(kind: str) -> Iterator[None]:
+    """Warns once of all the glyphs that are missing in a PNG or PDF, instead of once for each."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    missing: dict[str, None] = {}
+    for warning in caught:
+        if found := _MISSING_GLYPH.match(str(warning.message)):
+            missing[chr(int(found[1]))] = None
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    if missing and kind != "svg":
+        shown = printable(" ".join(missing), 40)
+        warnings.warn(
+            f"no installed font has {len(missing)} of the characters in a figure, which are drawn "
+            f"as boxes: {shown}; install a font that has them, such as Noto, or write SVG",
+            stacklevel=4,
+        )
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
@@ -90,10 +147,10 @@ def pixels(image: Tensor) -> np.ndarray:
     return image.permute(1, 2, 0).numpy()
 
 
-def shortened(name: str, longest: int = 17) -> str:
-    """A name shortened to about `longest` characters by leaving out its middle."""
-    half = longest // 2
-    return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"
+def drawable(name: object, longest: int = 17) -> str:
+    """A name as the text of a figure: printable, of at most `longest` characters, not mathtext."""
+    # Matplotlib draws an escaped dollar sign as itself, and a backslash before another as well.
+    return printable(name, longest).replace("$", r"\$")
 
 
 def line_style(number: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .figure import COLOURS, Picture, Table, pixels, shortened
+from .figure import COLOURS, Picture, Table, drawable, pixels
 
 RELEVANT_COLOUR, OTHER_COLOUR, QUERY_COLOUR = COLOURS[0], COLOURS[1], COLOURS[-1]
 
@@ -49,7 +49,7 @@ def retrieval_grid(
     for axis in axes.flat:
         axis.set_axis_off()
     for row, query in enumerate(queries):
-        name = shortened(query_names[row]) if query_names else "query"
+        name = drawable(query_names[row]) if query_names else "query"
         _draw_image(axes[row, 0], query, name, QUERY_COLOUR, "solid")
         for column, image in enumerate(hits[row]):
             right = None if relevant is None else relevant[row][column]
@@ -60,7 +60,7 @@ def retrieval_grid(
                 axes[row, column + 1], image, f"d = {distances[row][column]}{mark}", colour, style
             )
     if title:
-        figure.suptitle(title, fontsize=10, y=1.0, va="bottom")
+        figure.suptitle(drawable(title, 120), fontsize=10, y=1.0, va="bottom")
     figure.subplots_adjust(wspace=0.12, hspace=0.32, top=0.96, bottom=0.02, left=0.02, right=0.98)
     return figure
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .figure import COLOURS, Picture, Table, pixels, shortened
+from .figure import COLOURS, Picture, Table, drawable, pixels
 
 # A perceptually uniform colour map: its lightness is monotonic, so that it works in greyscale.
 _COLOUR_MAP = "inferno"
@@ -81,7 +81,7 @@ def attention_figure(
     figure, axes = _image_grid(len(images), 1 + maps.shape[1], table)
     for row, (image, found) in enumerate(zip(images, maps, strict=True)):
         name = names[row] if names else str(row)
-        _draw_image(axes[row, 0], image, shortened(name))
+        _draw_image(axes[row, 0], image, drawable(name))
         for i, values in enumerate(found):
             _draw_image(axes[row, i + 1], overlay(image, values), f"M{i + 1}" if row == 0 else "")
             _add_cells(table, (name, f"M{i + 1}"), values)
@@ -116,7 +116,7 @@ def channel_figure(
     figure, axes = _image_grid(len(images), 1 + 2 * len(channels), table)
     for row, image in enumerate(images):
         name = names[row] if names else str(row)
-        _draw_image(axes[row, 0], image, shortened(name))
+        _draw_image(axes[row, 0], image, drawable(name))
         for side, (when, features) in enumerate((("before", before), ("after", after))):
             for i, channel in enumerate(channels):
                 values = features[row, channel]
@@ -151,7 +151,7 @@ def explanation_figure(
     left, right = halves
     axes = left.subplots(2, columns, squeeze=False)
     for row, (image, found, name) in enumerate(zip(images, maps, names, strict=True)):
-        _draw_image(axes[row, 0], image, shortened(name, 23))
+        _draw_image(axes[row, 0], image, drawable(name, 23))
         for i in range(columns - 1):
             assert found is not None
             _draw_image(axes[row, i + 1], overlay(image, found[i]), f"M{i + 1}")
@@ -162,7 +162,7 @@ def explanation_figure(
     axis.barh(places, [v[0] for v in parts.values()], color=COLOURS[1], edgecolor="black")
     for place, (differing, bits) in zip(places, parts.values(), strict=True):
         axis.text(bits, place, f" {differing} of {bits}", va="center", fontsize=8)
-    axis.set_yticks(places, list(parts), fontsize=8)
+    axis.set_yticks(places, [drawable(name) for name in parts], fontsize=8)
     axis.invert_yaxis()
     axis.set_xlim(0, 1.35 * max(v[1] for v in parts.values()))
     axis.set_xlabel("differing bits (dotted: equal)", fontsize=8)

@@ -2,7 +2,7 @@
 
 import { Failure, get, send } from "/api.js";
 import { draw } from "/maps.js";
-import { describe, entry, options } from "/view.js";
+import { describe, entry, isolated, options, printable } from "/view.js";
 
 const find = (id) => document.getElementById(id);
 const PAGE = 24;
@@ -81,10 +81,11 @@ function show() {
   if (query === null) return;
   const image = find("query-image");
   if (image.src.startsWith("blob:")) URL.revokeObjectURL(image.src);
-  const name = query.file ? query.file.name || "pasted image" : query.picture.name;
+  const name = printable(query.file ? query.file.name || "pasted image" : query.picture.name);
   image.src = query.file ? URL.createObjectURL(query.file) : `${query.picture.image}?side=1024`;
   image.alt = `Query: ${name}`;
-  find("query-name").textContent = query.file ? name : `${name} (image ${query.picture.number} of the gallery)`;
+  const number = query.file ? "" : ` (image ${query.picture.number} of the gallery)`;
+  find("query-name").replaceChildren(isolated(name), number);
 }
 
 function ask(picture) {
@@ -106,11 +107,12 @@ function take(file) {
 }
 
 function refusal(file) {
-  if (file.type && !file.type.startsWith("image/")) return `${file.name} is not an image.`;
-  if (file.size === 0) return `${file.name} is empty.`;
+  const name = printable(file.name);
+  if (file.type && !file.type.startsWith("image/")) return `${name} is not an image.`;
+  if (file.size === 0) return `${name} is empty.`;
   if (file.size <= about.max_bytes) return "";
   const megabytes = (file.size / 2 ** 20).toFixed(1);
-  return `${file.name} has ${megabytes} MB; at most ${about.max_bytes / 2 ** 20} MB can be sent.`;
+  return `${name} has ${megabytes} MB; at most ${about.max_bytes / 2 ** 20} MB can be sent.`;
 }
 
 function fold(button, target, text) {

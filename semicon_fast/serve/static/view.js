@@ -46,8 +46,35 @@ export function options() {
   return wanted;
 }
 
-function named(picture) {
-  return picture.label ? `${picture.label}, ${picture.name}` : picture.name;
+// Control characters, controls of the text's direction, surrogates that are no part of a pair.
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]|\p{Surrogate}/gu;
+
+function escaped(char) {
+  const code = char.charCodeAt(0);
+  const byte = code >= 0xdc80 && code <= 0xdcff ? code - 0xdc00 : code; // of a name that is not UTF-8
+  return byte < 0x100 ? `\\x${byte.toString(16).padStart(2, "0")}` : `\\u${byte.toString(16)}`;
+}
+
+// Any name as one line of at most `longest` characters.
+export function printable(name, longest = 80) {
+  const shown = name.replace(HIDDEN, escaped);
+  if (shown.length <= longest) return shown;
+  const characters = Array.from(shown);
+  const half = Math.floor((longest - 1) / 2);
+  if (characters.length <= longest) return shown;
+  return `${characters.slice(0, half).join("")}…${characters.slice(-half).join("")}`;
+}
+
+function named(picture, longest) {
+  const name = printable(picture.name, longest);
+  return picture.label ? `${printable(picture.label, longest)}, ${name}` : name;
+}
+
+// An element whose text has a direction of its own, whichever that of its surroundings is.
+export function isolated(text) {
+  const element = document.createElement("bdi");
+  element.textContent = text;
+  return element;
 }
 
 // One entry of the list: a gallery image and, if it is a hit, its distances.
@@ -63,9 +90,9 @@ export function entry(picture, rank, weights, about, onSearch, onMaps) {
   button.addEventListener("click", () => onSearch(picture));
   const name = item.querySelector(".name");
   const strong = document.createElement("b");
-  strong.textContent = picture.label;
-  name.append(strong, picture.label ? " " : "", picture.name);
-  name.title = named(picture);
+  strong.append(isolated(printable(picture.label)));
+  name.append(strong, picture.label ? " " : "", isolated(printable(picture.name)));
+  name.title = named(picture, 500);
   const hit = rank !== null;
   item.querySelector(".distance").hidden = item.querySelector(".parts").hidden = !hit;
   if (hit) {
