@@ -53,7 +53,7 @@ def test_zeros_and_ones_are_refused_and_their_bool_has_the_true_distances(kind, 
     index = HammingIndex(16)
     index.add(np.asarray(pack_codes(convert(ZEROS_AND_ONES.astype(kind)) > 0)))
     distances, ids = index.search(index.reconstruct([0]), 5)
-    differing = (ZEROS_AND_ONES != ZEROS_AND_ONES[0]).sum(1)
+    differing = (ZEROS_AND_ONES[0] != ZEROS_AND_ONES).sum(1)
     assert distances[0].tolist() == sorted(differing.tolist()) == differing[ids[0]].tolist()
 
 

@@ -123,7 +123,8 @@ def test_a_split_takes_masks_as_it_takes_positions(files):
     by_rows = split("five", files, [1, 2, 4], [0, 3], description="by rows")
     for data in (by_mask, by_rows):
         assert data.train.rows.tolist() == [1, 2, 4] and data.query.rows.tolist() == [0, 3]
-    searched = split("five", files, ~query, query, query | [False] * 4 + [True], description="three")
+    database = np.array([True, False, False, True, True])
+    searched = split("five", files, ~query, query, database, description="three")
     assert searched.database.rows.tolist() == [0, 3, 4]
     assert searched.train_rows.tolist() == [-1, -1, 2]
     with pytest.raises(ValueError, match="got a mask of 5 integers 0 and 1"):
