@@ -61,6 +61,61 @@ def as_tensor(values: Any, name: str) -> Tensor:
         raise TypeError(f"{name} has a dtype torch does not have: {values.dtype}") from error
 
 
+def as_integers(values: Any, name: str) -> Tensor:
+    """`values`, a NumPy array, tensor or sequence of integers or bools, as a tensor (n,).
+
+    Raises TypeError or ValueError naming `name`.
+    """
+    if not isinstance(values, (np.ndarray, Tensor)):
+        try:
+            array = np.asarray(values)
+        except ValueError as error:
+            raise TypeError(f"{name} must be integers, got rows of different lengths") from error
+        values = array.astype(np.int64) if array.size == 0 else array
+    numbers = as_tensor(values, name)
+    if numbers.is_floating_point() or numbers.is_complex():
+        raise TypeError(f"{name} must be integers, got {numbers.dtype}")
+    if numbers.ndim != 1:
+        raise ValueError(f"{name} must be (n,), got {tuple(numbers.shape)}")
+    return numbers
+
+
+def refuse_integer_mask(numbers: Tensor, name: str, count: int, wanted: str) -> None:
+    """Raises ValueError if integers (n,), each naming one of `count` rows, look like a mask.
+
+    They do if there is one for each row and all are 0 or 1, some of them repeated. wanted: what the
+    argument should be, for the message.
+    """
+    if len(numbers) != count or not ((numbers == 0) | (numbers == 1)).all():
+        return
+    if len(numbers.unique()) < count:
+        raise ValueError(f"{name} must be {wanted}, got a mask of {count} integers 0 and 1")
+
+
+def as_positions(values: Any, name: str, count: int) -> Tensor:
+    """Positions int64 (n,) among `count` rows, from integers (n,) or from a mask, bool (count,).
+
+    The positions of a mask are ascending; integers keep their order and may repeat. Raises
+    TypeError for other dtypes; ValueError for integers outside 0..count - 1, a mask of another
+    length, and a mask of zeros and ones that is no bool.
+    """
+    numbers = as_integers(values, name)
+    if numbers.dtype is torch.bool:
+        if len(numbers) != count:
+            raise ValueError(
+                f"{name} must be positions, or a mask with one value for each of the {count} rows, "
+                f"got a mask of {len(numbers)}"
+            )
+        return numbers.nonzero().flatten()
+    numbers = numbers.to(torch.int64)
+    if len(numbers) and not (int(numbers.min()) >= 0 and int(numbers.max()) < count):
+        raise ValueError(
+            f"{name} must lie in 0..{count - 1}, got {int(numbers.min())}..{int(numbers.max())}"
+        )
+    refuse_integer_mask(numbers, name, count, "positions, or a mask of bool")
+    return numbers
+
+
 def writable(array: Array) -> Tensor:
     """A tensor that shares the memory of an output array. Raises TypeError if it cannot."""
     if isinstance(array, Tensor):

@@ -1,7 +1,8 @@
 """Packed binary codes: ceil(bits / 8) bytes per code, least significant bit first.
 
 Bit i of a code is bit i % 8 of byte i // 8, as in `np.packbits(..., bitorder="little")` and faiss.
-A value x becomes the bit x >= 0, so sign(0) is +1. Unused bits of the last byte are 0.
+A value x becomes the bit x >= 0, so sign(0) is +1. Unused bits of the last byte are 0. Zeros and
+ones are bits already, of which that rule would make ones alone: they are packed as bool.
 """
 
 from collections.abc import Sequence
@@ -36,8 +37,12 @@ def code_bytes(bits: int) -> int:
 def pack_codes(x: Array) -> Array:
     """Packs x (N, bits), real, +-1 or bool, into uint8 (N, ceil(bits / 8)); bit = x >= 0 (bool: x).
 
+    Integers must be -1 and +1. Floating-point x may hold any numbers, but not 0 and 1 alone, which
+    are bits and not signs: `x > 0` packs those. Without a 1 zeros are real values, so sign(0) = +1.
+
     A NumPy array gives a NumPy array, a tensor gives a tensor on its device. Raises ValueError for
-    NaN and for shapes other than (N, 1..4096), TypeError for complex and unsigned values.
+    NaN, for integers other than -1 and +1, for floating-point values that are 0 and 1 alone, and
+    for shapes other than (N, 1..4096); TypeError for complex and unsigned values.
     """
     values = as_tensor(x, "pack_codes: x")
     if values.ndim != 2 or not 1 <= values.shape[1] <= MAX_BITS:
@@ -49,9 +54,42 @@ def pack_codes(x: Array) -> Array:
             f"pack_codes: x must be bool, float or signed integer, got {values.dtype}; "
             "convert zeros and ones to bool first"
         )
-    if values.is_floating_point() and values.isnan().any():
-        raise ValueError("pack_codes: x must hold numbers, got NaN")
+    if values.is_floating_point():
+        if values.isnan().any():
+            raise ValueError("pack_codes: x must hold numbers, got NaN")
+        _refuse_bits(values)
+    elif values.dtype is not torch.bool:
+        _check_signs(values)
     return like(_pack(values if values.dtype is torch.bool else values >= 0), x)
+
+
+def _refuse_bits(values: Tensor) -> None:
+    """Raises ValueError if floating-point values (N, bits) are 0 and 1 alone, and both occur.
+
+    Of real values and of +-1 nearly always the first row shows that they are no zeros and ones, so
+    that the others are not read.
+    """
+    for part in (values[:1], values[1:]):
+        if not ((part == 0) | (part == 1)).all():
+            return
+    if (values == 0).any() and (values == 1).any():
+        raise ValueError(
+            "pack_codes: x must be real values, -1 and +1, or bool, got floating-point 0 and 1 "
+            "alone, which would all become ones (x >= 0): give x > 0"
+        )
+
+
+def _check_signs(values: Tensor) -> None:
+    """Raises ValueError unless all integers are -1 or +1."""
+    if values.numel() == 0:
+        return
+    low, high = (int(value) for value in values.aminmax())
+    if low < -1 or high > 1 or not values.all():
+        hint = ": give x > 0 for zeros and ones" if (low, high) == (0, 1) else ""
+        raise ValueError(
+            "pack_codes: integers in x must be -1 and +1, got "
+            f"{'0 among them' if -1 <= low <= high <= 1 else f'{low} to {high}'}{hint}"
+        )
 
 
 def _pack(bits: Tensor) -> Tensor:
@@ -86,7 +124,11 @@ def check_codes(codes: Any, bits: int, name: str = "codes") -> Tensor:
     if packed.dtype is not torch.uint8:
         raise TypeError(f"{name} must be packed uint8 (see pack_codes), got {packed.dtype}")
     if packed.ndim != 2 or packed.shape[1] != size:
-        raise ValueError(f"{name} must be (N, {size}) for {bits} bits, got {tuple(packed.shape)}")
+        unpacked = packed.ndim == 2 and packed.shape[1] == bits
+        hint = "; one value a bit is packed by pack_codes(x > 0)" if unpacked else ""
+        raise ValueError(
+            f"{name} must be (N, {size}) for {bits} bits, got {tuple(packed.shape)}{hint}"
+        )
     if bits % 8 and (packed[:, -1] >> (bits % 8)).any():
         raise ValueError(
             f"{name} must have 0 in the {8 - bits % 8} unused bits of the last byte ({bits} bits, "

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "ops": {"reference", "native", "kernels"},
     "layers": {"ops"},
     "search": {"ops", "reference", "codes", "arrays", "files", "text"},
-    "data": {"files", "distributed"},
+    "data": {"arrays", "files", "distributed"},
     "metrics": {"search", "ops", "reference", "codes", "arrays"},
     "models": {"layers", "ops", "reference", "codes", "files"},
     "methods": {"models"},

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semicon_fast.codes import check_bits, check_codes
-from semicon_fast.search import code_bytes, pack_codes, select_bits, unpack_codes
+from semicon_fast.search import HammingIndex, code_bytes, pack_codes, select_bits, unpack_codes
 
 
 def values(rows, bits, seed=0):
@@ -28,10 +28,68 @@ def test_packing_is_packbits_little_and_unpacking_its_inverse(rows, bits, seed):
     assert torch.equal(pack_codes(unpack_codes(tensor, bits)), tensor)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int8])
-def test_every_signed_dtype_packs_alike_and_zero_is_a_one(dtype):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_every_real_dtype_packs_alike_and_zero_is_a_one(dtype):
     x = torch.tensor([[-1, 0, 1, -1, -1, -1, -1, -1, 1]])
     assert pack_codes(x.to(dtype)).tolist() == [[0b110, 1]]
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32, torch.int64])
+def test_integers_of_one_and_minus_one_pack_as_signs(dtype):
+    x = torch.tensor([[-1, 1, 1, -1, -1, -1, -1, -1, 1]])
+    assert pack_codes(x.to(dtype)).tolist() == [[0b110, 1]]
+    assert pack_codes(torch.ones(2, 3, dtype=dtype)).tolist() == [[7], [7]]
+    assert pack_codes(torch.ones(0, 3, dtype=dtype)).shape == (0, 1)
+
+
+ZEROS_AND_ONES = np.random.default_rng(0).integers(0, 2, (5, 16))
+
+
+@pytest.mark.parametrize("kind", ["int64", "int8", "float16", "float32", "float64", "uint8"])
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+def test_zeros_and_ones_are_refused_and_their_bool_has_the_true_distances(kind, convert):
+    with pytest.raises((ValueError, TypeError), match="give x > 0|to bool first"):
+        pack_codes(convert(ZEROS_AND_ONES.astype(kind)))
+    index = HammingIndex(16)
+    index.add(np.asarray(pack_codes(convert(ZEROS_AND_ONES.astype(kind)) > 0)))
+    distances, ids = index.search(index.reconstruct([0]), 5)
+    differing = (ZEROS_AND_ONES[0] != ZEROS_AND_ONES).sum(1)
+    assert distances[0].tolist() == sorted(differing.tolist()) == differing[ids[0]].tolist()
+
+
+def test_zeros_and_ones_are_told_by_the_whole_input():
+    """One other value, wherever it is, makes them real values; ones alone are +1, zeros sign(0)."""
+    x = ZEROS_AND_ONES.astype(np.float32)
+    for row, column, value in ((0, 0, -1), (4, 15, 0.5), (2, 7, np.inf), (3, 3, 1 + 2**-20)):
+        real = x.copy()
+        real[row, column] = value
+        assert np.array_equal(pack_codes(real), np.packbits(real >= 0, axis=1, bitorder="little"))
+    for value in (0.0, 1.0, -0.0):
+        assert pack_codes(np.full((2, 9), value)).tolist() == [[255, 1]] * 2
+    first_row_of_ones = np.where(np.arange(3)[:, None] == 0, 1.0, x[:3])
+    with pytest.raises(ValueError, match="floating-point 0 and 1 alone"):
+        pack_codes(first_row_of_ones)
+
+
+@pytest.mark.parametrize(
+    "x, words",
+    [
+        (np.array([[-1, 0, 1]]), "must be -1 and +1, got 0 among them$"),
+        (np.zeros((2, 3), int), "got 0 among them$"),
+        (np.array([[-128, 127]], np.int8), "got -128 to 127$"),
+        (np.array([[-1, 2]]), "got -1 to 2$"),
+        (np.array([[0, 200]]), "got 0 to 200$"),
+    ],
+    ids=["signs of sign()", "zeros", "codes as int8 bytes", "beyond", "packed bytes as int64"],
+)
+def test_other_integers_are_no_signs(x, words):
+    with pytest.raises(ValueError, match=words.replace("+", r"\+")):
+        pack_codes(x)
+
+
+def test_unpacked_codes_are_told_how_to_be_packed():
+    with pytest.raises(ValueError, match=r"must be \(N, 2\) for 16 bits, got \(5, 16\); .*x > 0"):
+        HammingIndex(16).add(ZEROS_AND_ONES.astype(np.uint8))
 
 
 def test_bool_packs_as_it_is():

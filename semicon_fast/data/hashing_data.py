@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..arrays import as_positions
 from .decode import BrokenFile, BrokenImageError
 from .image_set import Files, ImageSet, Progress, map_in_threads
 from .passed_over import BROKEN
@@ -37,6 +39,19 @@ class HashingData:
     train_rows: Tensor
     skipped: tuple[BrokenFile, ...] = ()
     passed_over: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rows = self.train_rows
+        if rows.dtype is not torch.int64 or rows.shape != (len(self.train),):
+            raise ValueError(
+                f"train_rows must be int64 ({len(self.train)},), got {rows.dtype} "
+                f"{tuple(rows.shape)}"
+            )
+        if len(rows) and not -1 <= int(rows.min()) <= int(rows.max()) < len(self.database):
+            raise ValueError(
+                f"train_rows must lie in -1..{len(self.database) - 1}, "
+                f"got {int(rows.min())}..{int(rows.max())}"
+            )
 
     def cached(
         self, size: int | None = None, *, threads: int = 2, progress: Progress | None = None
@@ -101,9 +116,9 @@ def with_labels(images: ImageSet, labels: Tensor) -> ImageSet:
 def split(
     name: str,
     pool: ImageSet,
-    train: Tensor | Sequence[int],
-    query: Tensor | Sequence[int],
-    database: Tensor | Sequence[int] | None = None,
+    train: Any,
+    query: Any,
+    database: Any = None,
     *,
     description: str,
 ) -> HashingData:
@@ -112,20 +127,27 @@ def split(
     Args:
         name: the dataset's name.
         pool: all images.
-        train: positions of the training images in `pool`.
-        query: positions of the queries.
-        database: positions of the database; None: the training images.
+        train: the training images, as `ImageSet.subset` takes them: positions in `pool`, or a mask.
+        query: the queries, likewise.
+        database: the database, likewise; None: the training images.
         description: short description of the split, to which `describe` adds the counts.
+
+    Raises TypeError or ValueError as `ImageSet.subset`.
     """
-    query_set = pool.subset(query)
+    chosen = {
+        name: as_positions(rows, name, len(pool))
+        for name, rows in (("train", train), ("query", query), ("database", database))
+        if rows is not None
+    }
+    query_set, train_set = pool.subset(chosen["query"]), pool.subset(chosen["train"])
     if database is None:
-        train_set = database_set = pool.subset(train)
+        database_set = train_set
         train_rows = torch.arange(len(train_set))
     else:
-        train_set, database_set = pool.subset(train), pool.subset(database)
+        database_set = pool.subset(chosen["database"])
         position = torch.full((len(pool),), -1)
-        position[torch.as_tensor(database)] = torch.arange(len(database_set))
-        train_rows = position[torch.as_tensor(train, dtype=torch.int64)]
+        position[chosen["database"]] = torch.arange(len(database_set))
+        train_rows = position[chosen["train"]]
     return HashingData(
         name=name,
         train=train_set,

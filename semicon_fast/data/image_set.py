@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
+from ..arrays import as_integers, as_positions
 from . import resizing
 from .decode import decode
 
@@ -101,7 +102,7 @@ class ImageSet:
         source: where the images come from.
         labels: int64 (N,), or bool (N, C) for multi-label images.
         classes: C class names.
-        rows: int64 (N,), positions of the images in `source`; None: all of them.
+        rows: positions of the images in `source`, integers (N,), or a mask over it; None: all.
 
     Raises:
         ValueError: labels of another shape, dtype or range.
@@ -117,7 +118,12 @@ class ImageSet:
     ) -> None:
         self.name = name
         self.source = source
-        self.rows = torch.arange(len(source)) if rows is None else rows.to(torch.int64)
+        if rows is None:
+            self.rows = torch.arange(len(source))
+        elif rows.dtype is torch.bool:
+            self.rows = as_positions(rows, "rows", len(source))
+        else:
+            self.rows = as_integers(rows, "rows").to(torch.int64)
         self.labels = labels
         self.classes = tuple(classes)
         _check_labels(name, labels, len(self.rows), len(self.classes))
@@ -152,14 +158,14 @@ class ImageSet:
         """Visible pixels of each part of image i, bool (P, H, W); ValueError without masks."""
         return self.source.masks(self._row(i))
 
-    def subset(self, indices: Tensor | Sequence[int]) -> ImageSet:
-        """The images at these positions, in that order; shares the source."""
-        chosen = torch.as_tensor(indices, dtype=torch.int64).reshape(-1)
-        if len(chosen) and not (int(chosen.min()) >= 0 and int(chosen.max()) < len(self)):
-            raise ValueError(
-                f"indices must lie in 0..{len(self) - 1}, "
-                f"got {int(chosen.min())}..{int(chosen.max())}"
-            )
+    def subset(self, indices: Any) -> ImageSet:
+        """The images at these positions, in that order; shares the source.
+
+        indices: integers (n,) in 0..len - 1, which may repeat, or a mask, bool (len,); a tensor, a
+        NumPy array or a sequence. Raises TypeError for other dtypes, ValueError for positions out
+        of range, a mask of another length, and a mask of integers 0 and 1.
+        """
+        chosen = as_positions(indices, "indices", len(self)).cpu()
         return ImageSet(
             self.name, self.source, self.labels[chosen], self.classes, self.rows[chosen]
         )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..arrays import as_positions
 from ..distributed import share_of
 from .image_set import ImageSet
 from .seeds import generator
@@ -102,7 +103,7 @@ def training_batches(
     Args:
         image_set: the images.
         transform: the training transform.
-        rows: int64 (n,), positions in `image_set` that make up an epoch.
+        rows: positions in `image_set` that make up an epoch, int64 (n,), or a mask.
         batch_size: images in a batch, over all processes.
         seed: seed of the order and the augmentation.
         epoch: number of the first epoch.
@@ -119,15 +120,10 @@ def training_batches(
         ValueError: an argument is out of range.
         BrokenImageError: a file cannot be decoded.
     """
-    rows = torch.as_tensor(rows, dtype=torch.int64)
+    rows = as_positions(rows, "rows", len(image_set))
     _check_sizes(batch_size, workers)
     if not 0 <= part[0] < part[1]:
         raise ValueError(f"part must be (process, processes), process from 0, got {part}")
-    if rows.ndim != 1 or len(rows) and not 0 <= rows.min() <= rows.max() < len(image_set):
-        raise ValueError(
-            f"rows must be one-dimensional positions in 0..{len(image_set) - 1}, "
-            f"got shape {tuple(rows.shape)}"
-        )
     count = batch_count(len(rows), batch_size, drop_last)
     if not 0 <= start <= count:
         raise ValueError(f"start must lie in 0..{count}, the number of batches, got {start}")

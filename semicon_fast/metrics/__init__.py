@@ -4,6 +4,7 @@ Also metrics of attention maps and of single bits, for images whose parts are an
 """
 
 from ._evaluate import evaluate
+from ._galleries import evaluate_galleries, own_rows
 from ._interpretability import bit_information, map_likeness, map_overlap
 from ._metrics import (
     PrecisionRecallCurve,
@@ -21,9 +22,11 @@ __all__ = [
     "average_precision",
     "bit_information",
     "evaluate",
+    "evaluate_galleries",
     "map_likeness",
     "map_overlap",
     "mean_average_precision",
+    "own_rows",
     "part_contributions",
     "precision_at",
     "precision_recall_curve",

@@ -61,6 +61,12 @@ def block_hits(block: Block, depth: int, ties: str) -> Tensor:
     return (taken * relevant / total.clamp(min=1).double()).sum(1)
 
 
+def block_precision_at(block: Block, depth: int, ties: str) -> Tensor:
+    """Precision of the first `depth` ranks, or of all where fewer are searched, float64 (q,)."""
+    ranks = block.searched_count.clamp(max=depth)
+    return block_hits(block, depth, ties) / ranks.clamp(min=1)
+
+
 def block_precision_within(block: Block, radius: int) -> Tensor:
     """Precision within the radius, float64 (q,), 0 for queries with no code within it."""
     inside = block.total[:, : radius + 1].sum(1)

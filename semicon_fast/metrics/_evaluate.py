@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..arrays import Array, check_integer
 from ._average_precision import TIES
-from ._blocks import APRule, block_curve, block_hits, block_precision_within
+from ._blocks import APRule, block_curve, block_hits, block_precision_at, block_precision_within
 from ._retrieval import Block, Retrieval
 
 
@@ -32,8 +32,7 @@ class _Plan:
             if ties == self.rule.ties:
                 yield "mAP", values
         for k in self.precision_at:
-            found = block_hits(block, min(k, size), self.rule.ties)
-            yield f"precision@{k}", found / max(1, min(k, size))
+            yield f"precision@{k}", block_precision_at(block, min(k, size), self.rule.ties)
         for k in self.recall_at:
             found = block_hits(block, min(k, size), self.rule.ties)
             yield f"recall@{k}", found / block.relevant_count.clamp(min=1)
@@ -55,13 +54,14 @@ def evaluate(
     recall_at: Sequence[int] = (1, 10, 100),
     radius: int = 2,
     curve: bool = False,
+    exclude: Any = None,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """The usual retrieval metrics in one pass, with the same values as the single functions.
 
     Args:
-        queries, database, query_labels, database_labels, bits, topk, ties, denominator: as in
-            `mean_average_precision`.
+        queries, database, query_labels, database_labels, bits, topk, ties, denominator, exclude: as
+            in `mean_average_precision`.
         all_ties: also compute mAP under every tie rule.
         precision_at, recall_at: the K of precision@K and recall@K, each >= 1.
         radius: radius of the precision within a radius, >= 0.
@@ -75,7 +75,7 @@ def evaluate(
     "topk", "ties", "denominator", and "queries_without_relevant", the number of queries without any
     relevant code. Raises as `mean_average_precision`, before anything is computed.
     """
-    retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits)
+    retrieval = Retrieval.checked(queries, database, query_labels, database_labels, bits, exclude)
     plan = _Plan(
         APRule.checked(topk, ties, denominator, retrieval.size),
         all_ties,

@@ -11,6 +11,8 @@ from torch import Tensor
 from ..arrays import as_tensor
 from ..codes import check_codes
 from ..ops.hamming import hamming_group_histogram, hamming_histogram, hamming_ranks
+from ..reference.hamming import unpack_bits
+from ._labels import check_labels
 
 # Relevant pairs (query, code) held at a time; computing AP needs up to 40 bytes for each.
 _PAIRS = 1 << 22
@@ -27,7 +29,8 @@ class Retrieval:
 
     A code is relevant to a query with the same label, or with at least one label in common. queries
     uint8 (Q, bytes), database uint8 (N, bytes); labels int64 (Q,) and (N,), or bool (Q, C) and
-    (N, C); all on one device.
+    (N, C); exclude int64 (Q,), the database row that a query's ranking leaves out, -1 for none, or
+    None for none at all; all on one device.
     """
 
     queries: Tensor
@@ -35,10 +38,17 @@ class Retrieval:
     query_labels: Tensor
     database_labels: Tensor
     bits: int
+    exclude: Tensor | None = None
 
     @classmethod
     def checked(
-        cls, queries: Any, database: Any, query_labels: Any, database_labels: Any, bits: int
+        cls,
+        queries: Any,
+        database: Any,
+        query_labels: Any,
+        database_labels: Any,
+        bits: int,
+        exclude: Any = None,
     ) -> "Retrieval":
         """Checks and converts a caller's arguments. Raises TypeError or ValueError naming one."""
         codes = check_codes(queries, bits, "queries"), check_codes(database, bits, "database")
@@ -49,16 +59,8 @@ class Retrieval:
             )
         if len(codes[0]) == 0:
             raise ValueError("queries must hold at least one code, got none")
-        labels = (
-            _labels(query_labels, codes[0], "query_labels"),
-            _labels(database_labels, codes[1], "database_labels"),
-        )
-        if labels[0].shape[1:] != labels[1].shape[1:]:
-            raise ValueError(
-                "query_labels and database_labels must both be (N,) or both (N, C) with one C, "
-                f"got {tuple(labels[0].shape)} and {tuple(labels[1].shape)}"
-            )
-        return cls(*codes, *labels, bits)
+        labels = check_labels(query_labels, database_labels, *codes)
+        return cls(*codes, *labels, bits, _exclude(exclude, *codes))
 
     def __len__(self) -> int:
         return self.queries.shape[0]
@@ -97,6 +99,19 @@ class Retrieval:
         return torch.cat([measure(block) for block in self.blocks()])
 
 
+class LeftOut(NamedTuple):
+    """The database rows that the rankings of a block leave out, one for each of u of its queries.
+
+    queries int64 (u,): positions in the block, ascending. rows int64 (u,): database rows. distances
+    int64 (u,): between the two. relevant bool (u,): whether the row is relevant to the query.
+    """
+
+    queries: Tensor
+    rows: Tensor
+    distances: Tensor
+    relevant: Tensor
+
+
 class Groups(NamedTuple):
     """Each query's relevant codes: members[lims[g]] to members[lims[g + 1] - 1], g = of[query]."""
 
@@ -118,28 +133,69 @@ class Block:
 
     @cached_property
     def total(self) -> Tensor:
-        """Histogram of the distances to all database codes, int64 (q, bits + 1)."""
+        """Histogram of the distances to all searched codes, int64 (q, bits + 1)."""
         counts = hamming_histogram(self.queries, self.retrieval.database)
+        if (out := self._left_out) is not None:
+            counts[out.queries, out.distances] -= 1
         return counts[:, : self.retrieval.bits + 1]
 
     @cached_property
     def relevant(self) -> Tensor:
-        """Histogram of the distances to the relevant database codes, int64 (q, bits + 1)."""
+        """Histogram of the distances to the relevant searched codes, int64 (q, bits + 1)."""
         counts = hamming_group_histogram(self.queries, self.retrieval.database, *self._groups)
+        if (out := self._left_out) is not None:
+            counts[out.queries, out.distances] -= out.relevant.long()
         return counts[:, : self.retrieval.bits + 1]
 
     @cached_property
+    def searched_count(self) -> Tensor:
+        """Number of searched codes of each query, int64 (q,)."""
+        counts = self.queries.new_full((len(self.queries),), self.retrieval.size, dtype=torch.int64)
+        if (out := self._left_out) is not None:
+            counts[out.queries] -= 1
+        return counts
+
+    @cached_property
     def relevant_count(self) -> Tensor:
-        """Number of relevant database codes of each query, int64 (q,)."""
-        return self._groups.lims.diff()[self._groups.of]
+        """Number of relevant searched codes of each query, int64 (q,)."""
+        counts = self._groups.lims.diff()[self._groups.of]
+        if (out := self._left_out) is not None:
+            counts[out.queries] -= out.relevant.long()
+        return counts
 
     @cached_property
     def ranks(self) -> Tensor:
         """Ranks, from 1, of the relevant codes, ties broken by database position: int64 (T,).
 
-        Query after query: `relevant_count` ranks each, ascending.
+        Query after query: `relevant_count` ranks each, ascending. Of a query that leaves a row out
+        the ranks are those among the other rows.
         """
-        return hamming_ranks(self.queries, self.retrieval.database, *self._groups)
+        ranks = hamming_ranks(self.queries, self.retrieval.database, *self._groups)
+        if (out := self._left_out) is None:
+            return ranks
+        each = torch.arange(len(out.rows) + 1, device=ranks.device)
+        rank_of_row = hamming_ranks(
+            self.queries[out.queries], self.retrieval.database, each[:-1], out.rows, each
+        )
+        limit = ranks.new_full((len(self.queries),), self.retrieval.size + 1)
+        limit[out.queries] = rank_of_row
+        sizes = self._groups.lims.diff()[self._groups.of]
+        limit = limit.repeat_interleave(sizes, output_size=len(ranks))
+        kept = ranks != limit
+        return ranks[kept] - (ranks > limit)[kept].long()
+
+    @cached_property
+    def _left_out(self) -> LeftOut | None:
+        if self.retrieval.exclude is None:
+            return None
+        excluded = self.retrieval.exclude[self.rows]
+        queries = (excluded >= 0).nonzero().flatten()
+        rows = excluded[queries]
+        differing = self.queries[queries] ^ self.retrieval.database[rows]
+        mine = self.retrieval.query_labels[self.rows][queries]
+        theirs = self.retrieval.database_labels[rows]
+        shared = (mine & theirs).any(1) if self.retrieval.multi_label else mine == theirs
+        return LeftOut(queries, rows, unpack_bits(differing).sum(1, dtype=torch.int64), shared)
 
     @cached_property
     def _groups(self) -> Groups:
@@ -154,18 +210,19 @@ class Block:
         return Groups(torch.arange(len(sizes), device=sizes.device), shared.nonzero()[:, 1], lims)
 
 
-def _labels(values: Any, codes: Tensor, name: str) -> Tensor:
-    labels = as_tensor(values, name)
-    multi_hot = labels.ndim == 2 and labels.dtype is torch.bool
-    if not multi_hot:
-        real = labels.is_floating_point() or labels.is_complex()
-        if labels.ndim != 1 or real or labels.dtype is torch.bool:
-            raise TypeError(
-                f"{name} must be integers (N,) or bool (N, C), "
-                f"got {labels.dtype} {tuple(labels.shape)}"
-            )
-    if len(labels) != len(codes):
+def _exclude(values: Any, queries: Tensor, database: Tensor) -> Tensor | None:
+    if values is None:
+        return None
+    rows = as_tensor(values, "exclude")
+    if rows.is_floating_point() or rows.is_complex() or rows.dtype is torch.bool:
+        raise TypeError(f"exclude must be integers, got {rows.dtype}")
+    if rows.shape != (len(queries),):
         raise ValueError(
-            f"{name} must have one row for each of the {len(codes)} codes, got {len(labels)}"
+            f"exclude must be ({len(queries)},), a database row or -1 for each query, "
+            f"got {tuple(rows.shape)}"
         )
-    return labels.to(codes.device, torch.bool if multi_hot else torch.int64)
+    if not -1 <= int(rows.min()) <= int(rows.max()) < len(database):
+        raise ValueError(
+            f"exclude must lie in -1..{len(database) - 1}, got {int(rows.min())}..{int(rows.max())}"
+        )
+    return rows.to(queries.device, torch.int64)

@@ -98,7 +98,7 @@ class HashModel(nn.Module):
                     "encode: the network's outputs are not finite; its weights or the images "
                     f"contain NaN or infinity (images {start} to {start + len(batch) - 1})"
                 )
-            pieces.append(pack_codes(codes.float()))
+            pieces.append(pack_codes(codes >= 0))
         if not pieces:
             return torch.empty(0, code_bytes(self.code_length), dtype=torch.uint8)
         return torch.cat(pieces)

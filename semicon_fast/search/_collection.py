@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..arrays import Array, check_integer, like
 from ..codes import check_bits, check_codes, code_bytes
-from ._store import MAX_ID, Store, check_ids, empty_codes
+from ._store import MAX_ID, Store, check_ids, check_removed, empty_codes
 from .bit_groups import BitGroups, bit_positions
 
 
@@ -97,10 +97,11 @@ class Collection:
     def remove_ids(self, ids: Any) -> int:
         """Removes the codes with these ids, int64 (n,), and returns how many were removed.
 
-        The others keep their ids (faiss's flat index renumbers them). Raises ValueError if an id is
-        not in the index.
+        The others keep their ids (faiss's flat index renumbers them). Raises TypeError for a mask
+        of bool (its ids are `index.ids()[mask]`), ValueError if an id is not in the index and for a
+        mask of integers 0 and 1.
         """
-        numbers = check_ids(ids, "ids").to(self.device)
+        numbers = check_removed(ids, len(self)).to(self.device)
         with self._changing:
             before = self._now()
             self._store = before.without(numbers, "ids")

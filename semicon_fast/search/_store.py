@@ -3,31 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..arrays import as_tensor
+from ..arrays import as_integers, refuse_integer_mask
 from ._cuda_streams import PendingWrites
 from ._huge_pages import prefer_large_pages
 
 MAX_ID = 2**63 - 2
-
-
-def _integers(values: Any, name: str) -> Tensor:
-    """`values`, a NumPy array, tensor or sequence of integers or bools, as a tensor (n,)."""
-    if not isinstance(values, (np.ndarray, Tensor)):
-        try:
-            array = np.asarray(values)
-        except ValueError as error:
-            raise TypeError(f"{name} must be integers, got rows of different lengths") from error
-        values = array.astype(np.int64) if array.size == 0 else array
-    ids = as_tensor(values, name)
-    if ids.is_floating_point() or ids.is_complex():
-        raise TypeError(f"{name} must be integers, got {ids.dtype}")
-    if ids.ndim != 1:
-        raise ValueError(f"{name} must be (n,), got {tuple(ids.shape)}")
-    return ids
 
 
 def check_ids(values: Any, name: str) -> Tensor:
@@ -35,7 +18,7 @@ def check_ids(values: Any, name: str) -> Tensor:
 
     Raises TypeError or ValueError naming `name`.
     """
-    ids = _integers(values, name)
+    ids = as_integers(values, name)
     if ids.dtype is torch.bool:
         raise TypeError(f"{name} must be integers, got {ids.dtype}")
     ids = ids.to(torch.int64).contiguous()
@@ -48,15 +31,24 @@ def check_ids(values: Any, name: str) -> Tensor:
 
 def selection(subset: Any, name: str, count: int) -> Tensor:
     """A checked `subset` argument: ids int64 (n,), or a mask over all codes, bool (count,)."""
-    chosen = _integers(subset, name)
+    chosen = as_integers(subset, name)
     if chosen.dtype is not torch.bool:
-        return check_ids(chosen, name)
+        ids = check_ids(chosen, name)
+        refuse_integer_mask(ids, name, count, "ids, or a mask of bool")
+        return ids
     if len(chosen) != count:
         raise ValueError(
             f"{name} must be ids, or a mask with one value for each of the {count} codes, "
             f"got a mask of {len(chosen)}"
         )
     return chosen
+
+
+def check_removed(values: Any, count: int) -> Tensor:
+    """The checked `ids` of codes to remove from `count` codes, int64 (n,)."""
+    ids = check_ids(values, "ids")
+    refuse_integer_mask(ids, "ids", count, "ids (of a bool mask: index.ids()[mask])")
+    return ids
 
 
 def refuse_absent(ids: Tensor, present: Tensor, name: str) -> None:

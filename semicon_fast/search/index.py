@@ -57,7 +57,8 @@ class HammingIndex(Collection):
             k: 1 to the larger of N and 2**24. If fewer codes are searched, results are padded with
                 distance 2**31 - 1 and id -1.
             subset: the codes to search: ids, each in the index, or a mask bool (N,) over all codes
-                in ascending order of id. They are copied for the call. None for all.
+                in ascending order of id; a mask of integers 0 and 1 is refused. They are copied
+                for the call. None for all.
             weights: name of a part -> number >= 0. Distances are then the sum of weight * distance
                 over the parts; parts not named have weight 0, so {"part1": 1} searches by that part
                 alone. Distances and order are exact; a float is taken as its shortest decimal

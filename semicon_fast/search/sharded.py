@@ -14,7 +14,15 @@ from ..codes import check_bits, check_codes, code_bytes
 from ..ops.hamming import hamming_range, hamming_topk
 from . import _file
 from ._partitioned import InRange, Nearest, PartitionedSearch, merged_nearest, merged_ranges
-from ._store import MAX_ID, Store, check_ids, empty_codes, refuse_absent, selection
+from ._store import (
+    MAX_ID,
+    Store,
+    check_ids,
+    check_removed,
+    empty_codes,
+    refuse_absent,
+    selection,
+)
 
 Shards = tuple[Store, ...]
 
@@ -68,7 +76,7 @@ class State:
     def narrowed(self, subset: Any) -> "State":
         """Restricted to ids, or to a mask over all codes in ascending order of id."""
         chosen = selection(subset, "subset", len(self))
-        ids = self.all_ids()[chosen] if chosen.dtype is torch.bool else chosen
+        ids = self.all_ids()[chosen] if chosen.dtype is torch.bool else chosen.unique()
         pairs = zip(self.shards, self.held(ids, "subset"), strict=True)
         return State(tuple(s.narrowed(ids[held].to(s.device), "subset") for s, held in pairs))
 
@@ -145,7 +153,7 @@ class ShardedHammingIndex(PartitionedSearch):
 
     def remove_ids(self, ids: Any) -> int:
         """Removes the codes with these ids and returns how many; see `HammingIndex.remove_ids`."""
-        numbers = check_ids(ids, "ids").cpu()
+        numbers = check_removed(ids, len(self)).cpu()
         with self._changing:
             before = self._current()
             self._now = before.without(numbers)

@@ -1,9 +1,11 @@
 """Image sets: views of one source, with labels that fit."""
 
+import numpy as np
 import pytest
 import torch
 
-from semicon_fast.data import BrokenImageError, ImageSet
+from semicon_fast.data import BrokenImageError, HashingData, ImageSet
+from semicon_fast.data.hashing_data import split
 from semicon_fast.data.image_set import Files, Memory
 
 
@@ -88,3 +90,56 @@ def test_only_sets_with_parts_have_masks(files):
         files.masks(0)
     with pytest.raises(ValueError, match="no part masks"):
         files.cached().masks(0)
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_a_mask_chooses_the_images_that_it_marks(files, kind):
+    part = files.subset(kind([True, False, False, True, True]))
+    assert part.labels.tolist() == [0, 1, 2]
+    assert [part.identifier(i) for i in range(3)] == ["0.png", "3.png", "4.png"]
+    assert len(files.subset(kind([False] * 5))) == len(files.subset([])) == 0
+    assert files.subset(kind([4, 4])).labels.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("indices", "error", "words"),
+    [
+        ([True, False], ValueError, "each of the 5 rows, got a mask of 2"),
+        ([1, 0, 0, 1, 1], ValueError, "indices must be positions, or a mask of bool, got a mask"),
+        (np.array([1.0, 0, 0, 1, 1]), TypeError, "indices must be integers, got torch.float64"),
+        ([1.5, 2.5], TypeError, "indices must be integers, got torch.float64"),
+        ([-1], ValueError, r"must lie in 0\.\.4, got -1\.\.-1"),
+        ([[0, 1]], ValueError, r"indices must be \(n,\), got \(1, 2\)"),
+    ],
+)
+def test_what_is_neither_positions_nor_a_mask_is_refused(files, indices, error, words):
+    with pytest.raises(error, match=words):
+        files.subset(indices)
+
+
+def test_a_split_takes_masks_as_it_takes_positions(files):
+    query = np.array([True, False, False, True, False])
+    by_mask = split("five", files, ~query, query, description="by mask")
+    by_rows = split("five", files, [1, 2, 4], [0, 3], description="by rows")
+    for data in (by_mask, by_rows):
+        assert data.train.rows.tolist() == [1, 2, 4] and data.query.rows.tolist() == [0, 3]
+    database = np.array([True, False, False, True, True])
+    searched = split("five", files, ~query, query, database, description="three")
+    assert searched.database.rows.tolist() == [0, 3, 4]
+    assert searched.train_rows.tolist() == [-1, -1, 2]
+    with pytest.raises(ValueError, match="got a mask of 5 integers 0 and 1"):
+        split("five", files, (~query).astype(int), query, description="zeros and ones")
+
+
+def test_repeats_of_two_images_are_no_mask_of_the_source(files):
+    assert files.subset([0, 1]).subset([0, 1, 0, 0, 1]).rows.tolist() == [0, 1, 0, 0, 1]
+    marked = torch.tensor([True, False, True, False, False])
+    part = ImageSet("two", files.source, torch.tensor([0, 0]), ["a"], marked)
+    assert [part.identifier(i) for i in range(2)] == ["0.png", "2.png"]
+
+
+def test_rows_of_the_training_images_are_no_mask(files):
+    with pytest.raises(ValueError, match=r"train_rows must be int64 \(5,\), got torch.bool \(5,\)"):
+        HashingData("x", files, files, files, "", torch.ones(5, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"train_rows must lie in -1\.\.4, got 0\.\.5"):
+        HashingData("x", files, files, files, "", torch.tensor([0, 1, 2, 3, 5]))

@@ -165,8 +165,9 @@ def test_several_labels_an_image_come_as_bool_rows():
         ({"workers": -1}, "workers must be 0 or more, got -1"),
         ({"start": 6}, r"start must lie in 0\.\.5, the number of batches, got 6"),
         ({"part": (2, 2)}, r"part must be \(process, processes\), process from 0, got \(2, 2\)"),
-        ({"rows": torch.tensor([24])}, r"rows must be one-dimensional positions in 0\.\.23"),
-        ({"rows": torch.zeros(2, 2)}, r"got shape \(2, 2\)"),
+        ({"rows": torch.tensor([1, 0] * 12)}, "rows must be positions, or a mask of bool"),
+        ({"rows": torch.tensor([24])}, r"rows must lie in 0\.\.23, got 24\.\.24"),
+        ({"rows": torch.zeros(2, 2, dtype=torch.int64)}, r"must be \(n,\), got \(2, 2\)"),
     ],
 )
 def test_bad_arguments_are_refused_before_the_first_batch(images, options, message):

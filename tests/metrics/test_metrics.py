@@ -212,6 +212,13 @@ FIGURES = [
         (2, np.zeros(23), TypeError, r"query_labels must be integers \(N,\) or bool \(N, C\)"),
         (2, np.zeros((23, 5), int), TypeError, r"got torch.int64 \(23, 5\)"),
         (2, np.full(23, np.nan), TypeError, "query_labels must be integers"),
+        (2, np.full(23, -1), ValueError, "query_labels must be 0 or more; leave queries without"),
+        (2, np.array(["a"] * 23), TypeError, "query_labels must be .* got <U1; number the class"),
+        (2, np.array(["a"] * 23, object), TypeError, "query_labels must be .* got object; number"),
+        (2, ["a"] * 23, TypeError, "query_labels must be a NumPy array or a torch tensor, got lis"),
+        (2, np.zeros((23, 5), np.uint8), TypeError, "convert labels of 0 and 1 to bool"),
+        (2, np.zeros(23, bool), TypeError, r"got torch.bool \(23,\)"),
+        (3, np.full(90, -2), ValueError, "database_labels must be 0 or more, or -1 .* got -2"),
         (3, np.zeros((90, 5), bool), ValueError, r"both be .* got \(23,\) and \(90, 5\)"),
     ],
 )
@@ -259,6 +266,14 @@ def test_labels_of_any_integer_type_and_codes_with_strides_are_taken():
         all_ties=True,
     )
     assert found == wanted
+
+
+def test_images_of_the_database_without_a_label_are_relevant_to_nothing():
+    queries, database, mine, theirs = random_problem()
+    bare = np.arange(len(theirs)) % 3 == 0
+    found = metrics.evaluate(queries, database, mine, np.where(bare, -1, theirs), bits=BITS)
+    wanted = metrics.evaluate(queries, database, mine, np.where(bare, 99, theirs), bits=BITS)
+    assert found == wanted and 0 < found["mAP"] < 1
 
 
 def test_progress_adds_up_to_the_queries(monkeypatch):

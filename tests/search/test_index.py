@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semicon_fast.search import HammingIndex, pack_codes
+from semicon_fast.search import HammingIndex, ShardedHammingIndex, pack_codes
 
 BITS = 11
 
@@ -69,6 +69,26 @@ def test_subset_searches_only_its_ids_each_once():
     wanted = expected(codes(3, seed=1), codes(30)[chosen // 2], chosen)
     assert pairs(distances, ids) == [row + [(2**31 - 1, -1)] * 2 for row in wanted]
     assert (index.search(codes(1), 2, subset=np.empty(0, np.int64))[1] == -1).all()
+
+
+@pytest.mark.parametrize(
+    "make", [HammingIndex, lambda bits: ShardedHammingIndex(bits, ["cpu", "cpu"])]
+)
+def test_zeros_and_ones_are_no_ids(make):
+    """As ids, a mask of 0 and 1 would search or remove codes 0 and 1, whatever it marks."""
+    index = make(BITS)
+    index.add(codes(4))
+    for mask in ([0, 1, 1, 0], np.array([0, 1, 1, 0]), torch.tensor([0, 0, 0, 1])):
+        with pytest.raises(ValueError, match="subset must be ids, or a mask of bool, got a mask"):
+            index.search(codes(1), 2, subset=mask)
+        with pytest.raises(ValueError, match=r"index.ids\(\)\[mask\]\), got a mask of 4 integers"):
+            index.remove_ids(mask)
+    assert len(index) == 4
+    found = index.search(codes(1), 2, subset=[0, 1, 1])[1]
+    assert sorted(found[0].tolist()) == [0, 1]
+    assert index.remove_ids(index.ids()[np.array([False, True, True, False])]) == 2
+    assert index.ids().tolist() == [0, 3]
+    assert sorted(index.search(codes(1), 2, subset=[0, 3])[1][0].tolist()) == [0, 3]
 
 
 @pytest.mark.parametrize("ids", [None, np.arange(30)[::-1] * 2], ids=["numbered", "named"])
