@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -73,6 +73,18 @@ class Memory:
         self.pixels = pixels
         self.identifiers = list(identifiers)
         self.origin = origin
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Between processes PyTorch passes each tensor as an open file, of which there are too few
+        # for a list of images.
+        if isinstance(self.pixels, Tensor):
+            return vars(self)
+        return {**vars(self), "pixels": [image.numpy() for image in self.pixels]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if not isinstance(self.pixels, Tensor):
+            self.pixels = [torch.as_tensor(image) for image in self.pixels]
 
     def __len__(self) -> int:
         return len(self.pixels)
