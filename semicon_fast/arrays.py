@@ -119,7 +119,8 @@ def as_positions(values: Any, name: str, count: int) -> Tensor:
 def writable(array: Array) -> Tensor:
     """A tensor that shares the memory of an output array. Raises TypeError if it cannot."""
     if isinstance(array, Tensor):
-        return array
+        # A tensor that was made in inference mode can be written to outside of it as an alias.
+        return torch.from_dlpack(array) if array.is_inference() else array
     if not isinstance(array, np.ndarray) or not array.flags.carray:
         raise TypeError("out must hold tensors, or NumPy arrays that are contiguous and writable")
     return torch.from_numpy(array)

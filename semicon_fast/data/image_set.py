@@ -75,6 +75,18 @@ class Memory:
         self.identifiers = list(identifiers)
         self.origin = origin
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Between processes PyTorch passes each tensor as an open file, of which there are too few
+        # for a list of images.
+        if isinstance(self.pixels, Tensor):
+            return vars(self)
+        return {**vars(self), "pixels": [image.numpy() for image in self.pixels]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if not isinstance(self.pixels, Tensor):
+            self.pixels = [torch.as_tensor(image) for image in self.pixels]
+
     def __len__(self) -> int:
         return len(self.pixels)
 

@@ -64,6 +64,10 @@ class Transform:
         self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
         self._constants: dict[torch.device, tuple[Tensor, ...]] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Without constants on a device: a worker process would have to open it to receive them.
+        return {**vars(self), "_constants": {}}
+
     def __repr__(self) -> str:
         return f"Transform({self.recipe!r}, size={self.size}, train={self.train})"
 

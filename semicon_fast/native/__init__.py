@@ -12,13 +12,13 @@ version of the sources. A process that is killed during a build does not block l
 """
 
 import os
-import threading
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..forks import Lock
 from .background import BackgroundBuild
 from .build import CPU, Library
 from .cuda import CUDA, devices
@@ -27,7 +27,7 @@ from .toolchain import NativeBuildError
 BACKENDS = ("auto", "reference", "native")
 ISAS = ("auto", "scalar", "avx2", "avx512", "avx512vpopcnt", "neon")
 
-_LOCK = threading.Lock()
+_LOCK = Lock()
 
 
 class _Selection:

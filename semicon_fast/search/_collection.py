@@ -1,6 +1,5 @@
 """The contents of an index: codes with ids, and groups of bits. `index` adds the searches."""
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from ..arrays import Array, check_integer, like
 from ..codes import check_bits, check_codes, code_bytes
+from ..forks import Lock
 from ._store import MAX_ID, Store, check_ids, check_removed, empty_codes
 from .bit_groups import BitGroups, bit_positions
 
@@ -26,7 +26,7 @@ class Collection:
         self.bit_groups = bit_groups
         # Every change makes a new Store, so searches continue on the one that they started with.
         self._store = Store(empty_codes(code_bytes(self._bits), device), None, 0)
-        self._changing = threading.Lock()
+        self._changing = Lock()
 
     @property
     def bits(self) -> int:
@@ -49,12 +49,12 @@ class Collection:
         self._bit_groups = None if groups is None else dict(groups)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"bits": self.bits, "store": self._now().copy(), "bit_groups": self._bit_groups}
+        return {"bits": self.bits, "store": self._now().sealed(), "bit_groups": self._bit_groups}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._bits, self._store = state["bits"], state["store"]
         self.bit_groups = state.get("bit_groups")
-        self._changing = threading.Lock()
+        self._changing = Lock()
 
     def __len__(self) -> int:
         return self._store.count

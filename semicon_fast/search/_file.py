@@ -44,13 +44,37 @@ _PIECE = 1 << 24
 
 
 @dataclass(frozen=True)
+class Written:
+    """An index file, and the header that it had when it was read.
+
+    The header holds a checksum of everything else, so the file has the same content as long as it
+    has the same header.
+    """
+
+    path: str
+    header: bytes
+
+    def is_unchanged(self) -> bool:
+        """Whether there still is a file with this header at this path."""
+        try:
+            with open(self.path, "rb") as file:
+                return file.read(_SIZE) == self.header
+        except OSError:
+            return False
+
+
+@dataclass(frozen=True)
 class Content:
-    """bits, codes uint8 (N, bytes), ids int64 (N,) ascending or None for 0..N - 1, the next id."""
+    """bits, codes uint8 (N, bytes), ids int64 (N,) ascending or None for 0..N - 1, the next id.
+
+    file: where they were read from.
+    """
 
     bits: int
     codes: np.ndarray
     ids: np.ndarray | None
     next_id: int
+    file: Written | None = None
 
 
 def _aligned(offset: int) -> int:
@@ -118,9 +142,30 @@ def read(path: str | os.PathLike[str], *, verify: bool) -> Content:
         bits, has_ids, count, next_id, codes_at, ids_at = fields[:6]
         codes = _mapped(file, codes_at, np.dtype(np.uint8), (count, (bits + 7) // 8))
         ids = _mapped(file, ids_at, np.dtype("<i8"), (count,)) if has_ids else None
-    content = Content(bits, codes, ids, next_id)
+        file.seek(0)
+        written = Written(os.path.abspath(path), file.read(_SIZE))
+    content = Content(bits, codes, ids, next_id, written)
     if verify:
         _check(content, Path(path))
+    return content
+
+
+def read_again(file: Written) -> Content:
+    """The content of a file that was read before, perhaps by another process.
+
+    Raises ValueError if the file is not there any more, or is another one.
+    """
+    try:
+        content = read(file.path, verify=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"the index was pickled as the name of its file, which cannot be opened: {error}"
+        ) from error
+    if content.file != file:
+        raise ValueError(
+            f"the index was pickled as the name of its file, {file.path}, which has other content "
+            "now"
+        )
     return content
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..arrays import as_integers, refuse_integer_mask
+from ..arrays import as_integers, as_tensor, refuse_integer_mask
+from . import _file
 from ._cuda_streams import PendingWrites
 from ._huge_pages import prefer_large_pages
 
@@ -87,20 +88,36 @@ class Store:
     at a time. A buffer passed to the constructor, perhaps memory-mapped, counts as full: additions
     replace it and never write to it.
 
+    Pickled, it is the codes and ids as NumPy arrays and the name of the device, or, if it is the
+    content of the index file `file`, what is needed to open that file again.
+
     On a CUDA device it may be read on another stream than the one that wrote it; call `joined`
     first.
     """
 
-    def __init__(self, codes: Tensor, ids: Tensor | None, next_id: int, count: int | None = None):
+    def __init__(
+        self,
+        codes: Tensor,
+        ids: Tensor | None,
+        next_id: int,
+        count: int | None = None,
+        file: _file.Written | None = None,
+    ) -> None:
         self._codes = codes
         self._ids = ids
         self.count = len(codes) if count is None else count
         self.next_id = next_id
+        self._file = file
         self._derived: dict[Any, tuple[Tensor, PendingWrites]] = {}
         self._writes = PendingWrites(codes, ids)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Store, (self.codes, self.ids, self.next_id)
+        # Arrays, not tensors: between processes PyTorch passes a tensor as a handle to shared memory
+        # which has to outlive the pickle, and which both sides would write to.
+        if self._file is not None and self._file.is_unchanged():
+            return _mapped_again, (self._file,)
+        arrays = (None if x is None else x.cpu().numpy() for x in (self.codes, self.ids))
+        return _unpickled, (*arrays, self.next_id, str(self.device))
 
     def __len__(self) -> int:
         return self.count
@@ -202,10 +219,9 @@ class Store:
         ids = None if self._ids is None else self._grown(self._ids, count)
         return Store(self._grown(self._codes, count), ids, self.next_id, self.count)
 
-    def copy(self) -> "Store":
-        """The same contents in newly allocated memory."""
-        ids = None if self._ids is None else self._ids[: self.count].clone()
-        return Store(self.codes.clone(), ids, self.next_id)
+    def sealed(self) -> "Store":
+        """The same contents in the same memory; it counts as full, so both may be added to."""
+        return Store(self.codes, self.ids, self.next_id, file=self._file)
 
     def all_ids(self) -> Tensor:
         """All ids, int64 (N,), ascending. Must not be written to."""
@@ -242,7 +258,41 @@ class Store:
         if len(buffer) >= size:
             return buffer
         capacity = max(size, self.count + self.count // 2)
-        grown = buffer.new_empty(capacity, *buffer.shape[1:])
+        # Otherwise a buffer made in inference mode could not be written to outside of it.
+        with torch.inference_mode(False):
+            grown = buffer.new_empty(capacity, *buffer.shape[1:])
         prefer_large_pages(grown)
         grown[: self.count] = buffer[: self.count]
         return grown
+
+
+def from_arrays(
+    codes: np.ndarray,
+    ids: np.ndarray | None,
+    next_id: int,
+    device: str | torch.device = "cpu",
+    file: _file.Written | None = None,
+) -> Store:
+    """A Store of these arrays on `device`; on the CPU it shares their memory.
+
+    file: the index file whose content they are, memory-mapped.
+    """
+    numbers = None if ids is None else as_tensor(ids, "ids").to(device)
+    rows = as_tensor(codes, "codes").to(device)
+    return Store(rows, numbers, next_id, file=file if rows.device.type == "cpu" else None)
+
+
+def _unpickled(codes: np.ndarray, ids: np.ndarray | None, next_id: int, device: str) -> Store:
+    try:
+        empty_codes(codes.shape[1], device)
+    except ValueError as error:
+        raise ValueError(
+            f"the index was pickled on device {device!r}, which this machine or process does not "
+            'have; pickle index.to("cpu") instead'
+        ) from error
+    return from_arrays(codes, ids, next_id, device)
+
+
+def _mapped_again(file: _file.Written) -> Store:
+    content = _file.read_again(file)
+    return from_arrays(content.codes, content.ids, content.next_id, file=content.file)

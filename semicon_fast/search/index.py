@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..arrays import Array, as_tensor, check_integer, like, writable
+from ..arrays import Array, check_integer, like, writable
 from ..codes import code_bytes
 from ..ops.hamming import hamming_range, hamming_topk
 from . import _faiss, _file, _weighted
 from ._collection import Collection
 from ._partitioned import MOST_PADDED, NO_DISTANCE, NO_ID, padded
-from ._store import Store, empty_codes
+from ._store import Store, empty_codes, from_arrays
 from .bit_groups import hit_distances, part_masks
 from .streamed import StreamedIndex
 
@@ -32,6 +32,12 @@ class HammingIndex(Collection):
     its work on the calling thread's current stream, after the work that wrote the codes, and
     returns without waiting if the result is a tensor on that device (range_search, subset, and
     code lengths that are not a multiple of 8 have to wait).
+
+    Copied, pickled or passed to another process it is an index of its own, with the same codes,
+    ids, bit groups and device, that can be changed; room that was reserved and pinned memory are
+    not part of it. Codes that are still those of the file that `load` opened are not pickled: the
+    file is opened again by its absolute path, and a ValueError says so if it is gone or another
+    one. If the device does not exist there, unpickling raises ValueError; pickle `to("cpu")`.
 
     Args:
         bits: length of a code.
@@ -227,7 +233,7 @@ class HammingIndex(Collection):
         """
         content = _file.read(path, verify=verify)
         index = cls(content.bits, device)
-        codes = as_tensor(content.codes, "codes").to(index.device)
-        ids = None if content.ids is None else as_tensor(content.ids, "ids").to(index.device)
-        index._store = Store(codes, ids, content.next_id)
+        index._store = from_arrays(
+            content.codes, content.ids, content.next_id, index.device, content.file
+        )
         return index

@@ -1,7 +1,6 @@
 """An index whose codes are distributed over several devices."""
 
 import os
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from ..arrays import Array, as_tensor, like
 from ..codes import check_bits, check_codes, code_bytes
+from ..forks import Lock
 from ..ops.hamming import hamming_range, hamming_topk
 from . import _file
 from ._partitioned import InRange, Nearest, PartitionedSearch, merged_nearest, merged_ranges
@@ -49,6 +49,10 @@ class State:
     def all_ids(self) -> Tensor:
         """All ids, int64 (N,), ascending, on the CPU."""
         return torch.cat([shard.all_ids().cpu() for shard in self.shards]).sort().values
+
+    def sealed(self) -> "State":
+        """The same contents in the same memory; both may be added to. See `Store.sealed`."""
+        return State(tuple(shard.sealed() for shard in self.shards))
 
     def held(self, ids: Tensor, name: str) -> list[Tensor]:
         """For each shard which of the ids it holds, bool (n,). Raises ValueError for others."""
@@ -90,8 +94,8 @@ class State:
 class ShardedHammingIndex(PartitionedSearch):
     """A `HammingIndex` whose codes are distributed over several devices, searched in parallel.
 
-    Results, their order and the guarantees for threads are those of a `HammingIndex` with the same
-    codes and ids. A search runs on every device, and the results are merged on the first one, whose
+    Results, their order, the guarantees for threads, and copies and pickles are those of a
+    `HammingIndex` with the same codes and ids. A search runs on every device, and the results are merged on the first one, whose
     memory must hold k results of each shard, or all results of range_search and rank. Codes are
     added to the devices that hold the fewest, so that the shards stay equally large; each device
     also stores the ids of its codes, 8 bytes each. A device may be named more than once.
@@ -109,7 +113,14 @@ class ShardedHammingIndex(PartitionedSearch):
             raise ValueError("devices must name at least one device, got none")
         width = code_bytes(self._bits)
         self._now = State(tuple(Store(empty_codes(width, d), None, 0) for d in devices))
-        self._changing = threading.Lock()
+        self._changing = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"bits": self.bits, "state": self._current().sealed()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._bits, self._now = state["bits"], state["state"]
+        self._changing = Lock()
 
     @property
     def bits(self) -> int:
