@@ -2,17 +2,39 @@
 
 One file a command. A command checks its arguments before it imports torch, so that a wrong path is
 reported at once: see `arguments`. Exit codes: 0 done; 1 another process of the run failed; 2 bad
-input, with one sentence on stderr; 130 interrupted.
+input, with one sentence on stderr; 130 interrupted; 141 the reader of the output went away.
 """
 
-from typing import Annotated
+import re
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from . import demo, encode, evaluate, explain, index, info, search, serve, train, visualize
-from .common import errors_as_sentences, help_of
+from .common import errors_as_sentences, help_of, run_app
+
+
+class Commands(TyperGroup):
+    """Refuses empty arguments, as of a shell's variable that is not set.
+
+    Every command would take one for the current folder, or for the lack of an option.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        options = args[: args.index("--")] if "--" in args else args
+        for before, given in zip(["", *args], args, strict=False):
+            if not given:
+                name = before if before.startswith("-") and before != "--" else "an argument"
+                raise typer.BadParameter(f"{name} is empty", ctx=ctx)
+        for given in options:
+            if re.fullmatch(r"--[a-z-]+=", given):
+                raise typer.BadParameter(f"{given[:-1]} is empty", ctx=ctx)
+        return super().parse_args(ctx, args)
+
 
 app = typer.Typer(
+    cls=Commands,
     name="semicon-fast",
     help="Learning to hash for image retrieval, and exact search over binary codes.",
     no_args_is_help=True,
@@ -50,5 +72,5 @@ for module in (demo, train, encode, index, search, explain, serve, evaluate, vis
     app.command(name, help=help_of(module.__doc__))(command)
 
 
-def main() -> None:
-    app()
+def main() -> NoReturn:
+    run_app(app)

@@ -5,10 +5,11 @@ Nothing here imports torch until it is needed.
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console, JustifyMethod
@@ -21,7 +22,10 @@ R = TypeVar("R")
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+READER_GONE = 141
 OTHER_FAILED = 1
+# Columns of the narrowest table that can be read.
+NARROWEST = 40
 
 
 def errors_as_sentences(command: Callable[P, R]) -> Callable[P, R]:
@@ -30,8 +34,9 @@ def errors_as_sentences(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            _check_current_folder()
             return command(*args, **kwargs)
-        except typer.Exit:
+        except (typer.Exit, BrokenPipeError):
             raise
         except KeyboardInterrupt:
             _say("[yellow]stopped[/yellow]", "")
@@ -42,18 +47,63 @@ def errors_as_sentences(command: Callable[P, R]) -> Callable[P, R]:
                 raise
             raise typer.Exit(code) from None
         except (ValueError, TypeError, OSError) as error:
-            _say("[red]error:[/red]", str(error))
+            _say("[red]error:[/red]", sentence_of(error))
             raise typer.Exit(BAD_INPUT) from None
 
     return run
 
 
+def run_app(app: typer.Typer) -> NoReturn:
+    """Runs the command line and exits, also where what it prints cannot be written.
+
+    A reader of stdout that has gone away, such as `head`, ends the command without a word, and with
+    the exit code that a shell gives for it; any other failure is one sentence.
+    """
+    code: Any = 0
+    try:
+        app()
+    except SystemExit as stop:
+        # Both rich and typer exit with 1 while they handle a BrokenPipeError.
+        code = READER_GONE if isinstance(stop.__context__, BrokenPipeError) else stop.code
+    except OSError as error:
+        _say("[red]error:[/red]", sentence_of(error))
+        code = BAD_INPUT
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        # What is left in the buffer cannot be written, and Python would try again at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def sentence_of(error: BaseException) -> str:
+    """The message of an error; of the system's own, the file and the cause without a number."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    cause = error.strerror[:1].lower() + error.strerror[1:]
+    return f"{' and '.join(names)}: {cause}" if names else error.strerror
+
+
+def _check_current_folder() -> None:
+    """The current folder must exist: torch cannot be imported where it does not."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise ValueError("the current folder no longer exists; change to one that does") from None
+
+
 def _report_stop(error: RuntimeError) -> int | None:
-    """Prints why a run was stopped; its exit code, or None where `error` is of another kind."""
-    # These import torch, which has been imported where a run could be stopped.
+    """Prints why a command was stopped; its exit code, None where `error` is of another kind."""
+    # These import torch, which has been imported where such an error is raised.
     from .. import distributed
+    from ..native import NativeBuildError
     from ..training import Interrupted
 
+    if isinstance(error, NativeBuildError):
+        _say("[red]error:[/red]", str(error))
+        return BAD_INPUT
     try:
         with distributed.watched():
             raise error
@@ -89,19 +139,20 @@ def help_of(doc: str | None) -> str:
 
 
 def _stderr() -> Console:
-    return Console(stderr=True)
+    return console(True)
 
 
 def console(as_json: bool) -> Console:
     """Console for messages: stdout, or stderr where stdout carries JSON."""
-    return Console(stderr=as_json)
+    result = Console(stderr=as_json)
+    # Where COLUMNS is 0 or almost, tables would lose their content.
+    result.width = max(result.width, NARROWEST)
+    return result
 
 
 def print_json(value: dict[str, Any]) -> None:
     """Prints `value` on stdout."""
-    json.dump(value, sys.stdout, indent=1)
-    sys.stdout.write("\n")
-    sys.stdout.flush()
+    typer.echo(json.dumps(value, indent=1))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:

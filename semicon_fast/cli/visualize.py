@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from ..files import check_folder
 from ..report.kinds import KINDS
 from ..search.gallery_files import images_below
 from ..viz.formats import FORMATS
@@ -58,6 +59,7 @@ def visualize(
     for folder in runs[1:]:
         resume.check_finished(folder, resume.RESULT)
     paths = images_below(images)[0] if images else []
+    check_folder(output)
     check_run(runs[0], root)
     from .. import report
     from ..training import Result, encoded_run, evaluate_encoded

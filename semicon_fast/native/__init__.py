@@ -84,7 +84,7 @@ class _Selection:
                 return
             self.reason = f"not built yet: the first {self.of.first_use} builds it"
             try:
-                self.library = self.of.load_prebuilt() or self.of.load_cached(self.of.folder())
+                self.library = self.of.load_stored()
             except NativeBuildError as error:
                 self.reason = str(error)
             if self.library is not None:
