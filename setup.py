@@ -22,8 +22,10 @@ version = re.search(
 def ahead_of_time() -> dict[str, Any]:
     """What setup() needs to build csrc/ as the first search would, and to keep its keys."""
     wanted = os.environ.get("SEMICON_FAST_AOT", "")
-    if wanted not in ("1", "cuda"):
+    if wanted in ("", "0"):
         return {}
+    if wanted not in ("1", "cuda"):
+        raise SystemExit(f"SEMICON_FAST_AOT must be 0, 1 or cuda, got {wanted!r}")
     sys.path.insert(0, str(here))
     try:
         from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension

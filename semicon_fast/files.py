@@ -1,7 +1,9 @@
-"""Atomic file writes: to a temporary file in the same folder, synced to disk, then renamed."""
+"""Atomic file writes: to a temporary file in the same folder, synced to disk, then renamed; and
+whether a file or a folder could be written, before the work that it would hold."""
 
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -48,6 +50,46 @@ def utf8_path(path: str | os.PathLike[str]) -> Iterator[str]:
             os.close(descriptor)
     else:
         yield name
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """Raises OSError unless files could be made in `folder`, which need not exist yet.
+
+    Makes nothing. Where this passes writing can still fail, on a full disk for example.
+    """
+    wanted = Path(folder)
+    if (reason := _not_writable(wanted)) is not None:
+        raise OSError(f"could not write to {wanted}: {reason}")
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Raises OSError unless `atomic_write` could write `path`, as far as is known before."""
+    target = Path(path)
+    try:
+        reason = "it is a folder, not a file" if stat.S_ISDIR(os.stat(target).st_mode) else None
+    except (FileNotFoundError, NotADirectoryError):
+        reason = None
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+    reason = reason or _not_writable(target.parent)
+    if reason is not None:
+        raise OSError(f"could not write {target}: {reason}")
+
+
+def _not_writable(folder: Path) -> str | None:
+    """Why no file could be made in `folder`, nor in a new folder of its name; None if one could."""
+    for place in (folder, *folder.parents):
+        try:
+            if not stat.S_ISDIR(os.stat(place).st_mode):
+                return f"{place} is a file, not a folder"
+            allowed = os.access(place, os.W_OK | os.X_OK)
+            return None if allowed else f"the folder {place} is read-only for this user"
+        except FileNotFoundError:
+            if place.is_symlink():
+                return f"{place} is a link that leads nowhere"
+        except NotADirectoryError:
+            pass
+        except OSError as error:
+            return os.strerror(error.errno or 0)
+    return None
 
 
 def sync_directory(path: Path) -> None:

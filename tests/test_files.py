@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from semicon_fast.files import atomic_write
+from semicon_fast.files import atomic_write, check_file, check_folder
 
 
 def test_content_replaces_the_old_file(tmp_path):
@@ -56,3 +56,44 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
 def test_reading_modes_are_refused(tmp_path):
     with pytest.raises(ValueError, match='mode must be "wb" or "w"'), atomic_write(tmp_path, "rb"):
         pass
+
+
+def test_what_can_be_written_is_found_out_without_writing(tmp_path):
+    check_folder(tmp_path / "new" / "deeper")
+    check_file(tmp_path / "new" / "file.png")
+    (tmp_path / "there").write_bytes(b"")
+    check_file(tmp_path / "there")
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+@pytest.mark.parametrize(
+    "name, reason",
+    [
+        ("file", "file is a file, not a folder"),
+        ("file/below/it", "file is a file, not a folder"),
+        ("loop", "Too many levels of symbolic links"),
+        ("lost", "lost is a link that leads nowhere"),
+        ("x" * 5000, "File name too long"),
+    ],
+)
+def test_a_folder_that_could_not_be_written_is_refused(tmp_path, name, reason):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "lost").symlink_to("nowhere")
+    with pytest.raises(OSError, match=f"could not write to .*{name[:20]}.*: .*{reason}"):
+        check_folder(tmp_path / name)
+
+
+def test_a_file_that_could_not_be_written_is_refused(tmp_path):
+    with pytest.raises(OSError, match="it is a folder, not a file"):
+        check_file(tmp_path)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError, match="could not write .*below.png: .*file is a file"):
+        check_file(tmp_path / "file" / "below.png")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.getuid() == 0, reason="root writes everywhere")
+def test_a_read_only_folder_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OSError, match="is read-only for this user"):
+        check_folder(tmp_path / "new")

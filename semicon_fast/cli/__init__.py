@@ -2,19 +2,19 @@
 
 One file a command. A command checks its arguments before it imports torch, so that a wrong path is
 reported at once: see `arguments`. Exit codes: 0 done; 1 another process of the run failed; 2 bad
-input, with one sentence on stderr; 130 interrupted.
+input, with one sentence on stderr; 130 interrupted; 141 the reader of the output went away.
 """
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from . import demo, encode, evaluate, explain, index, info, search, serve, train, visualize
-from .common import Commands, errors_as_sentences, help_of
+from .common import Commands, errors_as_sentences, help_of, run_app
 
 app = typer.Typer(
-    name="semicon-fast",
     cls=Commands,
+    name="semicon-fast",
     help="Learning to hash for image retrieval, and exact search over binary codes.",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -51,5 +51,5 @@ for module in (demo, train, encode, index, search, explain, serve, evaluate, vis
     app.command(name, help=help_of(module.__doc__))(command)
 
 
-def main() -> None:
-    app()
+def main() -> NoReturn:
+    run_app(app)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import registry
+from ..files import check_file
 from ..viz import formats
 from .common import model_file
 
@@ -45,9 +46,10 @@ def check_exists(paths: Sequence[Path]) -> None:
 
 
 def check_picture(path: Path | None) -> None:
-    """The file of a picture must have the suffix of a format that can be written."""
+    """The file of a picture must have the suffix of a format, in a folder that can be written."""
     if path is not None:
         formats.format_of(path)
+        check_file(path)
 
 
 def check_run(run: Path, root: str | None) -> None:
@@ -55,8 +57,8 @@ def check_run(run: Path, root: str | None) -> None:
     from ..training import Config, resume
 
     resume.check_finished(run, resume.CONFIG, resume.MODEL)
-    config = Config.model_validate_json((run / resume.CONFIG).read_text("utf-8"))
-    registry.check_root(config.data.name, root or config.data.root)
+    config = Config.read(run / resume.CONFIG)
+    registry.check_root(config.data.name, config.data.root if root is None else root)
 
 
 def gallery_model(about: dict[str, Any], given: Path | None) -> Path:

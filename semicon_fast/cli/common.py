@@ -6,10 +6,12 @@ Nothing here imports torch until it is needed.
 import functools
 import io
 import json
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console, JustifyMethod
@@ -29,11 +31,18 @@ LONGEST_CELL = 4096
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+READER_GONE = 141
 OTHER_FAILED = 1
+# Columns of the narrowest table that can be read.
+NARROWEST = 40
 
 
 class Commands(TyperGroup):
-    """The group of all commands, which print to any console."""
+    """The group of all commands, which print to any console.
+
+    It refuses empty arguments, as of a shell's variable that is not set: every command would take
+    one for the current folder, or for the lack of an option.
+    """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         for stream in (sys.stdout, sys.stderr):
@@ -42,6 +51,17 @@ class Commands(TyperGroup):
                 stream.reconfigure(errors="backslashreplace")
         return super().main(*args, **kwargs)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        options = args[: args.index("--")] if "--" in args else args
+        for before, given in zip(["", *args], args, strict=False):
+            if not given:
+                name = before if before.startswith("-") and before != "--" else "an argument"
+                raise typer.BadParameter(f"{name} is empty", ctx=ctx)
+        for given in options:
+            if re.fullmatch(r"--[a-z-]+=", given):
+                raise typer.BadParameter(f"{given[:-1]} is empty", ctx=ctx)
+        return super().parse_args(ctx, args)
+
 
 def errors_as_sentences(command: Callable[P, R]) -> Callable[P, R]:
     """`command` with its expected errors printed as one sentence on stderr, and an exit code."""
@@ -49,8 +69,9 @@ def errors_as_sentences(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            _check_current_folder()
             return command(*args, **kwargs)
-        except typer.Exit:
+        except (typer.Exit, BrokenPipeError):
             raise
         except KeyboardInterrupt:
             say(_stderr(), ("stopped", "yellow"))
@@ -67,12 +88,57 @@ def errors_as_sentences(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+def run_app(app: typer.Typer) -> NoReturn:
+    """Runs the command line and exits, also where what it prints cannot be written.
+
+    A reader of stdout that has gone away, such as `head`, ends the command without a word, and with
+    the exit code that a shell gives for it; any other failure is one sentence.
+    """
+    code: Any = 0
+    try:
+        app()
+    except SystemExit as stop:
+        # Both rich and typer exit with 1 while they handle a BrokenPipeError.
+        code = READER_GONE if isinstance(stop.__context__, BrokenPipeError) else stop.code
+    except OSError as error:
+        _say("error:", "red", error)
+        code = BAD_INPUT
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        # What is left in the buffer cannot be written, and Python would try again at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def sentence_of(error: BaseException) -> str:
+    """The message of an error; of the system's own, the file and the cause without a number."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    cause = error.strerror[:1].lower() + error.strerror[1:]
+    return f"{' and '.join(names)}: {cause}" if names else error.strerror
+
+
+def _check_current_folder() -> None:
+    """The current folder must exist: torch cannot be imported where it does not."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise ValueError("the current folder no longer exists; change to one that does") from None
+
+
 def _report_stop(error: RuntimeError) -> int | None:
-    """Prints why a run was stopped; its exit code, or None where `error` is of another kind."""
-    # These import torch, which has been imported where a run could be stopped.
+    """Prints why a command was stopped; its exit code, None where `error` is of another kind."""
+    # These import torch, which has been imported where such an error is raised.
     from .. import distributed
+    from ..native import NativeBuildError
     from ..training import Interrupted
 
+    if isinstance(error, NativeBuildError):
+        _say("error:", "red", error)
+        return BAD_INPUT
     try:
         with distributed.watched():
             raise error
@@ -92,7 +158,7 @@ def _report_stop(error: RuntimeError) -> int | None:
 def _say(title: str, style: str, error: BaseException) -> None:
     """Prints one sentence on stderr, after the number of the process if that is not 0."""
     process = f"process {number} " if (number := torchrun.rank()) else ""
-    say(_stderr(), process, (title, style), f" {error}")
+    say(_stderr(), process, (title, style), f" {sentence_of(error)}")
 
 
 def say(out: Console, *parts: object) -> None:
@@ -117,19 +183,20 @@ def help_of(doc: str | None) -> str:
 
 
 def _stderr() -> Console:
-    return Console(stderr=True)
+    return console(True)
 
 
 def console(as_json: bool) -> Console:
     """Console for messages: stdout, or stderr where stdout carries JSON."""
-    return Console(stderr=as_json)
+    result = Console(stderr=as_json)
+    # Where COLUMNS is 0 or almost, tables would lose their content.
+    result.width = max(result.width, NARROWEST)
+    return result
 
 
 def print_json(value: dict[str, Any]) -> None:
     """Prints `value` on stdout."""
-    json.dump(value, sys.stdout, indent=1)
-    sys.stdout.write("\n")
-    sys.stdout.flush()
+    typer.echo(json.dumps(value, indent=1))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:

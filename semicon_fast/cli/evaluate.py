@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from ..files import check_file
 from ..search.gallery_files import read_about
 from .arguments import DENOMINATORS, check_choice, check_picture, check_run
 from .common import console, facts_of, print_json, say, say_passed_over, table
@@ -56,11 +57,14 @@ def evaluate(
         if queries or database:
             raise ValueError("give --run, or --queries and --database, not both")
         check_run(run, root)
+        target = page or run / "evaluation.html"
     elif queries is not None and database is not None:
         for folder in (queries, database):
             read_about(folder)
+        target = page or database / "evaluation.html"
     else:
         raise ValueError("say what to evaluate: --run, or --queries and --database")
+    check_file(target)
     from .. import distributed, report
 
     if run is not None:
@@ -72,12 +76,10 @@ def evaluate(
         )
         if not distributed.is_main():
             return
-        target = page or run / "evaluation.html"
         report.write(_run_page(found, result), target)
     else:
         assert queries is not None and database is not None
         result = _galleries(queries, database, topk, denominator)
-        target = page or database / "evaluation.html"
         report.write(_galleries_page(result), target)
     if curve is not None:
         _draw(curve, result)

@@ -55,7 +55,7 @@ def search(
     index = open_index(gallery, opened)
     network = models.load(file, opened.bits)
     codes = _encode(network, paths, choose_device(device), console(as_json))
-    distances, ids = index.search(codes, k)
+    distances, ids = index.search(codes, min(k, len(opened)))
     found: list[dict[str, Any]] = [
         {"query": str(path), "hits": _hits(opened, distances[row], ids[row])}
         for row, path in enumerate(paths)

@@ -28,13 +28,13 @@ def configuration(
 
     stored = output / "config.json"
     if resume and not preset and not config and stored.is_file():
-        chosen = Config.model_validate_json(stored.read_text("utf-8"))
+        chosen = Config.read(stored)
     elif config:
         if preset:
             raise ValueError("give --preset or --config, not both; single values go in --set")
         if not config.is_file():
             raise ValueError(f"--config {config} does not exist")
-        chosen = Config.model_validate_json(config.read_text("utf-8"))
+        chosen = Config.read(config)
     elif preset:
         chosen = presets.preset(preset)
     else:

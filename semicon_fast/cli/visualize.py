@@ -15,6 +15,7 @@ import typer
 
 from ..data import listing
 from ..data.passed_over import PassedOver, in_order
+from ..files import check_folder
 from ..report.kinds import KINDS
 from ..viz.formats import FORMATS
 from .arguments import check_run, choices
@@ -61,6 +62,7 @@ def visualize(
         resume.check_finished(folder, resume.RESULT)
     passed = PassedOver()
     paths = [Path(found.path) for found in listing.given(images or [], passed)]
+    check_folder(output)
     check_run(runs[0], root)
     from .. import report
     from ..training import Result, encoded_run, evaluate_encoded

@@ -82,6 +82,16 @@ class EncodingCheckpoint:
         """
         self.remove()
         self.folder.mkdir(parents=True)
+        try:
+            self._write_catalog(entries, inputs, part_images)
+        except BaseException:
+            self.remove()  # no checkpoint: nothing could be resumed from it
+            raise
+        self.open()
+
+    def _write_catalog(
+        self, entries: Iterable[Entry], inputs: dict[str, Any], part_images: int
+    ) -> None:
         starts, count, position = [], 0, 0
         with atomic_write(self.folder / "catalog.jsonl") as file:
             for count, entry in enumerate(entries, 1):
@@ -93,7 +103,6 @@ class EncodingCheckpoint:
         manifest |= {"passed_over": passed.to_dict(), "notes": in_order(passed.notes)}
         with atomic_write(self.folder / "manifest.json", "w") as file:
             json.dump({**manifest, "starts": starts}, file)
-        self.open()
 
     def open(self) -> None:
         """Read the manifest. Raises ValueError if it is damaged or has a newer format."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..codes import code_bytes, pack_codes
 from ..data.transforms import Transform, query_transform
 from ..models import HashModel, HashOutput, for_inference
-from ..models.execution import AUTOCAST_DTYPES, autocast, compile_mode
+from ..models.execution import AUTOCAST_DTYPES, autocast, compile_mode, compiles
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Runner:
         self._network = for_inference(network).to(self.device)
         self._compiled: Callable[[Tensor], HashOutput] | None = None
         self._compiled_for = 0
-        if compile:
+        if compile and compiles(self.device.type):
             self._compiled = torch.compile(
                 self._network, mode=compile_mode(self.device), dynamic=False
             )

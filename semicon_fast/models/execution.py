@@ -1,6 +1,8 @@
 """How a network is executed, in training and in encoding: autocast and torch.compile."""
 
+import warnings
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,6 +14,27 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     """The autocast context of a precision, a key of `AUTOCAST_DTYPES`; "fp32" disables it."""
     dtype = AUTOCAST_DTYPES[precision]
     return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
+@cache
+def compiles(device_type: str) -> bool:
+    """Whether torch.compile works for "cpu" or "cuda" here; if not, warns once with the reason.
+
+    It needs a compiler, on a CUDA device Triton, and a folder to write to.
+    """
+    try:
+        torch.compile(torch.neg)(torch.ones(64, device=device_type))
+    except Exception as error:
+        # Whatever it is, the network runs without.
+        reason = next((line for line in str(error).splitlines() if line), type(error).__name__)
+        warnings.warn(
+            f"semicon_fast: torch.compile does not work here ({reason}), so the network runs "
+            "uncompiled.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return False
+    return True
 
 
 def compile_mode(device: torch.device) -> str:

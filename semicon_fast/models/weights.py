@@ -60,6 +60,7 @@ def pretrained(backbone: str, weights: Weights) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: no such file.
+        OSError: named weights could not be downloaded.
         ValueError: an unknown name, or a file that `read_tensors` rejects.
     """
     spec(backbone)
@@ -84,7 +85,14 @@ def _torchvision_weights(backbone: str, name: str) -> dict[str, Tensor]:
             f"weights for backbone {backbone!r} must be a path or one of "
             f"{', '.join(members) or '(it has no published weights)'}, got {name!r}"
         )
-    return dict(members[short].get_state_dict(progress=False, check_hash=True))
+    try:
+        return dict(members[short].get_state_dict(progress=False, check_hash=True))
+    except (OSError, RuntimeError) as error:
+        raise OSError(
+            f"weights {short} of {backbone} are neither in {torch.hub.get_dir()} nor could they be "
+            f"downloaded to it ({error}): name another folder in TORCH_HOME, or give the path of "
+            "a file"
+        ) from error
 
 
 def load_trunk(trunk: Trunk, state: Mapping[str, Tensor]) -> None:

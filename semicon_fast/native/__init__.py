@@ -4,7 +4,8 @@ SEMICON_FAST_BACKEND  auto (default): native kernels, or the reference with a wa
                       be built; native: an error instead of the warning; reference: never build or
                       load anything.
 SEMICON_FAST_ISA      auto (default), scalar, avx2, avx512, avx512vpopcnt, neon.
-SEMICON_FAST_CACHE    folder for the built libraries; default: semicon_fast in the user's cache.
+SEMICON_FAST_CACHE    folder for the built libraries; default: semicon_fast in the user's cache, or
+                      in the temporary files if that cannot be written.
 
 Nothing is built or loaded at import. The first search on the CPU builds the CPU kernels, the first
 one on a CUDA device the CUDA kernels, once for each version of torch, CUDA tag, architecture and
@@ -84,7 +85,7 @@ class _Selection:
                 return
             self.reason = f"not built yet: the first {self.of.first_use} builds it"
             try:
-                self.library = self.of.load_prebuilt() or self.of.load_cached(self.of.folder())
+                self.library = self.of.load_stored()
             except NativeBuildError as error:
                 self.reason = str(error)
             if self.library is not None:

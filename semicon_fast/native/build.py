@@ -5,7 +5,6 @@ There are two libraries: the kernels for the CPU, and those for CUDA (`cuda.py`)
 
 import hashlib
 import json
-import os
 import platform
 import subprocess
 import time
@@ -77,10 +76,8 @@ class Library:
         return f"torch{torch.__version__}-{tag}-{platform.machine()}-{digest.hexdigest()[:12]}"
 
     def folder(self) -> Path:
-        """The folder of a library that is built at first use."""
-        named = os.environ.get("SEMICON_FAST_CACHE") or ""
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "semicon_fast"
-        return (Path(named).expanduser() if named else base) / self.key()
+        """The folder of a library that is built at first use; see `toolchain.cache`."""
+        return toolchain.cache() / self.key()
 
     def problem(self) -> tuple[str, str] | None:
         """Cause and remedy if the library cannot be built here, else None."""
@@ -124,9 +121,16 @@ class Library:
         cure = f"Delete its folder, and the next {self.first_use} builds it again."
         return _load(folder / f"{self.name}.so", cure)
 
+    def load_stored(self) -> Path | None:
+        """Loads the library if it was built before, ahead of time or into a cache."""
+        found = self.load_prebuilt() or self.load_cached(self.folder())
+        if found is None and (other := toolchain.fallback(self.folder())) is not None:
+            found = self.load_cached(other)
+        return found
+
     def load_or_build(self) -> Path:
         """Loads the library, after building it if necessary. Raises NativeBuildError."""
-        return self.load_prebuilt() or self.load_cached(self.folder()) or self.build()
+        return self.load_stored() or self.build()
 
     def build(self) -> Path:
         """Builds and loads the library, unless another process has. Raises NativeBuildError."""

@@ -1,5 +1,6 @@
 """The tools that a build needs: a compiler, ninja, nvcc, and a writable folder."""
 
+import functools
 import logging
 import os
 import re
@@ -10,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ..files import check_folder
 
 LOG = logging.getLogger("semicon_fast")
 
@@ -116,22 +119,71 @@ def torch_extensions_quiet() -> Iterator[None]:
         chatter.setLevel(level)
 
 
-def writable(folder: Path) -> Path:
-    """`folder` if it is writable, else a private temporary folder of this user, with a notice."""
+def cache() -> Path:
+    """The folder that holds the built libraries: SEMICON_FAST_CACHE, or semicon_fast in the user's
+    cache, or in the temporary files where this user has no home. It need not exist.
+
+    Raises ValueError where SEMICON_FAST_CACHE begins with ~ and leads nowhere.
+    """
+    named = os.environ.get("SEMICON_FAST_CACHE") or ""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        user = os.getuid() if hasattr(os, "getuid") else 0
-        base = Path(tempfile.gettempdir()) / f"semicon_fast-{user}"
-        base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if hasattr(os, "getuid") and base.stat().st_uid != user:
-            raise NativeBuildError(
-                f"semicon_fast: {folder} cannot be written ({error.strerror}) and {base} belongs "
-                "to another user. Set SEMICON_FAST_CACHE to a folder of your own."
+        if named:
+            return Path(named).expanduser()
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(home) / "semicon_fast"
+    except RuntimeError as error:
+        if named:
+            raise ValueError(
+                "SEMICON_FAST_CACHE must be a folder, got "
+                f"{named!r}, and there is no home folder for its ~"
             ) from error
-        LOG.warning("%s cannot be written (%s); using %s", folder, error.strerror, base)
-        other = base / folder.name
-        other.mkdir(exist_ok=True)
-        return other
+        return _temporary()
+
+
+def _temporary() -> Path:
+    """The folder of this user among the temporary files. It need not exist."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    try:
+        return Path(tempfile.gettempdir()) / f"semicon_fast-{user}"
+    except FileNotFoundError as error:
+        raise NativeBuildError(
+            f"semicon_fast: there is no folder to keep the kernels in ({error.strerror}). Set "
+            "SEMICON_FAST_CACHE to one that can be written."
+        ) from error
+
+
+def fallback(folder: Path) -> Path | None:
+    """What is used in place of `folder` if that cannot be written; None if it can.
+
+    Raises NativeBuildError if there are no temporary files, or the folder among them is another
+    user's, who could put any library there.
+    """
+    try:
+        check_folder(folder)
+        if folder.parent != _temporary():
+            return None
+        cause = "this user has no home folder"
+    except OSError as error:
+        cause = error.strerror or str(error)
+    base = _temporary()
+    if hasattr(os, "getuid") and base.exists() and base.stat().st_uid != os.getuid():
+        raise NativeBuildError(
+            f"semicon_fast: no folder for the kernels ({cause}), and {base} belongs to another "
+            "user. Set SEMICON_FAST_CACHE to a folder of your own."
+        )
+    _say_fallback(cause, base)
+    return base / folder.name
+
+
+@functools.cache
+def _say_fallback(cause: str, base: Path) -> None:
+    LOG.warning("%s; the kernels are kept in %s (SEMICON_FAST_CACHE names another)", cause, base)
+
+
+def writable(folder: Path) -> Path:
+    """Makes `folder`, or its `fallback` with a notice where it cannot be written."""
+    taken = fallback(folder) or folder
+    if taken.parent == _temporary():
+        taken.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    taken.mkdir(parents=True, exist_ok=True)
+    return taken

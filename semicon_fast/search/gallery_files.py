@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..files import check_folder
+
 FORMAT = 1
 
 
@@ -19,15 +21,19 @@ def read_about(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{path} is no gallery: it holds no gallery.json (see `encode`)")
     try:
         about: dict[str, Any] = json.loads(about_path.read_text("utf-8"))
+        if not isinstance(about, dict) or not isinstance(about.get("format", 0), int):
+            raise ValueError("its gallery.json is not one that `encode` wrote")
         if about.get("format", 0) > FORMAT:
             raise ValueError(f"its format {about['format']} is newer than this version reads")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} is no readable gallery: {error}") from error
     return about
 
 
 def check_free(folder: str | os.PathLike[str], overwrite: bool) -> None:
-    """Raises FileExistsError if `folder` is a file or not empty, unless `overwrite`."""
+    """Raises FileExistsError if `folder` is a file or not empty, unless `overwrite`; OSError if it
+    could not be written."""
     target = Path(folder)
     if target.exists() and not overwrite and (target.is_file() or any(target.iterdir())):
         raise FileExistsError(f"{target} exists already; choose another folder or overwrite it")
+    check_folder(target.parent if target.exists() else target)

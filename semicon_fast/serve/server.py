@@ -32,10 +32,9 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
         listening = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise ValueError(
-            f"host {host!r} is not an address of this machine: {error.strerror}"
-        ) from None
+    except (OSError, UnicodeError) as error:
+        cause = error.strerror if isinstance(error, OSError) else "no name of a host"
+        raise ValueError(f"host {host!r} is not an address of this machine: {cause}") from None
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)

@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -155,6 +156,14 @@ class Config(Section):
     def model_dump_json(self, *, indent: int | None = None, **kwargs: Any) -> str:
         """The configuration as JSON of ASCII characters, whatever bytes its paths hold."""
         return json.dumps(self.model_dump(mode="json", **kwargs), indent=indent)
+
+    @classmethod
+    def read(cls, path: Path) -> "Config":
+        """The configuration in a JSON file. Raises ValueError that names the file."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} is no configuration of a run: {error}") from None
 
     def override(self, settings: Sequence[str]) -> "Config":
         """A copy with settings "section.key=value", whose values are parsed as JSON or else taken

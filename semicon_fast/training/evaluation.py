@@ -151,7 +151,7 @@ def encoded_run(
     """
     folder = Path(run)
     check_finished(folder, CONFIG, MODEL)
-    config = Config.model_validate_json((folder / CONFIG).read_text("utf-8"))
+    config = Config.read(folder / CONFIG)
     if root is not None:
         place = config.data.model_copy(update={"root": str(root)})
         config = config.model_copy(update={"data": place})

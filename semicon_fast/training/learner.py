@@ -19,7 +19,7 @@ from ..data import (
 )
 from ..data.seeds import generator
 from ..models import HashOutput
-from ..models.execution import autocast, compile_mode
+from ..models.execution import autocast, compile_mode, compiles
 from . import parallel
 from .batch_norm import set_shared
 from .checkpoint import Position
@@ -47,12 +47,13 @@ class Learner:
         self.model = build_network(config.model, config.run.seed).to(self.device)
         if config.run.channels_last:
             self.model.to(memory_format=torch.channels_last)
-        if config.run.compile:
+        compiled = config.run.compile and compiles(self.device.type)
+        if compiled:
             # In place, so that references to the module and wrappers stay valid.
             self.model.compile(mode=compile_mode(self.device))
         self.model.train()
         # Autocast and compiled code choose their own kernels.
-        plain = config.run.precision == "fp32" and not config.run.compile
+        plain = config.run.precision == "fp32" and not compiled
         self._convolutions = weight_gradients_by_products(self.device) if plain else nullcontext()
         self.generators = {"method": generator("method", config.run.seed)}
         self.method = methods.build(config.method.name, **config.method.options)

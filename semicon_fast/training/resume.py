@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files import check_folder
 from .config import Config, differences
 from .reporter import Reporter
 
@@ -41,7 +42,8 @@ def refuse_unfinished(run: Path) -> None:
 
 
 def refuse_used(output: Path) -> None:
-    """Raises ValueError if `output` already contains a run."""
+    """Raises ValueError if `output` already contains a run, OSError if it could not be written."""
+    check_folder(output)
     if any((output / name).exists() for name in (CONFIG, LOG, RESULT)) or _checkpoints(output):
         raise ValueError(
             f"output {output} holds a run already; continue it with resume=True (--resume), or "

@@ -214,3 +214,10 @@ def test_a_runner_takes_bf16_and_batches_of_any_size():
     streamed = list(runner.stream([(pixels[:2], "a"), (pixels[2:], "b")]))
     assert np.array_equal(np.concatenate([c for c, _ in streamed]), codes)
     assert [rest for _, rest in streamed] == ["a", "b"]
+
+
+def test_a_listing_that_fails_leaves_no_checkpoint(photos, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no image below"):
+        encode_images(network(), [photos, tmp_path / "empty"], tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]

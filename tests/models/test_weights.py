@@ -156,3 +156,14 @@ def test_tiny_trunk_keeps_an_eighth_of_the_side():
     for size, cells in ((32, 4), (64, 8), (96, 12)):
         assert trunk(torch.zeros(1, 3, size, size)).shape == (1, 128, cells, cells)
     assert BACKBONES["tiny"].channels(4) == 256
+
+
+@pytest.mark.parametrize("home", ["/dev/null/torch", None], ids=["unwritable", "unreachable"])
+def test_weights_that_cannot_be_downloaded_name_the_folder_and_a_way_out(
+    home, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TORCH_HOME", home or str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    with pytest.raises(OSError, match="DEFAULT of resnet18 are neither in .*TORCH_HOME.*a file"):
+        weights.pretrained("resnet18", "DEFAULT")
