@@ -83,14 +83,18 @@ class EncodingCheckpoint:
         self.remove()
         self.folder.mkdir(parents=True)
         try:
-            self._write_catalog(entries, inputs, part_images)
+            self._write_catalog(entries, inputs, part_images, passed)
         except BaseException:
             self.remove()  # no checkpoint: nothing could be resumed from it
             raise
         self.open()
 
     def _write_catalog(
-        self, entries: Iterable[Entry], inputs: dict[str, Any], part_images: int
+        self,
+        entries: Iterable[Entry],
+        inputs: dict[str, Any],
+        part_images: int,
+        passed: PassedOver,
     ) -> None:
         starts, count, position = [], 0, 0
         with atomic_write(self.folder / "catalog.jsonl") as file:

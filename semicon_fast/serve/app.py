@@ -3,16 +3,16 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from importlib import resources
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
 from starlette.types import ASGIApp
 
 from .. import __version__
 from ..data.decode import decode_bytes
 from . import schemas
-from .errors import PROBLEMS, add_error_handlers
-from .handlers import UPLOAD_BODY, HandlerContext
+from .errors import PROBLEMS, add_error_handlers, problems
+from .handlers import UPLOAD_BODY, HandlerContext, refuse_repeated
 from .limits import Limits
 from .middleware import RequestGuard
 from .pictures import Pictures
@@ -20,7 +20,25 @@ from .responses import ExactJSON
 from .searcher import Searcher, SearchHit
 from .workers import Pool
 
-Number = Annotated[int, Path(ge=0, le=2**62, description="Number of an image in the gallery.")]
+Number = Annotated[
+    int,  # its bounds stand before DECIMAL, or pydantic leaves them out of the description
+    Path(ge=0, le=schemas.MAX_NUMBER, description="Number of an image in the gallery."),
+    schemas.DECIMAL,
+]
+DESCRIPTION = """Nearest neighbours of images by their binary codes.
+
+Every error response is JSON with a one-sentence `detail`. Parameters that an address does not have
+and parameters given more than once are refused with status 422. Addresses are exact: none ends in a
+slash. `HEAD` is answered as `GET` without the body; every other method that is not listed gets
+status 405 with `Allow`."""
+CACHE_HEADERS = {
+    name: {"description": text, "required": True, "schema": {"type": "string"}}
+    for name, text in (
+        ("ETag", "Changes with the file and with `side`."),
+        ("Cache-Control", "The copy may be kept, and is to be checked at each use."),
+    )
+}
+UPLOAD_PROBLEMS = (408, 409, 411, 413, 415)
 MEDIA_TYPES = {
     "html": "text/html",
     "css": "text/css",
@@ -54,19 +72,20 @@ def create_app(
         lifespan=lifespan,
         title="semicon_fast gallery",
         version=__version__,
-        description="Nearest neighbours of images by their binary codes. Every error response is "
-        "JSON with a one-sentence `detail`.",
+        description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         responses=PROBLEMS,
         default_response_class=ExactJSON,
+        dependencies=[Depends(refuse_repeated)],
     )
     add_error_handlers(app)
     _add_gallery(app, context)
     _add_queries_by_number(app, context)
     _add_uploads(app, context)
     _add_page(app)
+    _describe_parts(app, searcher)
     return RequestGuard(app, names, limits.request_seconds)
 
 
@@ -97,15 +116,24 @@ def _add_gallery(app: FastAPI, context: HandlerContext) -> None:
         "/api/images/{number}",
         summary="A JPEG thumbnail of a gallery image",
         response_class=Response,
-        responses={200: {"content": {"image/jpeg": {}}}},
+        responses={
+            200: {"content": {"image/jpeg": {}}, "headers": CACHE_HEADERS},
+            304: {"description": "The client's copy is current.", "headers": CACHE_HEADERS},
+            **problems(404),
+        },
     )
     async def image(
-        number: Number, query: Annotated[schemas.PictureQuery, Query()], request: Request
+        number: Number,
+        query: Annotated[schemas.PictureQuery, Query()],
+        if_none_match: Annotated[
+            str, Header(description="`ETag` of the client's copy, several with commas, or `*`.")
+        ] = "",
     ) -> Response:
         context.valid_number(number)
         version = await context.light.run(context.pictures.version, number, query.side)
         headers = {"ETag": f'"{version}"', "Cache-Control": "private, no-cache"}
-        if request.headers.get("if-none-match") == headers["ETag"]:
+        copies = {copy.strip().removeprefix("W/") for copy in if_none_match.split(",")}
+        if copies & {headers["ETag"], "*"}:
             return Response(status_code=304, headers=headers)
         small = await context.light.run(context.pictures.small, number, query.side)
         return Response(small, media_type="image/jpeg", headers=headers)
@@ -115,7 +143,11 @@ def _add_queries_by_number(app: FastAPI, context: HandlerContext) -> None:
     """Routes for searches and attention maps by image number."""
     searcher = context.searcher
 
-    @app.get("/api/images/{number}/neighbours", summary="Nearest neighbours of a gallery image")
+    @app.get(
+        "/api/images/{number}/neighbours",
+        summary="Nearest neighbours of a gallery image",
+        responses=problems(404, 409),
+    )
     async def neighbours(
         number: Number, query: Annotated[schemas.SearchQuery, Query()]
     ) -> schemas.Hits:
@@ -125,7 +157,11 @@ def _add_queries_by_number(app: FastAPI, context: HandlerContext) -> None:
         )
         return context.hits_response(found, weights)
 
-    @app.get("/api/images/{number}/maps", summary="Attention maps of a gallery image")
+    @app.get(
+        "/api/images/{number}/maps",
+        summary="Attention maps of a gallery image",
+        responses=problems(404, 409),
+    )
     async def maps(
         number: Number, query: Annotated[schemas.NoQuery, Query()]
     ) -> schemas.AttentionMaps:
@@ -138,7 +174,10 @@ def _add_uploads(app: FastAPI, context: HandlerContext) -> None:
     searcher = context.searcher
 
     @app.post(
-        "/api/search", summary="Nearest neighbours of an uploaded image", openapi_extra=UPLOAD_BODY
+        "/api/search",
+        summary="Nearest neighbours of an uploaded image",
+        openapi_extra=UPLOAD_BODY,
+        responses=problems(*UPLOAD_PROBLEMS),
     )
     async def search(
         request: Request, query: Annotated[schemas.SearchQuery, Query()]
@@ -152,7 +191,12 @@ def _add_uploads(app: FastAPI, context: HandlerContext) -> None:
 
         return context.hits_response(await context.process_upload(request, work), weights)
 
-    @app.post("/api/maps", summary="Attention maps of an uploaded image", openapi_extra=UPLOAD_BODY)
+    @app.post(
+        "/api/maps",
+        summary="Attention maps of an uploaded image",
+        openapi_extra=UPLOAD_BODY,
+        responses=problems(*UPLOAD_PROBLEMS),
+    )
     async def maps(
         request: Request, query: Annotated[schemas.NoQuery, Query()]
     ) -> schemas.AttentionMaps:
@@ -170,6 +214,19 @@ def _maps_of_number(context: HandlerContext, number: int) -> schemas.AttentionMa
     found = context.searcher.maps(context.pictures.pixels(number))
     assert found is not None
     return context.maps_response(found)
+
+
+def _describe_parts(app: FastAPI, searcher: Searcher) -> None:
+    """Say in the OpenAPI description which values this gallery's parts leave to a search."""
+    example = ",".join(["2"] + ["1"] * (len(searcher.parts) - 1))
+    values: dict[str, dict[str, Any]] = {
+        "part": {"enum": [*searcher.parts]},
+        "weights": {"pattern": searcher.weights_pattern, "examples": [example]},
+    }
+    for address in app.openapi()["paths"].values():
+        for operation in address.values():
+            for parameter in operation.get("parameters", ()):
+                parameter["schema"] |= values.get(parameter["name"], {})
 
 
 def _add_page(app: FastAPI) -> None:

@@ -1,5 +1,6 @@
 """Error handlers: every error response is {"detail": one sentence}, without server paths."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,14 +14,50 @@ from .pictures import MissingImageError
 from .responses import ExactJSON
 from .workers import Busy
 
-RETRY_SECONDS = 1
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": schemas.Problem, "description": "The request was rejected."},
+RETRY = {"Retry-After": "1"}
+DESCRIPTIONS = {
+    400: "The request is not valid HTTP, or its body ended before `Content-Length` bytes.",
+    403: "The `Host` header is not a name of this server.",
+    404: "The gallery has no such image, or its file cannot be read any more.",
+    405: "The method is not one that this address supports.",
+    408: "The body did not arrive in time.",
+    409: "This server has no model, its network has no attention maps, or parameters that exclude "
+    "each other were given together.",
+    411: "The request has no `Content-Length`.",
+    413: "The body is larger than `max_bytes` of `/api/gallery`.",
+    415: "The `Content-Type` is not one of an image.",
+    422: "A parameter is unknown, repeated or not valid, or the body is empty, larger than "
+    "`max_pixels` of `/api/gallery` or not an image that can be decoded.",
+    431: "The request's headers are too large.",
+    500: "The server failed; its log says why.",
+    503: "The server is busy, or the request took too long.",
+}
+HEADERS: dict[int, dict[str, Any]] = {
+    405: {"Allow": {"description": "Methods that are supported.", "schema": {"type": "string"}}},
     503: {
-        "model": schemas.Problem,
-        "description": "The server is busy; retry after `Retry-After` seconds.",
+        "Retry-After": {
+            "description": "Seconds after which to try again.",
+            "schema": {"type": "integer", "minimum": 0},
+        }
     },
 }
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The description of the error responses with these statuses, for FastAPI's `responses`."""
+    return {status: _problem(status) for status in statuses}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    headers = {
+        name: {**header, "required": True} for name, header in HEADERS.get(status, {}).items()
+    }
+    described = {"model": schemas.Problem, "description": DESCRIPTIONS[status]}
+    return {**described, "headers": headers} if headers else described
+
+
+# What every address may answer.
+PROBLEMS = problems(400, 403, 405, 422, 431, 500, 503)
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -33,7 +70,9 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _internal_error)
 
 
-def error_response(status: int, detail: str, headers: Any = None) -> Response:
+def error_response(
+    status: int, detail: str, headers: Mapping[str, str] | None = None
+) -> Response:
     """The response of every error, from handlers and middleware."""
     return ExactJSON({"detail": detail}, status, headers)
 
@@ -41,11 +80,13 @@ def error_response(status: int, detail: str, headers: Any = None) -> Response:
 async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "another method")
-        return error_response(405, f"this address supports {allowed} only", error.headers)
+        # Starlette's order of several methods differs between runs; HEAD is answered as GET is.
+        methods = set((error.headers or {})["Allow"].split(", "))
+        allowed = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+        return error_response(405, f"this address supports {allowed} only", {"Allow": allowed})
     if error.detail == "Not Found":
         return error_response(
-            404, "there is nothing at this address; /openapi.json lists all addresses"
+            404, "there is nothing at this address; /openapi.json describes the API's addresses"
         )
     return error_response(error.status_code, error.detail, error.headers)
 
@@ -53,8 +94,10 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    name, reason = str(first["loc"][-1])[:60], first["msg"][:1].lower() + first["msg"][1:]
-    return error_response(422, f"{name}: {reason}, got {str(first.get('input'))[:60]!r}")
+    name, reason = str(first["loc"][-1])[:60], first["msg"].removeprefix("Input ")
+    if first["type"] == "extra_forbidden":
+        return error_response(422, f"{name!r} is not a parameter of this address")
+    return error_response(422, f"{name} {reason}, got {str(first.get('input'))[:60]!r}")
 
 
 async def _broken_image(request: Request, error: Exception) -> Response:
@@ -69,7 +112,7 @@ async def _pool_busy(request: Request, error: Exception) -> Response:
     return error_response(
         503,
         "the server is busy with other requests; try again in a moment",
-        {"Retry-After": str(RETRY_SECONDS)},
+        RETRY,
     )
 
 

@@ -1,5 +1,7 @@
 """Shared parts of the request handlers: validation, response schemas, bounded uploads."""
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,11 +23,10 @@ T = TypeVar("T")
 UPLOAD_BODY = {
     "requestBody": {
         "required": True,
-        "description": f"The bytes of an image file: {', '.join(UPLOADS)}.",
-        "content": {
-            kind: {"schema": {"type": "string", "format": "binary"}}
-            for kind in ("image/*", "application/octet-stream")
-        },
+        "description": f"The bytes of an image file: {', '.join(UPLOADS)}, whichever of the "
+        "`image/` types the `Content-Type` names. `max_bytes` and `max_pixels` of `/api/gallery` "
+        "are the bounds.",
+        "content": {"image/*": {"schema": {"type": "string", "format": "binary", "minLength": 1}}},
     }
 }
 
@@ -52,6 +53,8 @@ class HandlerContext(NamedTuple):
 
     def part_weights(self, query: schemas.SearchQuery) -> dict[str, int] | None:
         """`Searcher.weights` of a query; HTTPException 422 if they are invalid."""
+        if query.part is not None and query.weights is not None:
+            raise HTTPException(409, "part and weights cannot be given together")
         try:
             return self.searcher.weights(query.part, query.weights)
         except ValueError as error:
@@ -100,7 +103,7 @@ class HandlerContext(NamedTuple):
             width=shares.shape[2],
             values=[m.round(4).ravel().tolist() for m in shares],
             peaks=found.peaks,
-            box=found.box,
+            box=list(found.box),
         )
 
     async def process_upload(self, request: Request, work: Callable[..., T], *arguments: Any) -> T:
@@ -127,20 +130,27 @@ class HandlerContext(NamedTuple):
             return await place.run(work, bytes(content), *arguments)
 
 
+async def refuse_repeated(request: Request) -> None:
+    """HTTPException 422 for a parameter that is given more than once."""
+    for name, count in Counter(name for name, _ in request.query_params.multi_items()).items():
+        if count > 1:
+            raise HTTPException(422, f"{name[:60]!r} is given {count} times; give it once")
+
+
 def _checked_length(request: Request, most: int) -> int:
     """The body's size in bytes from the headers, before any of it is read.
 
     Raises HTTPException for an unsuitable Content-Type or Content-Length.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not kind.startswith("image/") and kind != "application/octet-stream":
+    if not re.fullmatch(r"image/[a-z0-9!#$%&'*+.^_`|~-]+", kind):
         raise HTTPException(
             415,
             "send the image itself as the body, with a Content-Type such as image/jpeg or "
             f"image/png, got {kind[:60]!r}",
         )
     given = request.headers.get("content-length", "")
-    if not given.isdigit():
+    if not re.fullmatch("[0-9]{1,20}", given):
         raise HTTPException(411, "the request must have a Content-Length")
     size = int(given)
     if size > most:

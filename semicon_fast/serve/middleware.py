@@ -48,7 +48,9 @@ class RequestGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
+        started, head = False, scope["method"] == "HEAD"
+        if head:
+            scope = {**scope, "method": "GET"}
 
         async def answer(message: Message) -> None:
             nonlocal started
@@ -57,6 +59,8 @@ class RequestGuard:
                 own = {name for name, _ in _ENCODED_HEADERS}
                 kept = [(n, v) for n, v in message.get("headers", ()) if n.lower() not in own]
                 message = {**message, "headers": [*kept, *_ENCODED_HEADERS]}
+            elif head:
+                message = {**message, "body": b""}
             await send(message)
 
         hosts = [value for name, value in scope["headers"] if name == b"host"]

@@ -1,5 +1,6 @@
 """Searches in a gallery by image number or, with a network, by image content."""
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -74,35 +75,34 @@ class Searcher:
         # Warm up: the first forward pass compiles kernels, which should not delay a request.
         self.has_maps = self.maps(torch.zeros(3, 32, 32, dtype=torch.uint8)) is not None
 
+    @property
+    def weights_pattern(self) -> str:
+        """The `numbers` that `weights` takes, as a regular expression of ECMA-262 and of Python."""
+        return f"^(?!0(,0)*$)[0-{MAX_WEIGHT}](,[0-{MAX_WEIGHT}]){{{len(self.parts) - 1}}}$"
+
     def weights(self, part: str | None, numbers: str | None) -> dict[str, int] | None:
         """The weight of each part in the distance; None for the unweighted distance.
 
         Args:
             part: the only part to compare, or None.
-            numbers: one digit per part, such as "1,0,0,2", or None.
+            numbers: one digit per part, such as "1,0,0,2", or None; not read if `part` is given.
 
         Raises:
-            ValueError: both are given, an unknown part, or malformed or all-zero weights.
+            ValueError: an unknown part, or malformed or all-zero weights.
         """
-        if part is not None and numbers is not None:
-            raise ValueError("part and weights cannot be given together")
         if part is not None:
             if part not in self.parts:
                 raise ValueError(f"part must be one of {', '.join(self.parts)}, got {part[:40]!r}")
             return {part: 1}
         if numbers is None:
             return None
-        given = numbers.split(",")
-        if len(given) != len(self.parts):
+        if not re.fullmatch(self.weights_pattern, numbers):
             raise ValueError(
-                f"weights must be {len(self.parts)} numbers (for {', '.join(self.parts)}), "
-                f"got {len(given)}"
+                f"weights must be a number from 0 to {MAX_WEIGHT} for each of "
+                f"{', '.join(self.parts)}, with commas between them and not all of them 0, "
+                f"got {numbers[:60]!r}"
             )
-        if not all(n.isascii() and n.isdigit() and len(n) == 1 for n in given):
-            raise ValueError(f"weights must be whole numbers from 0 to {MAX_WEIGHT}")
-        weights = dict(zip(self.parts, map(int, given), strict=True))
-        if not any(weights.values()):
-            raise ValueError("at least one of the weights must be greater than 0")
+        weights = dict(zip(self.parts, map(int, numbers.split(",")), strict=True))
         return None if set(weights.values()) == {1} else weights
 
     def by_image(self, data: bytes, max_pixels: int) -> np.ndarray:

@@ -9,7 +9,9 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .errors import RETRY, error_response
 from .limits import Limits
+from .middleware import SECURITY_HEADERS
 
 STOP_SECONDS = 5
 MAX_HEAD_BYTES = 32 * 1024
@@ -48,19 +50,27 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
     return listening, f"http://{shown}:{listening.getsockname()[1]}/"
 
 
-def http_protocol(seconds: float) -> type[H11Protocol]:
-    """uvicorn's HTTP protocol with a deadline for receiving a request's head (line and headers).
+def http_protocol(limits: Limits) -> type[H11Protocol]:
+    """uvicorn's HTTP protocol with a deadline for receiving a request's head (line and headers), a
+    bound on open connections, and errors in the form of all others.
 
-    A connection whose head is not complete after `seconds` is closed; receiving further bytes does
-    not extend the deadline. A connection that is idle between two requests is closed earlier, by
-    uvicorn's keep-alive timeout.
+    A connection whose head is not complete after `header_seconds` is closed; receiving further
+    bytes does not extend the deadline. A connection that is idle between two requests is closed
+    earlier, by uvicorn's keep-alive timeout.
     """
+    closing = {"Connection": "close", **SECURITY_HEADERS}
+    invalid = error_response(400, "the request is not valid HTTP", closing)
+    full = error_response(
+        503, "the server has too many connections; try again in a moment", {**RETRY, **closing}
+    )
 
     class DeadlineProtocol(H11Protocol):
         _deadline: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            if len(self.connections) > limits.connections:
+                self.app = full
             self._update_deadline()
 
         def data_received(self, data: bytes) -> None:
@@ -83,9 +93,14 @@ def http_protocol(seconds: float) -> type[H11Protocol]:
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
             if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                super().send_400_response(msg)
-            else:
-                self.transport.close()
+                head = h11.Response(
+                    status_code=400, headers=invalid.raw_headers, reason=b"Bad Request"
+                )
+                no_body = at_work and self.scope["method"] == "HEAD"
+                body = h11.Data(b"" if no_body else bytes(invalid.body))
+                for event in (head, body, h11.EndOfMessage()):
+                    self.transport.write(self.conn.send(event))
+            self.transport.close()
 
         def _update_deadline(self) -> None:
             at_work = self.cycle is not None and not self.cycle.response_complete
@@ -93,7 +108,7 @@ def http_protocol(seconds: float) -> type[H11Protocol]:
                 self._deadline.cancel()
                 self._deadline = None
             elif not at_work and self._deadline is None:
-                self._deadline = self.loop.call_later(seconds, self.transport.close)
+                self._deadline = self.loop.call_later(limits.header_seconds, self.transport.close)
 
     return DeadlineProtocol
 
@@ -103,7 +118,7 @@ def configure_server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            http=http_protocol(limits.header_seconds),
+            http=http_protocol(limits),
             ws="none",
             loop="asyncio",
             lifespan="on",
@@ -111,7 +126,6 @@ def configure_server(app: ASGIApp, limits: Limits) -> uvicorn.Server:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=limits.connections,
             timeout_graceful_shutdown=STOP_SECONDS,
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )

@@ -33,6 +33,6 @@ export function get(address, signal) {
 }
 
 export function send(address, file, signal) {
-  const headers = { "Content-Type": file.type || "application/octet-stream" };
+  const headers = { "Content-Type": file.type || "image/*" };
   return answered(address, { method: "POST", body: file, headers, signal });
 }
