@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import HTTPException, Request
 from starlette.requests import ClientDisconnect
 
-from ..data.decode import UPLOADS
+from ..data.decode import FORMATS
 from . import schemas
 from .limits import Limits
 from .pictures import Pictures
@@ -21,7 +21,7 @@ T = TypeVar("T")
 UPLOAD_BODY = {
     "requestBody": {
         "required": True,
-        "description": f"The bytes of an image file: {', '.join(UPLOADS)}.",
+        "description": f"The bytes of an image file: {', '.join(FORMATS)}.",
         "content": {
             kind: {"schema": {"type": "string", "format": "binary"}}
             for kind in ("image/*", "application/octet-stream")
