@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from . import listing, naming, parquet
-from .decode import FORMATS, BrokenFile, BrokenImageError, decode, decode_bytes
+from .decode import LISTED_FORMATS, BrokenFile, BrokenImageError, decode, decode_bytes
 from .lists import LINE
 from .naming import SHARD_SUFFIXES, CommonRoot
 from .passed_over import NUMBERLESS, PassedOver
@@ -38,7 +38,7 @@ class Entry(NamedTuple):
         if not self.place:
             return decode(self.file)
         try:
-            return decode_bytes(self._content(), formats=FORMATS)
+            return decode_bytes(self._content(), formats=LISTED_FORMATS)
         except BrokenImageError as error:
             broken = [BrokenFile(self.name, file.cause) for file in error.broken]
             raise BrokenImageError.of(broken) from error

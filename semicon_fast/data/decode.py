@@ -19,10 +19,10 @@ from . import naming
 MAX_PIXELS = 89_478_485
 # Formats of listed images, accepted in archives and galleries. Some other formats of Pillow start
 # external programs.
-FORMATS = tuple(dict.fromkeys(naming.FORMATS.values()))
-# Those accepted from anyone: PPM can be slow to read as text, any bytes may pass for TGA, and
-# JPEG 2000 needs much memory for few bytes.
-UPLOADS = tuple(name for name in FORMATS if name not in ("PPM", "TGA", "JPEG2000"))
+LISTED_FORMATS = tuple(dict.fromkeys(naming.FORMATS.values()))
+# Those that `decode_bytes` accepts from anyone. PPM as text is slow to read, bytes of any kind may
+# pass for TGA, and JPEG 2000 can need much memory for few bytes.
+FORMATS = tuple(name for name in LISTED_FORMATS if name not in ("PPM", "TGA", "JPEG2000"))
 # Most scans of a progressive JPEG. A scan of a few bytes costs a pass over the whole image, which
 # untrusted files can exploit; cameras write up to a dozen.
 MAX_SCANS = 100
@@ -70,7 +70,7 @@ def decode(path: str | os.PathLike[str]) -> Tensor:
 
 
 def decode_bytes(
-    data: bytes, *, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = UPLOADS
+    data: bytes, *, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS
 ) -> Tensor:
     """Decode the bytes of an image file from an untrusted source to uint8 (3, H, W) RGB.
 
@@ -90,7 +90,7 @@ def thumbnail(
     side: int,
     *,
     max_pixels: int = MAX_PIXELS,
-    formats: tuple[str, ...] = UPLOADS,
+    formats: tuple[str, ...] = FORMATS,
 ) -> bytes:
     """A JPEG of at most side x side pixels without metadata, from the bytes of an image file.
 

@@ -208,16 +208,15 @@ class _Walk:
                     inside = iter(_children(place, self._passed))
                     stack.append((place, f"{shown}{name}/", inside))
                     break
-                file = self._file(name, kind, folder, shown)
+                file = self._file(place, kind, f"{shown}{name}")
                 if file is not None:
                     yield f"{shown}{name}", file
             else:
                 stack.pop()
 
-    def _file(self, name: str, kind: int, folder: str, shown: str) -> str | None:
+    def _file(self, place: str, kind: int, shown: str) -> str | None:
         """The absolute path without links of a child that is listed; None for any other, which is
         counted or, if it is a link to a folder, kept for later."""
-        place = os.path.join(folder, name)
         if kind == _LINK:
             target = os.path.realpath(place)
             kind = _kind_of_target(place)
@@ -225,20 +224,20 @@ class _Walk:
                 self._passed.add(DANGLING)
                 return None
             if kind == _FOLDER:
-                self._links.append((f"{shown}{name}", folder, target))
+                self._links.append((shown, os.path.dirname(place), target))
                 return None
-            if kind == _FILE and has_suffix(name, self._suffixes):
+            if kind == _FILE and has_suffix(place, self._suffixes):
                 if has_suffix(target, self._suffixes) and self._is_read(target):
                     self._passed.add(LINKED_IMAGES)
                     return None
                 self._linked.add(target)
                 return target
-        elif kind == _FILE and has_suffix(name, self._suffixes):
+        elif kind == _FILE and has_suffix(place, self._suffixes):
             if place not in self._linked:
                 return place
             self._passed.add(LINKED_IMAGES)
             return None
-        is_shard = kind == _FILE and has_suffix(name, SHARD_SUFFIXES)
+        is_shard = kind == _FILE and has_suffix(place, SHARD_SUFFIXES)
         self._passed.add(SHARDS if is_shard else OTHER)
         return None
 

@@ -10,7 +10,7 @@ import numpy as np
 from fastapi import HTTPException, Request
 from starlette.requests import ClientDisconnect
 
-from ..data.decode import UPLOADS
+from ..data.decode import FORMATS
 from . import schemas
 from .limits import Limits
 from .pictures import Pictures
@@ -23,7 +23,7 @@ T = TypeVar("T")
 UPLOAD_BODY = {
     "requestBody": {
         "required": True,
-        "description": f"The bytes of an image file: {', '.join(UPLOADS)}, whichever of the "
+        "description": f"The bytes of an image file: {', '.join(FORMATS)}, whichever of the "
         "`image/` types the `Content-Type` names. `max_bytes` and `max_pixels` of `/api/gallery` "
         "are the bounds.",
         "content": {"image/*": {"schema": {"type": "string", "format": "binary", "minLength": 1}}},

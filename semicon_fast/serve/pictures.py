@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..data.decode import FORMATS, BrokenImageError, decode_bytes, thumbnail
+from ..data.decode import LISTED_FORMATS, BrokenImageError, decode_bytes, thumbnail
 from ..search.gallery import Gallery
 
 # Largest image file of a gallery that is read.
@@ -52,14 +52,14 @@ class Pictures:
         """A JPEG thumbnail of at most side x side pixels. Raises MissingImageError."""
         data = self._read(number)
         try:
-            return thumbnail(data, side, formats=FORMATS)
+            return thumbnail(data, side, formats=LISTED_FORMATS)
         except BrokenImageError as error:
             raise MissingImageError(f"image {number} cannot be decoded") from error
 
     def pixels(self, number: int) -> Tensor:
         """The decoded image, uint8 (3, H, W). Raises MissingImageError."""
         try:
-            return decode_bytes(self._read(number), formats=FORMATS)
+            return decode_bytes(self._read(number), formats=LISTED_FORMATS)
         except BrokenImageError as error:
             raise MissingImageError(f"image {number} cannot be decoded") from error
 

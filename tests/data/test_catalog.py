@@ -12,6 +12,8 @@ from PIL import Image
 from semicon_fast.data import BrokenImageError
 from semicon_fast.data.catalog import Entry, list_images
 from semicon_fast.data.decode import decode
+from semicon_fast.data.naming import FORMATS
+from semicon_fast.data.passed_over import HIDDEN, NUMBERLESS, OTHER, SHARDS, PassedOver
 
 
 def png(number):
@@ -25,6 +27,7 @@ def values(entries):
 
 
 def write_tar(path, members):
+    path.parent.mkdir(exist_ok=True)
     with tarfile.open(path, "w") as tar:
         for name, content in members:
             about = tarfile.TarInfo(name)
@@ -48,7 +51,7 @@ def test_a_folder_is_walked_in_the_order_of_its_sorted_paths(folder):
     found = list(list_images([folder]))
     wanted = sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".png")
     assert [entry.name for entry in found] == [str(path.resolve()) for path in wanted]
-    assert [entry.label for entry in found] == [path.parent.name for path in wanted]
+    assert [entry.label for entry in found] == ["a", "a", "a b", "in", "in"]
     assert sorted(values(found)) == [0, 1, 2, 3, 4]
     assert torch.equal(found[0].image(), decode(wanted[0]))
 
@@ -130,3 +133,54 @@ def test_broken_images_are_named_by_what_holds_them(tmp_path):
         entry.image()
     with pytest.raises(BrokenImageError, match="no such file"):
         Entry("x", "", str(tmp_path / "x.png")).image()
+
+
+def test_a_list_without_labels_takes_the_folders_below_its_common_one(tmp_path):
+    for name in ("cat/monday/0.png", "cat/1.png", "dog/2.png", "train/x/3.png"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(png(0))
+
+    def labels(*lines):
+        passed = PassedOver()
+        (tmp_path / "list.txt").write_text("\n".join(lines))
+        found = list(list_images([tmp_path / "list.txt"], passed))
+        assert all(entry.image().shape == (3, 4, 5) for entry in found)
+        return [entry.label for entry in found], dict(passed.notes)
+
+    cats, dog = ["photos/cat/monday/0.png", "./photos/cat/1.png"], "photos/dog/2.png"
+    assert labels(*cats, dog) == (["cat", "cat", "dog"], {})
+    assert labels(*cats) == (["monday", "cat"], {})
+    assert labels("photos/train/x/3.png", dog) == (["x", "dog"], {})
+    assert labels(f"{cats[0]} 4", cats[1], dog) == (["4", "cat", "dog"], {NUMBERLESS: 2})
+    (tmp_path / "list.txt").write_text("")
+    with pytest.raises(ValueError, match="no image below .*list.txt"):
+        list(list_images([tmp_path / "list.txt"]))
+
+
+def test_a_folder_of_shards_says_what_it_passes_over(tmp_path):
+    write_tar(tmp_path / "s" / "a.tar", [("1.png", png(1))])
+    write_tar(tmp_path / "s" / ".b.tar", [("2.png", png(1))])
+    (tmp_path / "s" / "notes.txt").write_text("x")
+    passed = PassedOver()
+    assert values(list_images([tmp_path / "s"], passed)) == [1]
+    assert passed.to_dict() == {HIDDEN: 1, OTHER: 1}
+    (tmp_path / "s" / "0.png").write_bytes(png(7))
+    passed = PassedOver()
+    assert values(list_images([tmp_path / "s"], passed)) == [7]
+    assert passed.to_dict() == {HIDDEN: 1, OTHER: 1, SHARDS: 1}
+
+
+def test_every_format_that_a_folder_gives_decodes_out_of_a_tar_file(tmp_path):
+    members = []
+    for suffix, kind in FORMATS.items():
+        file = io.BytesIO()
+        Image.new("1" if suffix == ".pbm" else "RGB", (8, 8), 1).save(file, kind)
+        members.append((f"c/x{suffix.upper()}", file.getvalue()))
+        (tmp_path / "c").mkdir(exist_ok=True)
+        (tmp_path / "c" / f"x{suffix.upper()}").write_bytes(file.getvalue())
+    shard = write_tar(tmp_path / "c.tar", members)
+    inside = {entry.name.rsplit("/", 1)[1]: entry for entry in list_images([shard])}
+    outside = {entry.name.rsplit("/", 1)[1]: entry for entry in list_images([tmp_path / "c"])}
+    assert inside.keys() == outside.keys() and len(inside) == len(FORMATS)
+    for name, entry in inside.items():
+        assert torch.equal(entry.image(), outside[name].image()), name

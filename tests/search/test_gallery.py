@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from semicon_fast.search.gallery import Gallery, open_index
-from semicon_fast.search.gallery_files import images_below
 
 
 @pytest.fixture
@@ -107,19 +106,6 @@ def test_the_saved_index_is_used_and_checked(gallery, tmp_path):
     other = Gallery(gallery.codes[:2], 12, gallery.images[:2])
     with pytest.raises(ValueError, match="build it again"):
         open_index(tmp_path / "g", other)
-
-
-def test_images_are_found_below_folders_in_order(tmp_path):
-    for name in ("b/2.JPG", "a/1.png", "a/notes.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    paths, labels = images_below([tmp_path])
-    assert [p.name for p in paths] == ["1.png", "2.JPG"] and labels == ["a", "b"]
-    with pytest.raises(ValueError, match="does not exist"):
-        images_below([tmp_path / "c"])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="no image below"):
-        images_below([tmp_path / "empty"])
 
 
 def test_info_is_json(gallery, tmp_path):
