@@ -1,11 +1,13 @@
 """`semicon-fast evaluate`: compute mean average precision and related figures.
 
 Evaluates a finished run, or one gallery as queries against another as database. The images of
-galleries must have been encoded from folders named by class.
+galleries must have been encoded from folders named by class, or from lists with labels; images
+without a label are left out of the queries, and relevant to nothing in the database.
 
 Examples:
   semicon-fast evaluate --run runs/cub-48
   semicon-fast evaluate --queries test_gallery --database train_gallery
+  semicon-fast evaluate --queries gallery --database gallery --leave-one-out
 """
 
 from pathlib import Path
@@ -37,6 +39,13 @@ def evaluate(
         str,
         typer.Option(help=f"Denominator of mAP with --topk: {', '.join(DENOMINATORS)}."),
     ] = "retrieved",
+    leave_one_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-one-out",
+            help="Leave each query that is in the database, by name, out of its own ranking.",
+        ),
+    ] = False,
     page: Annotated[
         Path | None,
         typer.Option(
@@ -72,14 +81,16 @@ def evaluate(
 
         found = encoded_run(run, root=root)
         result = distributed.on_main(
-            lambda: evaluate_encoded(found, topk=topk, denominator=denominator)
+            lambda: evaluate_encoded(
+                found, topk=topk, denominator=denominator, leave_one_out=leave_one_out
+            )
         )
         if not distributed.is_main():
             return
         report.write(_run_page(found, result), target)
     else:
         assert queries is not None and database is not None
-        result = _galleries(queries, database, topk, denominator)
+        result = _galleries(queries, database, topk, denominator, leave_one_out)
         report.write(_galleries_page(result), target)
     if curve is not None:
         _draw(curve, result)
@@ -95,6 +106,8 @@ def evaluate(
             out.print(table(f"mAP by part, {kind}", ("part", "mAP"), list(scores.items())))
         out.print()
     say(out, "report page: ", (target, "bold"))
+    for note in _notes(result):
+        say(out, note)
     say_passed_over(out, result["passed_over"])
 
 
@@ -107,6 +120,7 @@ def _run_page(found: "EncodedRun", result: dict[str, Any]) -> "Page":
         result["evaluation"],
         report.of_run(found),
         title=f"Evaluation: {found.data.name}, {found.bits} bits",
+        sentences=_notes(result),
         facts=facts_of({"command": command(), "versions": versions()}),
     )
 
@@ -118,35 +132,29 @@ def _galleries_page(result: dict[str, Any]) -> "Page":
 
     return Page(
         "Evaluation of a gallery",
-        [result["protocol"]],
+        [result["protocol"], *_notes(result)],
         figure_tables(result["evaluation"]),
         [("Precision-recall curve, one point per radius", curve_picture(result["evaluation"]))],
         facts=facts_of({"command": command(), "versions": versions()}),
     )
 
 
-def _galleries(queries: Path, database: Path, topk: int | None, denominator: str) -> dict[str, Any]:
-    import numpy as np
+def _galleries(
+    queries: Path, database: Path, topk: int | None, denominator: str, leave_one_out: bool
+) -> dict[str, Any]:
     from rich.progress import Progress
 
     from .. import metrics
     from ..search.gallery import Gallery
 
     asked, searched = Gallery.open(queries), Gallery.open(database)
-    if asked.bits != searched.bits:
-        raise ValueError(f"{queries} has {asked.bits} bits, {database} has {searched.bits}")
-    names = sorted(set(asked.labels) | set(searched.labels))
-    if "" in names:
-        raise ValueError("both galleries need labels: encode folders named by class")
-    number = {name: i for i, name in enumerate(names)}
-    labels = [np.array([number[n] for n in g.labels], np.int64) for g in (asked, searched)]
-    with Progress(console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("evaluate", total=len(asked))
-        figures = metrics.evaluate(
-            np.asarray(asked.codes),
-            np.asarray(searched.codes),
-            *labels,
-            bits=asked.bits,
+    out = Console(stderr=True)
+    with Progress(console=out, transient=True, disable=not out.is_terminal) as shown:
+        task = shown.add_task("evaluate", total=sum(label != "" for label in asked.labels))
+        found = metrics.evaluate_galleries(
+            asked,
+            searched,
+            leave_one_out=leave_one_out,
             topk=topk,
             denominator=denominator,
             ties="expected",
@@ -154,9 +162,28 @@ def _galleries(queries: Path, database: Path, topk: int | None, denominator: str
             curve=True,
             progress=lambda queries: shown.advance(task, queries),
         )
+    figures = found.pop("metrics")
     protocol = f"query = {queries} ({len(asked):,}), database = {database} ({len(searched):,})"
     evaluation = {"symmetric (encoded database)": figures}
-    return {"protocol": protocol, "evaluation": evaluation, "passed_over": {}}
+    return {"protocol": protocol, "evaluation": evaluation, **found, "passed_over": {}}
+
+
+def _notes(result: dict[str, Any]) -> list[str]:
+    """What the figures do not say: queries that find themselves, and images without a label."""
+    notes = []
+    if shared := result["queries_in_database"]:
+        queries = next(iter(result["evaluation"].values()))["queries"]
+        effect = (
+            "is left out of its own ranking"
+            if result["left_out"]
+            else "finds itself first; --leave-one-out leaves each out of its own ranking"
+        )
+        notes.append(f"{shared:,} of {queries:,} queries are in the database: each {effect}")
+    if count := result.get("unlabelled_queries"):
+        notes.append(f"{count:,} queries without a label are left out")
+    if count := result.get("unlabelled_database"):
+        notes.append(f"{count:,} images of the database without a label are relevant to nothing")
+    return notes
 
 
 def _draw(path: Path, result: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from . import readers as readers
 from . import registry as registry
 from . import resizing as resizing
 from . import roots as roots
+from . import samples as samples
 from . import seeds as seeds
 from . import tar as tar
 from . import transforms as transforms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from . import naming
+from .samples import sample_range
 
 # Largest image that is decoded; Pillow's own warning level, about 256 MiB of RGB pixels.
 MAX_PIXELS = 89_478_485
@@ -54,8 +55,9 @@ def decode(path: str | os.PathLike[str]) -> Tensor:
     """Decode an image file to uint8 (3, H, W) RGB, rotated by its EXIF orientation.
 
     Greyscale, palette and CMYK images are converted to RGB. An alpha channel is dropped, as by
-    `convert("RGB")` in the released code; 16-bit greyscale keeps the upper byte. Unreadable EXIF
-    data is ignored (eight files of VegFru have it).
+    `convert("RGB")` in the released code. Samples of more than 8 bits are scaled from the range
+    that the file declares, see `samples`: 16-bit ones keep the upper byte. Unreadable EXIF data is
+    ignored (eight files of VegFru have it).
 
     Raises:
         BrokenImageError: with the path and the cause.
@@ -99,7 +101,7 @@ def thumbnail(
     with _broken_bytes(data, max_pixels):
         with _open_checked(io.BytesIO(data), formats, max_pixels) as image:
             image.draft("RGB", (side, side))
-            small = _to_rgb(_upright(image))
+            small = _rgb(image)
         small.thumbnail((side, side))
         small.info.clear()
         written = io.BytesIO()
@@ -149,7 +151,7 @@ def _decode(
     source: str | os.PathLike[str] | IO[bytes], formats: tuple[str, ...] | None, max_pixels: int
 ) -> Tensor:
     with _open_checked(source, formats, max_pixels) as image:
-        pixels = np.array(_to_rgb(_upright(image)))
+        pixels = np.array(_rgb(image))
     # A channels-last view: decoders write and resizing reads interleaved channels, and copying to
     # planes takes as long as decoding a JPEG.
     return torch.from_numpy(pixels).permute(2, 0, 1)
@@ -160,7 +162,14 @@ def _open_checked(
     source: str | os.PathLike[str] | IO[bytes], formats: tuple[str, ...] | None, max_pixels: int
 ) -> Iterator[Image.Image]:
     """The image with its header read and checked, its pixels not yet decoded."""
-    with Image.open(source, formats=formats) as image:
+    with ExitStack() as opened:
+        # Not by its name: Pillow maps such files into memory, and then mixes up the pixels of TIFFs
+        # that are to be turned.
+        if isinstance(source, (str, os.PathLike)):
+            file: IO[bytes] = opened.enter_context(open(source, "rb"))
+        else:
+            file = source
+        image = opened.enter_context(Image.open(file, formats=formats))
         if image.width * image.height > max_pixels:
             raise Image.DecompressionBombError
         if isinstance(source, io.BytesIO) and image.format in ("JPEG", "MPO"):
@@ -181,17 +190,16 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        # convert("RGB") would clip 16-bit values at 255 instead of scaling them.
-        return Image.fromarray((np.array(image).clip(0, 65535) >> 8).astype(np.uint8)).convert(
-            "RGB"
-        )
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no fixed range to scale to 8 bits")
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return image if image.mode == "RGB" else image.convert("RGB")
+def _rgb(image: Image.Image) -> Image.Image:
+    """The image as 8-bit RGB, rotated by its EXIF orientation."""
+    # Read here: the rotated copy has neither format nor tags.
+    samples = sample_range(image)
+    upright = _upright(image)
+    if samples is not None:
+        return Image.fromarray(samples.scaled(np.asarray(upright))).convert("RGB")
+    if upright.mode == "P" and "transparency" in upright.info:
+        upright = upright.convert("RGBA")
+    return upright if upright.mode == "RGB" else upright.convert("RGB")
 
 
 def _is_empty(path: str | os.PathLike[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Evaluation of galleries: their labels as classes or as sets of labels, and queries found again."""
+"""Evaluation of galleries: labels as classes or as sets of classes, queries in the database."""
 
 import re
 from collections.abc import Sequence

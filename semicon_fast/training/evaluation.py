@@ -170,15 +170,24 @@ def evaluate_run(
     root: str | None = None,
     topk: int | None = None,
     denominator: str = "retrieved",
+    leave_one_out: bool = False,
     data: HashingData | None = None,
 ) -> dict[str, Any]:
     """`encoded_run`, then `evaluate_encoded`."""
     found = encoded_run(run, root=root, data=data)
-    return distributed.on_main(lambda: evaluate_encoded(found, topk=topk, denominator=denominator))
+    return distributed.on_main(
+        lambda: evaluate_encoded(
+            found, topk=topk, denominator=denominator, leave_one_out=leave_one_out
+        )
+    )
 
 
 def evaluate_encoded(
-    found: EncodedRun, *, topk: int | None = None, denominator: str = "retrieved"
+    found: EncodedRun,
+    *,
+    topk: int | None = None,
+    denominator: str = "retrieved",
+    leave_one_out: bool = False,
 ) -> dict[str, Any]:
     """Retrieval metrics of a run.
 
@@ -186,15 +195,29 @@ def evaluate_encoded(
         found: the run with its codes.
         topk: see `metrics.evaluate`.
         denominator: see `metrics.evaluate`.
+        leave_one_out: leave each query's own image, if the database has it, out of its ranking.
 
     Returns:
         {"protocol": description of the data, "evaluation": {way: metrics}, "passed_over": what the
-        data set's reader left out}, with metrics for each way of computing the database's codes.
-        The metrics include "curve" and, if the code has several parts, "parts".
+        data set's reader left out} for each way of computing the database's codes, and
+        "queries_in_database" and "left_out" as `metrics.evaluate_galleries` counts them. The
+        metrics include "curve" and, if the code has several parts, "parts".
+
+    Raises ValueError with leave_one_out if the database has the image of a query more than once.
     """
+    sets = found.data.query, found.data.database
+    names = [[images.identifier(i) for i in range(len(images))] for images in sets]
+    own = metrics.own_rows(*names, unique=leave_one_out)
+    exclude = torch.from_numpy(own) if leave_one_out else None
     codes = Codes(found.queries, found.database, found.learned)
     result = compute_metrics(
-        codes, found.data, found.bits, topk=topk, denominator=denominator, curve=True
+        codes,
+        found.data,
+        found.bits,
+        topk=topk,
+        denominator=denominator,
+        curve=True,
+        exclude=exclude,
     )
     if len(found.model.bit_groups) > 1:
         for way, database in ((ASYMMETRIC, codes.learned), (SYMMETRIC, codes.database)):
@@ -207,9 +230,16 @@ def evaluate_encoded(
                     bits=found.bits,
                     bit_groups=found.model.bit_groups,
                     ties="expected",
+                    exclude=exclude,
                 )
-    passed_over = found.data.passed_over
-    return {"protocol": found.data.protocol, "evaluation": result, "passed_over": passed_over}
+    shared = int((own >= 0).sum())
+    return {
+        "protocol": found.data.protocol,
+        "evaluation": result,
+        "queries_in_database": shared,
+        "left_out": shared if leave_one_out else 0,
+        "passed_over": found.data.passed_over,
+    }
 
 
 def _load_learned_codes(path: Path, data: HashingData) -> Tensor | None:

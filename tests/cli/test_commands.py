@@ -128,6 +128,81 @@ def test_evaluate_agrees_between_run_and_galleries(trained, gallery, photos, tmp
     assert from_galleries["evaluation"][way]["mAP"] == pytest.approx(from_run, abs=1e-12)
 
 
+def test_evaluate_says_which_queries_find_themselves_and_leaves_them_out(
+    trained, gallery, photos, tmp_path
+):
+    some = [photos / "train" / "red" / "3.png", photos / "train" / "blue" / "0.png"]
+    run("encode", trained[0], *some, photos / "test", "-o", tmp_path / "some")
+    command = ("evaluate", "--queries", tmp_path / "some", "--database", gallery)
+    lines = run(*command).stdout.splitlines()
+    assert lines[-1] == (
+        "2 of 8 queries are in the database: each finds itself first; --leave-one-out leaves each "
+        "out of its own ranking"
+    )
+    found, left = answer(*command), answer(*command, "--leave-one-out")
+    assert (found["queries_in_database"], found["left_out"]) == (2, 0)
+    assert (left["queries_in_database"], left["left_out"]) == (2, 2)
+    way = "symmetric (encoded database)"
+    assert found["evaluation"][way]["precision@100"] == pytest.approx(8 / 16)
+    wanted = (2 * 7 / 15 + 6 * 8 / 16) / 8
+    assert left["evaluation"][way]["precision@100"] == pytest.approx(wanted)
+    assert "each is left out of its own ranking" in run(*command, "--leave-one-out").stdout
+    assert "is left out of its own" in (gallery / "evaluation.html").read_text("utf-8")
+
+
+def test_evaluate_counts_images_without_a_label(gallery, tmp_path):
+    import csv
+    import shutil
+
+    bare = tmp_path / "bare"
+    shutil.copytree(gallery, bare)
+    with open(bare / "images.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+
+    def write(changed):
+        with open(bare / "images.csv", "w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([*rows[:1], *changed])
+
+    write([[i, name, "" if int(i) < 5 else label] for i, name, label in rows[1:]])
+    found = answer("evaluate", "--queries", bare, "--database", gallery)
+    assert (found["unlabelled_queries"], found["unlabelled_database"]) == (5, 0)
+    assert found["evaluation"]["symmetric (encoded database)"]["queries"] == 11
+    last = run("evaluate", "--queries", gallery, "--database", bare).stdout.splitlines()[-1]
+    assert last == "5 images of the database without a label are relevant to nothing"
+    write([[i, name, ""] for i, name, _ in rows[1:]])
+    said = run("evaluate", "--queries", bare, "--database", gallery, code=2).stderr
+    assert said.startswith("error: no image of the queries has a label")
+
+
+def test_a_run_whose_queries_are_in_the_database_leaves_them_out(photos, tmp_path):
+    for name in ("train", "test"):
+        listed = [
+            f"train/{colour}/{i}.png {label}"
+            for label, colour in enumerate(COLOURS)
+            for i in range(8 if name == "train" else 2)
+        ]
+        (tmp_path / f"{name}.txt").write_text("\n".join(listed))
+    output = tmp_path / "run"
+    options = {
+        "train": str(tmp_path / "train.txt"), "query": str(tmp_path / "test.txt"),
+        "allow_overlap": True,
+    }  # fmt: skip
+    answer(
+        "train", "--preset", "cifar10-dsh-quick-12", "-o", output, "--data", "list",
+        "--root", photos, "--set", f"data.options={json.dumps(options)}",
+        "--set", "schedule.iterations=1", "--set", "run.threads=1",
+        "--set", "schedule.batch_size=8", "--set", "model.network=small",
+        "--set", "model.options={\"width\": 8}",
+    )  # fmt: skip
+    found, left = (answer("evaluate", "--run", output, *o) for o in ((), ("--leave-one-out",)))
+    assert (found["queries_in_database"], found["left_out"], left["left_out"]) == (4, 0, 4)
+    way = "symmetric (encoded database)"
+    assert left["evaluation"][way]["recall@100"] == found["evaluation"][way]["recall@100"] == 1
+    assert left["evaluation"][way]["precision@100"] == pytest.approx(7 / 15)
+    assert found["evaluation"][way]["precision@100"] == pytest.approx(8 / 16)
+    assert "4 of 4 queries are in the database" in run("evaluate", "--run", output).stdout
+
+
 def test_evaluate_draws_the_curve(trained, tmp_path):
     run("evaluate", "--run", trained[0], "--curve", tmp_path / "curve.svg")
     assert "<svg" in (tmp_path / "curve.svg").read_text()
