@@ -255,10 +255,10 @@ def test_generated_requests(application):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("options", [(), ("--no-model",)], ids=["model", "no-model"])
-def test_five_thousand_generated_requests(start, folder, options):
+def test_five_thousand_generated_requests(start, folder, tmp_path, options):
     address = start(folder, *options).address + "openapi.json"
     command = ["run", address, "--seed", "1", "-n", "450", "--checks", "all", "--no-color"]
     program = [sys.executable, "-c", "from schemathesis.cli import schemathesis as s; s()"]
-    told = subprocess.run([*program, *command], capture_output=True, text=True)
+    told = subprocess.run([*program, *command], cwd=tmp_path, capture_output=True, text=True)
     assert told.returncode == 0 and "No issues found" in told.stdout, told.stdout + told.stderr
     assert int(re.search(r"(\d+) generated", told.stdout)[1]) >= 5000, told.stdout
