@@ -14,6 +14,7 @@ from .pictures import MissingImageError
 from .responses import ExactJSON
 from .workers import Busy
 
+NOTHING = "there is nothing at this address; /openapi.json describes the API's addresses"
 RETRY = {"Retry-After": "1"}
 DESCRIPTIONS = {
     400: "The request is not valid HTTP, or its body ended before `Content-Length` bytes.",
@@ -85,9 +86,7 @@ async def _http_exception(request: Request, error: Exception) -> Response:
         allowed = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
         return error_response(405, f"this address supports {allowed} only", {"Allow": allowed})
     if error.detail == "Not Found":
-        return error_response(
-            404, "there is nothing at this address; /openapi.json describes the API's addresses"
-        )
+        return error_response(404, NOTHING)
     return error_response(error.status_code, error.detail, error.headers)
 
 

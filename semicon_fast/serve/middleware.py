@@ -6,7 +6,7 @@ from collections.abc import Collection
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import error_response
+from .errors import NOTHING, error_response
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -71,6 +71,10 @@ class RequestGuard:
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
             detail = f"the headers must have at most {MAX_HEADERS} bytes in total"
             await error_response(431, detail)(scope, receive, answer)
+            return
+        if b"%2f" in scope.get("raw_path", b"").lower():
+            # It is decoded in `path`, where it would divide the address as a plain slash does.
+            await error_response(404, NOTHING)(scope, receive, answer)
             return
         try:
             with anyio.fail_after(self._seconds):

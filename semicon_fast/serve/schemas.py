@@ -15,8 +15,8 @@ MAX_NUMBER = 2**62
 
 def _decimal(value: Any) -> Any:
     """`value`, if it is what JSON calls an integer: int() would take "+1", "1_0" and " 1" too."""
-    if isinstance(value, str) and not re.fullmatch("-?(0|[1-9][0-9]*)", value):
-        raise PydanticCustomError("decimal", "must be a whole number in decimal digits")
+    if isinstance(value, str) and not re.fullmatch("-?(0|[1-9][0-9]{0,18})", value):
+        raise PydanticCustomError("decimal", "must be a whole number of at most 19 decimal digits")
     return value
 
 

@@ -162,8 +162,12 @@ def test_connections_are_bounded(serving, ask):
     with contextlib.ExitStack() as stack:
         for _ in range(4):
             stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-        status, _, _ = ask(port, "GET", "/api/gallery")
-        assert status == 503
+        status, headers, content = ask(port, "GET", "/api/gallery")
+        assert status == 503 and int(headers["retry-after"]) >= 1
+        assert "too many connections" in json.loads(content)["detail"]
+    deadline = time.monotonic() + 20  # until the server has seen them go
+    while ask(port, "GET", "/api/gallery")[0] != 200:
+        assert time.monotonic() < deadline
 
 
 def test_a_mistake_inside_names_no_path(serving, ask, caplog):
