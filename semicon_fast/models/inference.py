@@ -27,8 +27,8 @@ def for_inference(model: HashModel) -> HashModel:
     b' = b - mean s + bias, s = weight / sqrt(var + eps), which is the same function with fewer
     roundings: a bit can differ from the original model's only if the real code is within the
     rounding error of 0. Not folded are layers with a hook and BatchNorms that do not directly
-    follow a convolution (SEM's heads, inside ICON, and those that `Stage4.refine_parts` runs after the
-    product with the maps).
+    follow a convolution (SEM's heads, inside ICON, and those that `Stage4.refine_parts` runs after
+    the product with the maps).
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
     apart = {id(module) for module in _unfoldable_norms(model)}
@@ -72,7 +72,7 @@ def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
 
 
 def _unfoldable_norms(model: nn.Module) -> Iterator[nn.Module]:
-    """BatchNorms that do not directly follow their convolution: see `Stage4.refine_parts`, `SEM`."""
+    """BatchNorms that do not directly follow a convolution: see `Stage4.refine_parts`, `SEM`."""
     if isinstance(model, SEMICON | ExchNet):
         first = model.refine_local.layer4[0]
         assert isinstance(first, BasicBlock | Bottleneck) and first.downsample is not None
