@@ -76,7 +76,7 @@ class Method(nn.Module):
         Called before the loss of the batch. With several processes each calls it for the whole
         batch, so that all draw the same random numbers, and passes on the rows of its own images.
 
-        rows: int64 (B,), positions of the whole batch's images among the N training images.
+        rows: int64 (B,) on the CPU, positions of the whole batch among the N training images.
         Returns tensors with one row per image, by the names of forward's arguments.
         """
         return {}

@@ -179,10 +179,10 @@ class ExchNetObjective(AsymmetricMethod):
         nothing before the first iteration that exchanges."""
         if not self.exchanging:
             return {}
-        classes = self.classes[rows]
+        classes = self.classes[rows.to(self.classes.device)]
         shape = len(rows), self.anchors.shape[1]
         drawn = torch.rand(shape, generator=self._generator) < self.exchange_probability
-        self._replaced = drawn.to(rows.device) & (self.anchor_images[classes] > 0)[:, None]
+        self._replaced = drawn.to(classes.device) & (self.anchor_images[classes] > 0)[:, None]
         return {"anchors": self.anchors[classes], "replaced": self._replaced}
 
     def loss(self, output: "HashOutput", labels: Tensor, rows: Tensor) -> dict[str, Tensor]:

@@ -226,7 +226,7 @@ class Learner:
         if alone != self._unshared:
             set_shared(self.model, not alone)
             self._unshared = alone
-        inputs = self.method.network_inputs(batch.whole.to(self.device))
+        inputs = self.method.network_inputs(batch.whole)
         own = parallel.own_part(len(batch.whole))
         # Without images of its own a process passes a dummy image through the plain network.
         inputs = {name: value[own.start : own.stop] for name, value in inputs.items() if own}
