@@ -3,10 +3,11 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
-from semicon_fast.files import atomic_write, check_file, check_folder
+from semicon_fast.files import atomic_write, check_file, check_folder, utf8_path
 
 
 def test_content_replaces_the_old_file(tmp_path):
@@ -97,3 +98,25 @@ def test_a_read_only_folder_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OSError, match="is read-only for this user"):
         check_folder(tmp_path / "new")
+
+
+def test_the_longest_name_can_be_written(tmp_path):
+    with atomic_write(tmp_path / ("n" * 255), "w") as file:
+        file.write("x")
+    assert [len(path.name) for path in tmp_path.iterdir()] == [255]
+
+
+def test_text_keeps_its_line_ends_and_the_bytes_of_names(tmp_path):
+    with atomic_write(tmp_path / "names", "w") as file:
+        file.write(os.fsdecode(b"K\xf6nig\r\n") + "\u732b\n")
+    assert (tmp_path / "names").read_bytes() == b"K\xf6nig\r\n\xe7\x8c\xab\n"
+
+
+@pytest.mark.parametrize("name", [b"K\xf6nig", b"plain"])
+def test_a_path_in_utf8_leads_to_the_same_file(tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    path.write_text("content")
+    with utf8_path(path) as shown:
+        assert shown.encode() and Path(shown).read_text() == "content"
+    if name == b"plain":
+        assert shown == str(path)

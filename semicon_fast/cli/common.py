@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console, JustifyMethod
+from rich.console import Console, Group, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
@@ -199,22 +199,23 @@ def print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, indent=1))
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Group:
     """A table with numbers aligned to the right and floats with four decimals.
 
     All text is taken literally; very long cells are shortened.
     """
+    # Not the title of a `Table`, which is as narrow as its columns.
     heading = Text(printable(title, LONGEST_CELL), "bold")
-    result = Table(title=heading, title_justify="left", show_edge=False)
+    result = Table(show_edge=False)
     listed = [list(row) for row in rows]
     for number, name in enumerate(columns):
         numeric = all(isinstance(row[number], (int, float)) for row in listed)
         side: JustifyMethod = "right" if numeric and listed else "left"
         # Long paths are wrapped, not truncated, so that they can be copied.
-        result.add_column(Text(printable(name)), justify=side, overflow="fold")
+        result.add_column(_cell(name), justify=side, overflow="fold")
     for row in listed:
         result.add_row(*map(_cell, row))
-    return result
+    return Group(heading, result)
 
 
 def _cell(value: Any) -> Text:

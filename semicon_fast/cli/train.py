@@ -6,6 +6,7 @@ Examples:
   torchrun --nproc-per-node 4 -m semicon_fast train --preset cub-48 --root CUB_200_2011 -o run
 """
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,7 +80,8 @@ def train(
 ) -> None:
     changes = list(settings or [])
     named = {"data.name": data, "data.root": root, "selection.mode": select}
-    changes += [f"{key}={value}" for key, value in named.items() if value is not None]
+    # As JSON, so that a folder may have any name: with spaces at its ends, "none", "[1]".
+    changes += [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
     if tensorboard:
         changes.append("run.tensorboard=true")
     chosen = configuration(preset, config, changes, output, resume)

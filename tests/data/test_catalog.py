@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 
 import numpy as np
@@ -184,3 +185,47 @@ def test_every_format_that_a_folder_gives_decodes_out_of_a_tar_file(tmp_path):
     assert inside.keys() == outside.keys() and len(inside) == len(FORMATS)
     for name, entry in inside.items():
         assert torch.equal(entry.image(), outside[name].image()), name
+
+
+LATIN1 = os.fsdecode(b"K\xf6nig")
+
+
+def test_a_list_names_files_whose_names_end_in_numbers_or_are_not_utf8(tmp_path):
+    names = ["shot 3", f"{LATIN1}.png", "line\u2028break.png", "wide\u3000", "x.png"]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(png(number))
+    lines = [*names[:-1], "x.png 7"]
+    (tmp_path / "list.txt").write_bytes(os.fsencode("\n".join(lines)))
+    found = list(list_images([tmp_path / "list.txt"]))
+    assert [os.path.basename(entry.name) for entry in found] == names
+    assert values(found) == [0, 1, 2, 3, 4]
+    assert [entry.label for entry in found] == [tmp_path.name] * 4 + ["7"]
+
+
+def test_a_list_that_is_not_text_is_refused(tmp_path):
+    (tmp_path / "list.txt").write_bytes("x.png".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"list\.txt is not a text file in UTF-8"):
+        list(list_images([tmp_path / "list.txt"]))
+
+
+def test_labels_of_a_tar_file_are_kept_apart_byte_by_byte_and_of_any_length(tmp_path):
+    labels = [b"K\xf6nig", b"K\xfcnig", b"l" * 200_000]
+    members = [
+        (f"{i}.{kind}", content)
+        for i, label in enumerate(labels)
+        for kind, content in (("png", png(i)), ("cls", label))
+    ]
+    found = list(list_images([write_tar(tmp_path / f"{LATIN1}.tar", members)]))
+    assert [os.fsencode(entry.label) for entry in found] == labels
+    assert values(found) == [0, 1, 2]
+
+
+def test_a_parquet_file_may_have_a_name_that_is_not_utf8(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    labels = ["[old]", "l" * 200_000, "nul \0", ""]
+    table = pyarrow.table({"image": [png(i) for i in range(4)], "label": labels})
+    parquet.write_table(table, tmp_path / "plain.parquet")
+    file = (tmp_path / "plain.parquet").rename(tmp_path / f"{LATIN1}.parquet")
+    found = list(list_images([file]))
+    assert [entry.label for entry in found] == labels and values(found) == [0, 1, 2, 3]

@@ -5,6 +5,9 @@ import os
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nasty_names import ANY_TEXT, NAMES
 
 from semicon_fast.search.gallery import Gallery, open_index
 
@@ -111,3 +114,48 @@ def test_the_saved_index_is_used_and_checked(gallery, tmp_path):
 def test_info_is_json(gallery, tmp_path):
     gallery.save(tmp_path / "g")
     assert json.loads((tmp_path / "g" / "gallery.json").read_text())["bits"] == 12
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=st.lists(st.tuples(ANY_TEXT, ANY_TEXT), min_size=1, max_size=8))
+def test_any_text_is_read_as_it_was_written(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("any") / "g"
+    images, labels = map(list, zip(*rows, strict=True))
+    Gallery(np.zeros((len(rows), 2), np.uint8), 12, images, labels).save(folder)
+    found = Gallery.open(folder)
+    assert found.images == images and found.labels == labels
+
+
+def test_nasty_names_and_a_very_long_label_are_read_as_they_were_written(tmp_path):
+    labels = [*NAMES, "l" * 200_000, ""]
+    Gallery(np.zeros((len(labels), 2), np.uint8), 12, labels, labels).save(tmp_path / "g")
+    found = Gallery.open(tmp_path / "g")
+    assert found.images == found.labels == labels
+
+
+def test_the_file_holds_the_bytes_of_a_name_that_is_not_utf8(tmp_path):
+    Gallery(np.zeros((1, 2), np.uint8), 12, [os.fsdecode(b"K\xf6nig.png")], ["x"]).save(
+        tmp_path / "g"
+    )
+    assert b"0,K\xf6nig.png,x\r\n" in (tmp_path / "g" / "images.csv").read_bytes()
+
+
+def test_what_is_neither_text_nor_a_name_is_refused_and_nothing_is_left(tmp_path):
+    wrong = Gallery(np.zeros((2, 2), np.uint8), 12, ["a", "b"], ["x", "half \ud83d"])
+    with pytest.raises(ValueError, match=r"the label of image 1 must be text .* \\ud83d at 5 of"):
+        wrong.save(tmp_path / "g")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_list_of_images_is_one_sentence(gallery, tmp_path):
+    gallery.save(tmp_path / "g")
+    (tmp_path / "g" / "images.csv").write_text("id,picture\n0,a\n")
+    with pytest.raises(ValueError, match="g is no readable gallery"):
+        Gallery.open(tmp_path / "g")
+
+
+def test_a_gallery_may_have_the_longest_name(gallery, tmp_path):
+    folder = tmp_path / ("g" * 255)
+    gallery.save(folder)
+    gallery.save(folder, overwrite=True)
+    assert len(Gallery.open(folder)) == 5

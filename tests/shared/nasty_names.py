@@ -2,6 +2,12 @@
 
 import os
 
+from hypothesis import strategies as st
+
+# Every string that the file system or UTF-8 gives: surrogates are the bytes that are not UTF-8.
+ANY_TEXT = st.text(st.characters(codec="utf-8") | st.integers(0xDC80, 0xDCFF).map(chr)).filter(
+    lambda text: os.fsdecode(os.fsencode(text)) == text
+)
 # Square brackets, dollar signs, control characters, HTML, formats, bytes that are not UTF-8.
 NAMES = (
     "[old]",

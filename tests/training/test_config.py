@@ -1,5 +1,7 @@
 """Configurations: JSON and back, single settings, sentences for mistakes."""
 
+import os
+
 import pytest
 
 from semicon_fast.training import Config, preset
@@ -73,3 +75,17 @@ def test_unknown_and_missing_keys_of_a_file_are_named():
         Config.model_validate_json(text)
     with pytest.raises(ValueError, match="model is missing"):
         Config.model_validate_json('{"data": {"name": "cub"}}')
+
+
+def test_paths_that_are_not_utf8_survive_json_and_settings():
+    root = os.fsdecode(b"/data/K\xf6nig [old]")
+    config = preset("folder-12").override([f"data.root={root}", "model.start=w.safetensors"])
+    assert config.data.root == root
+    text = config.model_dump_json(indent=1)
+    assert text.isascii() and Config.model_validate_json(text) == config
+
+
+def test_what_is_not_json_is_said():
+    for text in ('{"data": ', b"\xff\xfe{"):
+        with pytest.raises(ValueError, match="the configuration is not JSON"):
+            Config.model_validate_json(text)
