@@ -115,7 +115,7 @@ def run_app(app: typer.Typer) -> NoReturn:
 def sentence_of(error: BaseException) -> str:
     """The message of an error; of the system's own, the file and the cause without a number."""
     if not isinstance(error, OSError) or not error.strerror:
-        return str(error)
+        return re.sub(r"\[Errno -?\d+\] ", "", str(error))
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     cause = error.strerror[:1].lower() + error.strerror[1:]
     return f"{' and '.join(names)}: {cause}" if names else error.strerror

@@ -3,6 +3,8 @@
 import os
 import pwd
 import re
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -117,6 +119,19 @@ def test_native_kernels_that_cannot_be_had_end_a_command_in_a_sentence(
     result = CliRunner().invoke(app, ["info"])
     assert result.exit_code == 2 and result.stderr.startswith("error: semicon_fast: the native")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_misspelt_wish_of_the_installation_stops_it():
+    pytest.importorskip("setuptools")
+    done = subprocess.run(
+        [sys.executable, "setup.py", "--version"],
+        cwd=ROOT,
+        env={**os.environ, "SEMICON_FAST_AOT": "yes"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith("SEMICON_FAST_AOT must be 0, 1 or cuda, got 'yes'\n")
 
 
 def test_every_variable_is_in_the_readme():
