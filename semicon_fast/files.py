@@ -50,6 +50,8 @@ def utf8_path(path: str | os.PathLike[str]) -> Iterator[str]:
             os.close(descriptor)
     else:
         yield name
+
+
 def check_folder(folder: str | os.PathLike[str]) -> None:
     """Raises OSError unless files could be made in `folder`, which need not exist yet.
 

@@ -71,9 +71,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _internal_error)
 
 
-def error_response(
-    status: int, detail: str, headers: Mapping[str, str] | None = None
-) -> Response:
+def error_response(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """The response of every error, from handlers and middleware."""
     return ExactJSON({"detail": detail}, status, headers)
 

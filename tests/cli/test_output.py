@@ -42,7 +42,7 @@ def test_output_that_cannot_be_written_is_one_sentence(arguments):
 def test_closed_streams_are_no_failure():
     script = "import sys; sys.stdin = sys.stdout = sys.stderr = None\n"
     script += "from semicon_fast.cli.common import print_json, _say\n"
-    script += "print_json({'a': 1}); _say('a', 'b')\n"
+    script += "print_json({'a': 1}); _say('a', 'red', OSError('b'))\n"
     script += "from semicon_fast.cli import main; sys.argv[1:] = ['--help']; main()"
     environment = {**os.environ, "PYTHONPATH": HERE}
     assert subprocess.run([sys.executable, "-c", script], env=environment).returncode == 0

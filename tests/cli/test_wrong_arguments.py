@@ -14,6 +14,7 @@ import torch
 from typer.models import ArgumentInfo, OptionInfo
 
 from semicon_fast.cli import app
+from semicon_fast.text import printable
 
 LONG = "x" * 5000
 BELOW_A_FILE = "photo.png/below"
@@ -165,7 +166,7 @@ def failures(tried, junk, refused):
     for call, named in tried:
         try:
             said = refused(call, junk)
-            if named and not any(" ".join(word.split()) in said for word in named):
+            if named and not any(" ".join(printable(word).split()) in said for word in named):
                 yield f"{[str(a)[:80] for a in call]}: {said[:300]!r} names none of {named}"
         except AssertionError as error:
             yield str(error).split("\nassert")[0]
