@@ -210,8 +210,10 @@ def test_explain_and_visualize_draw_them(nasty, trained, gallery, tmp_path):
 
 
 def test_the_server_gives_the_same_names_and_labels(nasty, gallery, monkeypatch):
+    pytest.importorskip("fastapi")
+    from fastapi.testclient import TestClient
 
-    from semicon_fast.serve import server
+    from semicon_fast import serve
 
     expected = sorted((os.path.basename(f), label) for f, label in labels_by_file(nasty).items())
     asked = []
@@ -224,6 +226,6 @@ def test_the_server_gives_the_same_names_and_labels(nasty, gallery, monkeypatch)
                 assert client.get(image["image"]).status_code == 200, image["name"]
         listening.close()
 
-    monkeypatch.setattr(server, "run", look)
+    monkeypatch.setattr(serve, "run", look)
     run("serve", gallery[0], "--port", "0")
     assert asked == [expected]

@@ -1,6 +1,5 @@
-"""A folder with everything that people's folders of images hold, and what should be read from it."""
+"""A folder with all that people's folders of images hold, and what should be read from it."""
 
-import os
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +83,7 @@ def _add_links(folder, root):
     first = root / CLASSES[0]
     (first / "latest").symlink_to(".")  # a loop
     (first / "up").symlink_to("../..")  # another, that would bring the pool in twice
-    (first / "again.png").symlink_to(sorted(os.listdir(first))[-1])
+    (first / "again.png").symlink_to(f"0 {CLASSES[0]}.png")
     (first / "nowhere.png").symlink_to("no such file.png")
     (root / "again").symlink_to("suffixes", target_is_directory=True)
     (root / "linked").symlink_to(folder / "pool", target_is_directory=True)
