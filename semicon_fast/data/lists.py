@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .hashing_data import HashingData, split
 from .image_set import Files, ImageSet
+from .naming import CommonRoot
 from .readers import class_names_from_folders, find_root, read_lines
 
 # Paths may contain spaces: the labels are the numbers at the end of the line.
@@ -41,7 +42,8 @@ def load(
         query: list file of the queries.
         database: list file of the database; None: the training images are the database.
         first_label: number of the first class, 1 for lists that count from 1.
-        classes: class names; None takes the folder name of each class's first image.
+        classes: class names; None takes the label that `naming.CommonRoot` gives each class's first
+            image or, where classes would share a name, the name of the folder that holds it.
         images: folder below root that the listed paths are relative to.
         allow_overlap: accept queries that are in the database too; each then finds itself first.
         name: the dataset's name; None takes the name of the root folder.
@@ -145,10 +147,21 @@ def _single_label(
             f"no image has label 0, the lowest is {lowest}; "
             f"lists that count from {lowest} need first_label={lowest}"
         )
-    names = class_names_from_folders(listed, "the lists") if classes is None else list(classes)
+    names = _class_names(listed) if classes is None else list(classes)
     if highest >= len(names):
         raise ValueError(
             f"labels must lie in {first_label}..{len(names) - 1 + first_label} "
             f"({len(names)} classes), got {highest + first_label}"
         )
     return torch.tensor([label for _, label in listed]), names
+
+
+def _class_names(listed: list[tuple[str, int]]) -> list[str]:
+    """A name for each class of the (path, label) pairs, by the folders of its first image."""
+    holders, root, names = class_names_from_folders(listed, "the lists"), CommonRoot(), {}
+    for path, _ in listed:
+        root.add(path.split("/"))
+    for path, label in listed:
+        names.setdefault(label, root.label(path.split("/")))
+    distinct = len(set(names.values()) - {""}) == len(names)
+    return [names.get(i, name) for i, name in enumerate(holders)] if distinct else holders

@@ -1,6 +1,9 @@
 """The commands as a person types them: train, encode, index, search, evaluate on a small folder."""
 
 import json
+import os
+import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from semicon_fast.cli import app
+from semicon_fast.data.passed_over import BROKEN, HIDDEN, LINKED_FOLDERS, OTHER
 
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200)}
 
@@ -108,8 +112,6 @@ def test_search_draws_a_picture(gallery, photos, tmp_path):
 
 
 def test_index_and_codes_must_belong_together(gallery, tmp_path, photos):
-    import shutil
-
     from semicon_fast import HammingIndex
 
     copy = tmp_path / "copy"
@@ -225,6 +227,69 @@ def test_broken_images_are_all_named_or_left_out(trained, photos, tmp_path):
         "--resume",
     )  # fmt: skip
     assert said["count"] == 1 and len(said["broken"]) == 2
+
+
+def untidy(photos, folder):
+    """The test images with what macOS, Windows and links add; the counts of what to pass over."""
+    shutil.copytree(photos / "test", folder)
+    (folder / "red" / "._0.png").write_bytes(b"x")
+    (folder / "red" / "Thumbs.db").write_bytes(b"x")
+    os.symlink(".", folder / "red" / "latest")
+    return {HIDDEN: 1, OTHER: 1, LINKED_FOLDERS: 1}
+
+
+SAID = "passed over 3: 1 hidden file or folder, 1 other file, 1 link to a folder read elsewhere"
+
+
+def test_encode_and_search_say_what_they_pass_over_last(trained, gallery, photos, tmp_path):
+    counts = untidy(photos, tmp_path / "in")
+    said = answer("encode", trained[0], tmp_path / "in", "-o", tmp_path / "a")
+    assert said["count"] == 6 and said["passed_over"] == counts and said["notes"] == {}
+    about = json.loads((tmp_path / "a" / "gallery.json").read_text())
+    assert about["passed_over"] == counts
+    said = run("encode", trained[0], tmp_path / "in", "-o", tmp_path / "b").stdout
+    assert said.splitlines()[-1] == SAID
+    assert run("search", gallery, tmp_path / "in", "-k", "1").stdout.splitlines()[-1] == SAID
+    assert answer("search", gallery, tmp_path / "in")["passed_over"] == counts
+    assert answer("search", gallery, photos / "test")["passed_over"] == {}
+    assert "passed over" not in run("search", gallery, photos / "test", "-k", "1").stdout
+
+
+def test_encode_notes_images_without_a_label(trained, photos, tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        tar.add(photos / "test" / "red" / "0.png", "0.png")
+    said = run("encode", trained[0], tmp_path / "x.tar", "-o", tmp_path / "g").stdout
+    assert said.splitlines()[-1] == "note: 1 image without a label"
+
+
+def test_train_says_what_it_passes_over(photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "in")
+    (tmp_path / "in" / "train" / "red" / "._0.png").write_bytes(b"x")
+    (tmp_path / "in" / "train" / "red" / "9.png").write_bytes(b"x")
+    said = run(
+        "train", "--preset", "cifar10-dsh-quick-12", "-o", tmp_path / "run", "--data", "folder",
+        "--root", tmp_path / "in", "--set", "data.on_broken=skip",
+        "--set", "data.options={}", "--set", "schedule.iterations=1", "--set", "run.threads=1",
+        "--set", "schedule.batch_size=8", "--set", "model.network=small",
+        "--set", "model.options={\"width\": 8}",
+    ).stdout  # fmt: skip
+    sentence = "passed over 2: 1 hidden file or folder, 1 image that cannot be decoded"
+    assert said.splitlines()[-1] == sentence
+    counts = {HIDDEN: 1, BROKEN: 1}
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["passed_over"] == counts
+    assert answer("evaluate", "--run", tmp_path / "run")["passed_over"] == counts
+    again = run("train", "-o", tmp_path / "run", "--resume").stdout
+    assert again.splitlines()[-1] == sentence
+
+
+def test_galleries_and_training_give_a_nested_folder_the_same_labels(trained, photos, tmp_path):
+    for path in sorted((photos / "test").rglob("*.png")):
+        place = tmp_path / "in" / path.parent.name / "day" / "hour" / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    run("encode", trained[0], tmp_path / "in", "-o", tmp_path / "g")
+    lines = (tmp_path / "g" / "images.csv").read_text().splitlines()[1:]
+    assert [line.rsplit(",", 1)[1] for line in lines] == ["blue"] * 3 + ["red"] * 3
 
 
 def test_info_names_operators_presets_and_data_sets():

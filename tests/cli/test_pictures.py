@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -115,6 +116,15 @@ def test_visualize_writes_pictures_and_tables(trained, photos, tmp_path):
     assert list(made["pictures"]) == ["maps", "grid"] and made["not_there"] == []
     rows = list(csv.DictReader((tmp_path / "maps.csv").open()))
     assert {row["image"] for row in rows} == {"0.png", "1.png", "2.png"}
+    assert made["passed_over"] == {}
+
+
+def test_visualize_says_what_it_passes_over(trained, photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "in")
+    (tmp_path / "in" / "._0.png").write_bytes(b"x")
+    arguments = ["visualize", trained, "-o", tmp_path / "out", "--images", tmp_path / "in"]
+    said = run(*arguments, "--kind", "grid").stdout
+    assert said.splitlines()[-1] == "passed over 1: 1 hidden file or folder"
 
 
 def test_explain_by_files_and_by_ids(trained, photos, tmp_path):

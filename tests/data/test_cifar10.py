@@ -6,6 +6,7 @@ import torch
 
 from semicon_fast.data import load
 from semicon_fast.data.cifar10 import CLASSES, OFFICIAL, TEST_FILE, TRAIN_FILES, split
+from semicon_fast.data.passed_over import HIDDEN
 
 LABELS = torch.arange(60_000) % 10
 
@@ -97,7 +98,12 @@ def test_image_folders_are_read_in_the_official_class_order(tmp_path, paint):
     data = load("cifar10", tmp_path, check_counts=False)
     assert data.train.classes == CLASSES and data.train.labels.bincount().tolist() == [2] * 10
     assert data.query.identifier(3) == "test/cat/0000.jpg" and data.query.labels[3] == 3
+    (tmp_path / "test" / "cat" / "._0000.jpg").write_bytes(b"x")
+    assert load("cifar10", tmp_path, check_counts=False).passed_over == {HIDDEN: 1}
     (tmp_path / "test" / "cat" / "0000.jpg").unlink()
+    with pytest.raises(ValueError, match="must have the class folders airplane, "):
+        load("cifar10", tmp_path, check_counts=False)
+    (tmp_path / "test" / "cat" / "._0000.jpg").unlink()
     (tmp_path / "test" / "cat").rmdir()
     with pytest.raises(ValueError, match="must have the class folders airplane, "):
         load("cifar10", tmp_path, check_counts=False)

@@ -1,9 +1,13 @@
 """Image folders, split on disk or by a seed."""
 
+import os
+
 import pytest
 import torch
 
-from semicon_fast.data import load
+from semicon_fast.data import load, passed_over
+from semicon_fast.data.folder import load as load_folder
+from semicon_fast.data.folder import numbered
 
 
 def names(images):
@@ -91,3 +95,104 @@ def test_a_split_without_queries_is_refused(folder):
 
 def test_labels_are_int64(folder):
     assert load("folder", folder).train.labels.dtype == torch.int64
+
+
+def test_what_is_passed_over_is_counted_and_in_the_protocol(folder, paint):
+    paint(folder / "train" / "loose.png")
+    paint(folder / "extra" / "x" / "0.png")
+    (folder / "train" / "ant" / "._0.png").write_bytes(b"x")
+    (folder / "train" / "wasp").mkdir()
+    (folder / "README").write_text("x")
+    os.symlink("../bee/0.png", folder / "train" / "ant" / "bee.png")
+    data = load("folder", folder)
+    assert data.passed_over == {
+        passed_over.HIDDEN: 1, passed_over.OTHER: 1, passed_over.LINKED_IMAGES: 1,
+        passed_over.LOOSE: 1, passed_over.EMPTY: 1, passed_over.BESIDE: 2,
+    }  # fmt: skip
+    assert data.train.classes == ("ant", "bee") and len(data.train) == 6
+    assert ", passed over 7 (1 hidden file or folder, 1 other file, " in data.protocol
+    (folder / "train" / "bee" / "1.png").write_text("text")
+    left = load("folder", folder, on_broken="skip")
+    assert left.passed_over == {**data.passed_over, passed_over.BROKEN: 1}
+    assert "2 folders outside the split), 1 broken image left out: 4 queries" in left.protocol
+    assert left.cached().passed_over == left.passed_over
+
+
+def test_nothing_passed_over_is_not_said(folder):
+    data = load("folder", folder / "train")
+    assert data.passed_over == {} and "passed over" not in data.protocol
+
+
+def test_links_that_would_mix_queries_and_database_are_not_followed(folder):
+    os.symlink(".", folder / "train" / "ant" / "latest")
+    os.symlink("../../train/ant", folder / "test" / "ant" / "more")
+    os.symlink("../../train/ant/0.png", folder / "test" / "ant" / "again.png")
+    data = load("folder", folder)
+    real = [os.path.realpath(folder / name) for name in names(data.train) + names(data.query)]
+    assert len(real) == len(set(real)) == 10
+    assert data.passed_over[passed_over.LINKED_FOLDERS] == 2
+    assert data.passed_over[passed_over.LINKED_IMAGES] == 1
+
+
+def test_a_split_of_links_into_a_folder_beside_it_is_read(folder, paint):
+    for i in range(8):
+        paint(folder.parent / "links" / "all" / f"{i}.png", seed=i)
+        place = folder.parent / "links" / ("train" if i < 4 else "test") / "ab"[i % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        os.symlink(f"../../all/{i}.png", place / f"{i}.png")
+    data = load("folder", folder.parent / "links")
+    assert names(data.train) == [f"train/{'ab'[i % 2]}/{i}.png" for i in (0, 2, 1, 3)]
+    assert data.query.labels.tolist() == [0, 0, 1, 1]
+
+
+def test_images_in_folders_inside_class_folders_have_the_label_of_the_class(folder, paint):
+    paint(folder / "train" / "ant" / "monday" / "deep" / "9.png")
+    data = load("folder", folder / "train")
+    labels = {**dict(zip(names(data.train), data.train.labels.tolist(), strict=True)),
+              **dict(zip(names(data.query), data.query.labels.tolist(), strict=True))}  # fmt: skip
+    assert labels["ant/monday/deep/9.png"] == 0 and len(labels) == 7
+
+
+def test_a_class_called_train_is_a_class(tmp_path, paint):
+    for name in ("boat", "car", "train"):
+        for i in range(2):
+            paint(tmp_path / name / f"{i}.png", seed=i)
+    assert load("folder", tmp_path).train.classes == ("boat", "car", "train")
+
+
+def test_a_folder_whose_images_are_all_passed_over_says_why(tmp_path, paint):
+    paint(tmp_path / "loose.png")
+    paint(tmp_path / "ant" / ".0.png")
+    sentence = "no class folders with images; passed over 3: 1 hidden .*, 1 image outside class"
+    with pytest.raises(ValueError, match=sentence):
+        load("folder", tmp_path)
+
+
+def test_each_folder_is_read_once_and_classes_are_looked_up(tmp_path, monkeypatch):
+    count = 50
+    for i in range(count):
+        for j in range(2):
+            (tmp_path / f"{i:02}").mkdir(exist_ok=True)
+            (tmp_path / f"{i:02}" / f"{j}.png").write_bytes(b"")
+    scan, read = os.scandir, []
+    monkeypatch.setattr(os, "scandir", lambda path: read.append(os.fspath(path)) or scan(path))
+    assert len(load_folder(tmp_path).train.classes) == count
+    inside = [path for path in read if os.path.basename(path).isdecimal()]
+    assert len(set(inside)) == len(inside) == count and len(read) <= count + 4
+
+    class Classes(list):
+        passes = 0
+
+        def __iter__(self):
+            self.passes += 1
+            return super().__iter__()
+
+        def index(self, *_):
+            raise AssertionError("a search through all classes for each image")
+
+        __contains__ = index
+
+    classes = Classes("ab")
+    found = [("b", "b/0.png"), ("a", "a/0.png")] * 9
+    assert numbered(found, classes, tmp_path)[:2] == [("b/0.png", 1), ("a/0.png", 0)]
+    assert classes.passes == 1

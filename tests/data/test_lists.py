@@ -91,3 +91,21 @@ def test_queries_in_the_database_are_taken_on_request(lists):
 def test_a_missing_list_is_named(lists):
     with pytest.raises(ValueError, match="there is no file .*test.txt"):
         load("list", lists(train=["0.png 0"]))
+
+
+def test_classes_are_named_by_the_first_folders_that_tell_them_apart(tmp_path, paint):
+    def classes(*paths):
+        for number, path in enumerate(paths):
+            paint(tmp_path / path, seed=number)
+        lines = [f"{path} {number // 2}\n" for number, path in enumerate(paths)]
+        (tmp_path / "train.txt").write_text("".join(lines))
+        (tmp_path / "test.txt").write_text(f"{paths[0]} 0\n")
+        return load("list", tmp_path, allow_overlap=True).train.classes
+
+    assert classes("cat/a/0.png", "cat/1.png", "dog/a/2.png", "dog/3.png") == ("cat", "dog")
+    assert classes("all/ox/0.png", "all/ox/1.png", "all/yak/2.png", "all/yak/3.png") == (
+        "ox",
+        "yak",
+    )
+    kinds = ("x/ox/0.png", "x/ox/1.png", "x/yak/2.png", "y/yak/3.png")
+    assert classes(*kinds) == ("ox", "yak")

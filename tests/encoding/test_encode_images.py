@@ -10,6 +10,7 @@ from PIL import Image
 from semicon_fast import models
 from semicon_fast.data import transforms
 from semicon_fast.data.decode import decode
+from semicon_fast.data.passed_over import HIDDEN, LINKED_IMAGES
 from semicon_fast.encoding import Options, Runner, encode_images
 from semicon_fast.encoding.checkpoint import EncodingCheckpoint
 from semicon_fast.search import HammingIndex, pack_codes
@@ -114,6 +115,25 @@ def test_the_catalog_keeps_what_was_listed_first(photos, tmp_path):
     shutil.copy(copy / "0" / "000.png", copy / "0" / "aaa.png")
     made = encode_images(network(), [copy], tmp_path / "g", options=options(), resume=True)
     assert made.count == COUNT and "aaa" not in (tmp_path / "g" / "images.csv").read_text()
+
+
+def test_what_was_passed_over_is_kept_by_a_stopped_encoding(photos, tmp_path):
+    import shutil
+
+    copy, output = tmp_path / "photos", tmp_path / "g"
+    shutil.copytree(photos, copy)
+    (copy / "0" / "._000.png").write_bytes(b"x")
+    counts = {HIDDEN: 1, LINKED_IMAGES: 1}
+    (copy / "1" / "again.png").symlink_to(copy / "0" / "000.png")
+    whole = encode_images(network(), [copy], tmp_path / "whole", options=options())
+    assert whole.passed_over == counts and whole.count == COUNT
+    with pytest.raises(Stopped):
+        encode_images(network(), [copy], output, options=options(), progress=stop_at(9))
+    (copy / "0" / "._001.png").write_bytes(b"x")
+    made = encode_images(network(), [copy], output, options=options(), resume=True)
+    assert made.passed_over == counts and content(output) == content(tmp_path / "whole")
+    again = encode_images(network(), [copy], output, options=options(), resume=True)
+    assert again.passed_over == counts
 
 
 @pytest.mark.parametrize(
