@@ -1,11 +1,13 @@
 """The page: everything inside, names escaped, nothing asked of the network, in a real browser."""
 
+import os
 import re
 from html.parser import HTMLParser
 
 import pytest
+import torch
 
-from semicon_fast import report
+from semicon_fast import report, viz
 from semicon_fast.viz import precision_recall_figure
 
 NASTY = '<img src=x onerror="alert(1)"> & "quotes"'
@@ -72,6 +74,19 @@ def test_all_of_it_is_in_one_file(html, run):
     metas = [attrs for tag, attrs in Tags(html).tags if tag == "meta"]
     policy = next(a["content"] for a in metas if "http-equiv" in a)
     assert policy.startswith("default-src 'none'; img-src data:;") and "<script" not in html
+
+
+def test_any_name_is_on_the_page_and_long_ones_are_short(tmp_path):
+    name = "[old] " + os.fsdecode(b"K\xf6nig") + "\x1b[31m\n\ufffe " + "l" * 200_000
+    image = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    hit = report.Hit(image, name, name, 1, [1], None)
+    seen = viz.Activations([image], torch.zeros(1, 8), None, None, None)
+    examples = report.Examples([image], [name], [name], seen, [name], [[hit]])
+    page = report.Page(name, [], {name: ([name], [[name]])}, [], examples, {name: "fact"})
+    file = report.write(page, tmp_path / "page.html")
+    found = Tags(file.read_text("utf-8"))
+    assert found.text.count(r"[old] K\xf6nig\x1b[31m\n\ufffe l") >= 5
+    assert file.stat().st_size < 20_000
 
 
 def test_a_page_without_pictures_or_parts_is_short():

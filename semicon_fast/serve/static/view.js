@@ -47,9 +47,12 @@ export function options() {
 }
 
 // Control characters, controls of the text's direction, surrogates that are no part of a pair.
-const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]|\p{Surrogate}/gu;
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufffe\uffff]|\p{Surrogate}/gu;
+
+const SHORT = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
 function escaped(char) {
+  if (SHORT[char]) return SHORT[char];
   const code = char.charCodeAt(0);
   const byte = code >= 0xdc80 && code <= 0xdcff ? code - 0xdc00 : code; // of a name that is not UTF-8
   return byte < 0x100 ? `\\x${byte.toString(16).padStart(2, "0")}` : `\\u${byte.toString(16)}`;
