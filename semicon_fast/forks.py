@@ -1,8 +1,9 @@
-"""What a forked process needs so that it can go on: locks that are free, and threads for OpenMP.
+"""What a forked process needs so that it can go on: locks that are free, and new pools of threads.
 
-A fork copies only the thread that calls it. A lock that another thread held would stay locked in
-the child for ever, and GNU OpenMP, which PyTorch's operators run in parallel with, would wait for
-ever for the threads that it had started in the parent.
+A fork copies only the thread that calls it. In the child a lock that another thread held would stay
+locked for ever, GNU OpenMP, with which PyTorch's operators run in parallel, would wait for ever for
+the threads that it had started in the parent, and PyTorch, where several threads of the child are
+the first to need its other pool, would find none.
 """
 
 import ctypes
@@ -11,7 +12,7 @@ import threading
 from types import TracebackType
 from weakref import WeakSet
 
-import torch  # noqa: F401  (loads its OpenMP)
+import torch
 
 _OMP_PAUSE_SOFT = 1  # OpenMP 5.0, omp_pause_resource_t
 
@@ -37,9 +38,11 @@ class Lock:
         self._lock.release()
 
 
-def _renew_locks() -> None:
+def _renew() -> None:
     for lock in Lock._all:
         lock._lock = threading.Lock()
+    # Makes PyTorch's pool anew while the child has only one thread.
+    torch.set_num_threads(torch.get_num_threads())
 
 
 def _end_openmp_threads() -> None:
@@ -50,4 +53,4 @@ def _end_openmp_threads() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_end_openmp_threads, after_in_child=_renew_locks)
+    os.register_at_fork(before=_end_openmp_threads, after_in_child=_renew)

@@ -80,6 +80,7 @@ class AsymmetricMethod(Method):
         self.start = start
         self.groups: Groups | None = None
 
+    @torch.inference_mode(False)  # the loss, which has gradients, reads and writes the buffers
     def begin(self, labels: Tensor, code_length: int, generator: torch.Generator) -> None:
         check_labels(labels)
         if code_length < 1:
@@ -97,6 +98,7 @@ class AsymmetricMethod(Method):
             "position", torch.full((len(labels),), -1, device=device), persistent=False
         )
 
+    @torch.inference_mode(False)
     def start_iteration(self, iteration: int, rows: Tensor) -> None:
         """Compute the sums over the database that the losses of this iteration need: O(N k^2)."""
         groups, rows = self._begun_groups(), self._checked_rows(rows)
@@ -109,7 +111,7 @@ class AsymmetricMethod(Method):
         negative = float(len(rows)) * number - positive
         # Without dissimilar pairs S is 1 everywhere, and the ratio is not used.
         ratio = positive / negative if negative else 0.0
-        self.register_buffer("rows", rows)
+        self.register_buffer("rows", rows.clone())
         self.register_buffer("outputs", self.codes.new_zeros(len(rows), self.codes.shape[1]))
         fresh = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
         self.register_buffer("fresh", fresh, persistent=False)

@@ -113,8 +113,8 @@ class Store:
         self._writes = PendingWrites(codes, ids)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Arrays, not tensors: between processes PyTorch passes a tensor as a handle to shared memory
-        # which has to outlive the pickle, and which both sides would write to.
+        # Arrays, not tensors: between processes PyTorch passes a tensor as a handle to shared
+        # memory, which has to outlive the pickle, and which both sides would write to.
         if self._file is not None and self._file.is_unchanged():
             return _mapped_again, (self._file,)
         arrays = (None if x is None else x.cpu().numpy() for x in (self.codes, self.ids))

@@ -95,10 +95,11 @@ class ShardedHammingIndex(PartitionedSearch):
     """A `HammingIndex` whose codes are distributed over several devices, searched in parallel.
 
     Results, their order, the guarantees for threads, and copies and pickles are those of a
-    `HammingIndex` with the same codes and ids. A search runs on every device, and the results are merged on the first one, whose
-    memory must hold k results of each shard, or all results of range_search and rank. Codes are
-    added to the devices that hold the fewest, so that the shards stay equally large; each device
-    also stores the ids of its codes, 8 bytes each. A device may be named more than once.
+    `HammingIndex` with the same codes and ids. A search runs on every device, and the results are
+    merged on the first one, whose memory must hold k results of each shard, or all results of
+    range_search and rank. Codes are added to the devices that hold the fewest, so that the shards
+    stay equally large; each device also stores the ids of its codes, 8 bytes each. A device may be
+    named more than once.
 
     Args:
         bits: length of a code.
