@@ -178,10 +178,10 @@ class _Walk:
         while self._links:
             links, self._links = sorted(self._links), []
             for shown, holder, target in links:
-                if self._is_read(target):
-                    self._passed.add(LINKED_FOLDERS)
-                elif _is_above(target, holder) or _is_above(target, self._root):
+                if _is_above(target, holder) or _is_above(target, self._root):
                     self._passed.add(LOOPS)
+                elif self._is_read(target):
+                    self._passed.add(LINKED_FOLDERS)
                 else:
                     self._bases.add(target)
                     yield from self._below(target, f"{shown}/")

@@ -13,5 +13,5 @@ def existing_folder(root: str | os.PathLike[str]) -> Path:
     # Path("") is the current folder, which nobody means by it.
     if not os.fspath(root) or not base.is_dir():
         found = "a file" if os.fspath(root) and base.exists() else "nothing"
-        raise ValueError(f"root must be an existing folder, found {found} at {root!s:.200}")
+        raise ValueError(f"root must be an existing folder, found {found} at {root!s:.4096}")
     return base

@@ -126,7 +126,11 @@ def _add_gallery(app: FastAPI, context: HandlerContext) -> None:
         number: Number,
         query: Annotated[schemas.PictureQuery, Query()],
         if_none_match: Annotated[
-            str, Header(description="`ETag` of the client's copy, several with commas, or `*`.")
+            str,
+            Header(
+                description="`ETag` of the client's copy, several with commas, or `*`.",
+                examples=["*"],
+            ),
         ] = "",
     ) -> Response:
         context.valid_number(number)

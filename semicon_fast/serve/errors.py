@@ -33,28 +33,29 @@ DESCRIPTIONS = {
     500: "The server failed; its log says why.",
     503: "The server is busy, or the request took too long.",
 }
-HEADERS: dict[int, dict[str, Any]] = {
-    405: {"Allow": {"description": "Methods that are supported.", "schema": {"type": "string"}}},
-    503: {
-        "Retry-After": {
-            "description": "Seconds after which to try again.",
-            "schema": {"type": "integer", "minimum": 0},
-        }
-    },
+ALLOW = {
+    "description": "Methods that are supported.",
+    "required": True,
+    "schema": {"type": "string"},
 }
+RETRY_AFTER = {
+    "description": "Seconds after which to try again.",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 0},
+}
+HEADERS = {405: {"headers": {"Allow": ALLOW}}, 503: {"headers": {"Retry-After": RETRY_AFTER}}}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The description of the error responses with these statuses, for FastAPI's `responses`."""
-    return {status: _problem(status) for status in statuses}
-
-
-def _problem(status: int) -> dict[str, Any]:
-    headers = {
-        name: {**header, "required": True} for name, header in HEADERS.get(status, {}).items()
+    return {
+        status: {
+            "model": schemas.Problem,
+            "description": DESCRIPTIONS[status],
+            **HEADERS.get(status, {}),
+        }
+        for status in statuses
     }
-    described = {"model": schemas.Problem, "description": DESCRIPTIONS[status]}
-    return {**described, "headers": headers} if headers else described
 
 
 # What every address may answer.

@@ -52,7 +52,10 @@ class HandlerContext(NamedTuple):
         return number
 
     def part_weights(self, query: schemas.SearchQuery) -> dict[str, int] | None:
-        """`Searcher.weights` of a query; HTTPException 422 if they are invalid."""
+        """`Searcher.weights` of a query.
+
+        HTTPException 409 if both a part and weights are given, 422 if they are invalid.
+        """
         if query.part is not None and query.weights is not None:
             raise HTTPException(409, "part and weights cannot be given together")
         try:

@@ -1,6 +1,5 @@
 """Every command with names and labels that hold anything, on a UTF-8 and on an ASCII console."""
 
-import asyncio
 import csv
 import json
 import os
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from asgi import ask
 from nasty_names import NAMES, file_name
 from PIL import Image
 from rich.console import Console
@@ -187,26 +187,6 @@ def test_tensorboard_says_that_it_cannot_write_such_a_path(here):
     ).stderr  # fmt: skip
     assert "run.tensorboard needs an output folder whose path is UTF-8" in said
     assert not (here / "new").exists()
-
-
-def ask(application, path):
-    """(status, headers, content) of a GET of an ASGI application."""
-    sent = []
-
-    async def receive():
-        return {"type": "http.request", "body": b""}
-
-    async def send(message):
-        sent.append(message)
-
-    path, _, query = path.partition("?")
-    scope = {
-        "type": "http", "method": "GET", "path": path, "query_string": query.encode(),
-        "headers": [(b"host", b"localhost")], "http_version": "1.1", "scheme": "http",
-    }  # fmt: skip
-    asyncio.run(application(scope, receive, send))
-    content = b"".join(m.get("body", b"") for m in sent[1:])
-    return sent[0]["status"], sent[0]["headers"], content
 
 
 def test_serve_gives_the_exact_names_and_thumbnails(gallery, monkeypatch):

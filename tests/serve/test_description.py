@@ -13,9 +13,7 @@ from semicon_fast import models
 from semicon_fast.search.gallery import Gallery
 from semicon_fast.serve import Limits, Pictures, Searcher, create_app
 
-schemathesis = pytest.importorskip(
-    "schemathesis", reason="the extra [test] has it from Python 3.11"
-)
+schemathesis = pytest.importorskip("schemathesis", reason="it needs Python 3.11")
 from jsonschema import Draft202012Validator  # noqa: E402
 from openapi_spec_validator import OpenAPIV31SpecValidator  # noqa: E402
 from schemathesis.engine import events, from_schema  # noqa: E402
@@ -255,7 +253,7 @@ def test_generated_requests(application):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("options", [(), ("--no-model",)], ids=["model", "no-model"])
 def test_five_thousand_generated_requests(start, folder, tmp_path, options):
     address = start(folder, *options).address + "openapi.json"

@@ -139,12 +139,13 @@ def test_an_image_from_the_chooser_shows_hits_by_part_and_maps(page, image, tmp_
         assert shot.width == 1280
 
 
-def test_an_image_that_is_dropped_is_searched(page, image):
+@pytest.mark.parametrize("name, kind", [("dropped.jpg", "image/jpeg"), ("no-suffix", "")])
+def test_an_image_that_is_dropped_is_searched(page, image, name, kind):
     page.open()
     content = base64.b64encode(image.read_bytes()).decode()
-    page.driver.execute_script(DROP, content, "dropped.jpg", "image/jpeg")
+    page.driver.execute_script(DROP, content, name, kind)
     page.settled("Nearest images")
-    assert page.one("#query-name").text == "dropped.jpg" and "07.jpg" in page.one("#hits li").text
+    assert page.one("#query-name").text == name and "07.jpg" in page.one("#hits li").text
     page.fine()
 
 
