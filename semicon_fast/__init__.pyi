@@ -4,10 +4,12 @@ from . import codes as codes
 from . import distributed as distributed
 from . import encoding as encoding
 from . import files as files
+from . import forks as forks
 from . import native as native
 from . import reference as reference
 from . import report as report
 from . import serve as serve
+from . import text as text
 from . import torchrun as torchrun
 
 __version__: str

@@ -235,10 +235,10 @@ def untidy(photos, folder):
     (folder / "red" / "._0.png").write_bytes(b"x")
     (folder / "red" / "Thumbs.db").write_bytes(b"x")
     os.symlink(".", folder / "red" / "latest")
-    return {HIDDEN: 1, OTHER: 1, LINKED_FOLDERS: 1}
+    return {HIDDEN: 1, OTHER: 1, LOOPS: 1}
 
 
-SAID = "passed over 3: 1 hidden file or folder, 1 other file, 1 link to a folder read elsewhere"
+SAID = "passed over 3: 1 hidden file or folder, 1 other file, 1 link to a folder above it"
 
 
 def test_encode_and_search_say_what_they_pass_over_last(trained, gallery, photos, tmp_path):
