@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from semicon_fast.cli import app
-from semicon_fast.data.passed_over import BROKEN, HIDDEN, LINKED_FOLDERS, OTHER
+from semicon_fast.data.passed_over import BROKEN, HIDDEN, LOOPS, OTHER
 
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200)}
 

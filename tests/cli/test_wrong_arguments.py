@@ -157,7 +157,7 @@ def calls(command):
         for value in wrong_values(command.name, name, kind, about):
             named = [*spellings(name, about), name.upper(), *SPOKEN.get(name, ())]
             shown = value.rpartition("/")[2] if value.startswith(("loop/", LONG)) else value
-            shown = shown.encode("utf-8", "backslashreplace").decode()[:40]
+            shown = printable(shown)[:40]
             yield placed(command, name, about, value), [*named, shown or "empty"]
 
 
@@ -166,7 +166,7 @@ def failures(tried, junk, refused):
     for call, named in tried:
         try:
             said = refused(call, junk)
-            if named and not any(" ".join(printable(word).split()) in said for word in named):
+            if named and not any(" ".join(word.split()) in said for word in named):
                 yield f"{[str(a)[:80] for a in call]}: {said[:300]!r} names none of {named}"
         except AssertionError as error:
             yield str(error).split("\nassert")[0]
