@@ -157,8 +157,10 @@ def calls(command):
         for value in wrong_values(command.name, name, kind, about):
             named = [*spellings(name, about), name.upper(), *SPOKEN.get(name, ())]
             shown = value.rpartition("/")[2] if value.startswith(("loop/", LONG)) else value
-            shown = printable(shown)[:40]
-            yield placed(command, name, about, value), [*named, shown or "empty"]
+            # As `printable` or Python's repr() shows it.
+            shown = [form[:40] for form in (printable(shown), repr(shown)[1:-1])]
+            named += shown if value else ["empty"]
+            yield placed(command, name, about, value), named
 
 
 def failures(tried, junk, refused):
