@@ -10,6 +10,7 @@ from . import registry as registry
 from . import released as released
 from . import semicon as semicon
 from . import small as small
+from . import state_dicts as state_dicts
 from . import storage as storage
 from . import weights as weights
 from .backbone_hash import BackboneHash as BackboneHash

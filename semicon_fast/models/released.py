@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from .semicon import SEMICON, split_bits
+from .state_dicts import read_tensors, without_prefix
 from .storage import assign_tensors, check_found_length
-from .weights import read_tensors
 
 
 def load_released(path: str | os.PathLike[str], code_length: int | None = None) -> SEMICON:
@@ -17,14 +17,19 @@ def load_released(path: str | os.PathLike[str], code_length: int | None = None) 
     parts and the code length follow from the shapes of the hash weights.
 
     Args:
-        path: a file with 502 entries (for three parts), read without unpickling objects.
+        path: a file with 502 entries (for three parts), read without unpickling objects. The state
+            dict may be nested in a checkpoint, and its names may have a prefix, as DataParallel and
+            torch.compile add; see `state_dicts`.
         code_length: the expected code length; None accepts any.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not a state dict, entries missing or unexpected, or another code length.
     """
-    state: dict[str, Tensor] = read_tensors(path)
+    with torch.device("meta"):
+        # The names do not depend on the code length, and hardly on the number of parts.
+        usual = SEMICON(12, variant="official").state_dict()
+    state = without_prefix(read_tensors(path), usual, path)
     sizes = _branch_bits(state, path)
     found, parts = sum(sizes), len(sizes) - 1
     check_found_length(path, found, code_length)

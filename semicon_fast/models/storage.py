@@ -7,23 +7,29 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
+from torch import nn
 
 from ..files import atomic_write, utf8_path
 from .base import HashModel
 from .registry import build
+from .state_dicts import misfit, without_prefix
 
 KEY = "semicon_fast"
 FORMAT = 1
 
 
 def save(
-    model: HashModel, path: str | os.PathLike[str], *, record: dict[str, Any] | None = None
+    model: nn.Module, path: str | os.PathLike[str], *, record: dict[str, Any] | None = None
 ) -> None:
     """Write `model` to `path` atomically: an existing file is replaced only by a complete one.
+
+    Of a model that torch.compile or (Distributed)DataParallel returned, the one inside is written.
+    Raises TypeError for other models than those of this library.
 
     The metadata entry "semicon_fast" is JSON: {"format": 1, "config", "preprocess"}, and "record"
     where one is given: where the weights are from, JSON-able.
     """
+    model = _unwrapped(model)
     header = {"format": FORMAT, "config": model.config(), "preprocess": model.preprocess}
     if record is not None:
         header["record"] = record
@@ -31,6 +37,14 @@ def save(
     data = serialise(tensors, metadata={KEY: json.dumps(header)})
     with atomic_write(path) as file:
         file.write(data)
+
+
+def _unwrapped(model: nn.Module) -> HashModel:
+    while inner := getattr(model, "_orig_mod", None) or getattr(model, "module", None):
+        model = inner
+    if not isinstance(model, HashModel):
+        raise TypeError(f"save: model must be a HashModel, got {type(model).__name__}")
+    return model
 
 
 def load(path: str | os.PathLike[str], code_length: int | None = None) -> HashModel:
@@ -93,22 +107,13 @@ def assign_tensors(
 ) -> None:
     """Replace the parameters and buffers of a model on the meta device by `tensors`.
 
-    Raises ValueError if names or shapes differ; `path` is for its message.
+    A prefix of all names is removed, see `without_prefix`. Raises ValueError if names or shapes
+    differ; `path` is for its message.
     """
     expected = model.state_dict()
-    problems = [f"no {name}" for name in expected if name not in tensors]
-    problems += [f"unexpected {name}" for name in tensors if name not in expected]
-    problems += [
-        f"{name} is {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in tensors and tensors[name].shape != value.shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
-        raise ValueError(
-            f"the tensors in {path} do not fit network {model.network!r}: "
-            f"{'; '.join(problems[:4])}{more}"
-        )
+    tensors = without_prefix(tensors, expected, path)
+    if wrong := misfit(expected, tensors, strict=True):
+        raise ValueError(f"the tensors in {path} do not fit network {model.network!r}: {wrong}")
     model.load_state_dict(tensors, assign=True)
 
 
