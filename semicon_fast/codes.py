@@ -75,7 +75,7 @@ def _refuse_bits(values: Tensor) -> None:
     if (values == 0).any() and (values == 1).any():
         raise ValueError(
             "pack_codes: x must be real values, -1 and +1, or bool, got floating-point 0 and 1 "
-            "alone, which would all become ones (x >= 0): give x > 0"
+            "alone, which would all become ones (x >= 0); zeros and ones are packed as bool: x > 0"
         )
 
 
@@ -85,7 +85,7 @@ def _check_signs(values: Tensor) -> None:
         return
     low, high = (int(value) for value in values.aminmax())
     if low < -1 or high > 1 or not values.all():
-        hint = ": give x > 0 for zeros and ones" if (low, high) == (0, 1) else ""
+        hint = "; zeros and ones are packed as bool: x > 0" if (low, high) == (0, 1) else ""
         raise ValueError(
             "pack_codes: integers in x must be -1 and +1, got "
             f"{'0 among them' if -1 <= low <= high <= 1 else f'{low} to {high}'}{hint}"

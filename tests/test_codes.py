@@ -48,7 +48,7 @@ ZEROS_AND_ONES = np.random.default_rng(0).integers(0, 2, (5, 16))
 @pytest.mark.parametrize("kind", ["int64", "int8", "float16", "float32", "float64", "uint8"])
 @pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
 def test_zeros_and_ones_are_refused_and_their_bool_has_the_true_distances(kind, convert):
-    with pytest.raises((ValueError, TypeError), match="give x > 0|to bool first"):
+    with pytest.raises((ValueError, TypeError), match="packed as bool: x > 0|to bool first"):
         pack_codes(convert(ZEROS_AND_ONES.astype(kind)))
     index = HammingIndex(16)
     index.add(np.asarray(pack_codes(convert(ZEROS_AND_ONES.astype(kind)) > 0)))

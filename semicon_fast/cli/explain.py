@@ -38,13 +38,13 @@ def explain(
     for given in (query, hit):
         _check_image(given, about, source)
     from .. import models, report
-    from ..data.decode import decode
+    from ..data.catalog import locate
     from ..search.gallery import Gallery
     from ..viz import save_figure
 
     gallery = Gallery.open(source) if is_gallery else None
     paths = [_path(given, gallery) for given in (query, hit)]
-    images = [decode(path) for path in paths]
+    images = [entry.image() for entry in locate([str(path) for path in paths])]
     network = models.load(file, None if gallery is None else gallery.bits)
     found = report.explain(network, images, [str(path) for path in paths])
     if picture is not None:
@@ -75,6 +75,6 @@ def _check_image(given: str, about: dict[str, Any] | None, source: Path) -> None
 
 
 def _path(given: str, gallery: "Gallery | None") -> Path:
-    """The file of an image that `_check_image` accepted."""
+    """The name of an image that `_check_image` accepted: its file, or its place in an archive."""
     path = Path(given)
     return path if gallery is None or path.is_file() else Path(gallery.images[int(given)])

@@ -115,12 +115,15 @@ def _hits(
 
 
 def _draw(path: Path, found: list[dict[str, Any]]) -> None:
+    from ..data.catalog import locate
     from ..data.decode import decode
     from ..viz import retrieval_grid, save_figure
 
+    names = dict.fromkeys(hit["image"] for entry in found for hit in entry["hits"])
+    images = {entry.name: entry.image() for entry in locate(list(names))}
     figure = retrieval_grid(
         [decode(Path(entry["query"])) for entry in found],
-        [[decode(Path(hit["image"])) for hit in entry["hits"]] for entry in found],
+        [[images[hit["image"]] for hit in entry["hits"]] for entry in found],
         [[hit["distance"] for hit in entry["hits"]] for entry in found],
         query_names=[Path(entry["query"]).name for entry in found],
     )

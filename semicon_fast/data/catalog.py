@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -100,6 +101,31 @@ def list_images(
             yield entry
         if empty:
             raise listing.no_image(path, passed, (*naming.FORMATS, *SHARD_SUFFIXES))
+
+
+def locate(names: Sequence[str]) -> list[Entry]:
+    """The images that have these names in a gallery, without labels; in the order of the names.
+
+    Reads through each archive that holds some of them once. An image that is no longer there is
+    broken when it is decoded.
+
+    Raises:
+        ValueError: an archive is damaged.
+    """
+    archives = {name: _archive_of(name) for name in names if not os.path.isfile(name)}
+    found = {}
+    for archive in dict.fromkeys(filter(None, archives.values())):
+        entries = list_images([archive])
+        found.update({entry.name: entry for entry in entries if archives.get(entry.name)})
+    return [found.get(name, Entry(name, "", name))._replace(label="") for name in names]
+
+
+def _archive_of(name: str) -> str | None:
+    """The archive in which an image of this name is, None if there is none."""
+    for mark in re.finditer(r"\.tar(?=/)|\.parquet(?=#\d+$)", name, re.IGNORECASE):
+        if os.path.isfile(name[: mark.end()]):
+            return name[: mark.end()]
+    return None
 
 
 def _files_of(path: Path, passed: PassedOver) -> list[str]:

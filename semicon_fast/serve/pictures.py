@@ -92,4 +92,7 @@ def _check_file(about: os.stat_result, number: int) -> None:
 
 
 def _moved_message(number: int) -> str:
-    return f"image {number} is no longer at the path where it was encoded"
+    return (
+        f"image {number} is not a file at the path where it was encoded; images in tar and Parquet "
+        "files are not shown"
+    )

@@ -166,7 +166,11 @@ def test_a_webdataset_label_may_be_of_any_length(nasty, trained, tmp_path):
     assert list(read(tmp_path / "gallery").values()) == [nasty_folder.LONG_LABEL.strip()]
     found = answer("search", tmp_path / "gallery", nasty.root / first, "-k", "1")
     assert found["queries"][0]["hits"][0]["label"] == nasty_folder.LONG_LABEL.strip()
-    run("search", tmp_path / "gallery", nasty.root / first, "-k", "1")
+    # Figures show images of archives, too.
+    picture, why = tmp_path / "hits.png", tmp_path / "why.png"
+    run("search", tmp_path / "gallery", nasty.root / first, "-k", "1", "--picture", picture)
+    run("explain", tmp_path / "gallery", "0", "0", "--picture", why)
+    assert picture.is_file() and why.is_file()
 
 
 def test_search_finds_each_image_of_the_folder(nasty, gallery, tmp_path):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from semicon_fast.data import BrokenImageError
-from semicon_fast.data.catalog import Entry, list_images
+from semicon_fast.data.catalog import Entry, list_images, locate
 from semicon_fast.data.decode import decode
 from semicon_fast.data.naming import FORMATS
 from semicon_fast.data.passed_over import HIDDEN, NUMBERLESS, OTHER, SHARDS, PassedOver
@@ -229,3 +229,24 @@ def test_a_parquet_file_may_have_a_name_that_is_not_utf8(tmp_path):
     file = (tmp_path / "plain.parquet").rename(tmp_path / f"{LATIN1}.parquet")
     found = list(list_images([file]))
     assert [entry.label for entry in found] == labels and values(found) == [0, 1, 2, 3]
+
+
+def test_the_images_of_a_gallery_are_found_again_in_files_and_archives(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    members = [(f"c/{i}.png", png(10 + i)) for i in range(3)]
+    sources = [write_tar(tmp_path / name, members) for name in ("a.tar", "x.tar", "b.TAR")]
+    table = pyarrow.table({"image": [png(20 + i) for i in range(3)], "label": ["a", "b", "c"]})
+    parquet.write_table(table, tmp_path / "p.parquet", row_group_size=2)
+    (tmp_path / "odd.tar").mkdir()
+    (tmp_path / "odd.tar" / "7#1.png").write_bytes(png(7))
+    sources += [tmp_path / "p.parquet", tmp_path / "odd.tar" / "7#1.png"]
+    listed = list(list_images(sources))
+    chosen = [listed[i] for i in (13 - 1, 9, 0, 11, 5, 8, 0)]
+    found = locate([entry.name for entry in chosen])
+    assert [entry.name for entry in found] == [entry.name for entry in chosen]
+    assert values(found) == values(chosen) == [7, 20, 10, 22, 12, 12, 10]
+    gone = locate([f"{tmp_path}/a.tar/c/9.png", f"{tmp_path}/p.parquet#3", f"{tmp_path}/0.png"])
+    for entry in gone:
+        with pytest.raises(BrokenImageError, match="there is no such file|Not a directory"):
+            entry.image()
