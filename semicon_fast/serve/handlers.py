@@ -20,12 +20,15 @@ from .workers import Pool
 T = TypeVar("T")
 # OpenAPI description of uploads. The raw image is the request body, so its size is known from the
 # Content-Length before anything is parsed, and nothing is written to disk.
+# What clients say that do not know the format of a file. Only the text of the description has it:
+# its schema would promise that any bytes are an image.
+UNKNOWN_KIND = "application/octet-stream"
 UPLOAD_BODY = {
     "requestBody": {
         "required": True,
         "description": f"The bytes of an image file: {', '.join(FORMATS)}, whichever of the "
         "`image/` types the `Content-Type` names. `max_bytes` and `max_pixels` of `/api/gallery` "
-        "are the bounds.",
+        f"are the bounds. `{UNKNOWN_KIND}` will do as well.",
         "content": {"image/*": {"schema": {"type": "string", "format": "binary", "minLength": 1}}},
     }
 }
@@ -146,7 +149,7 @@ def _checked_length(request: Request, most: int) -> int:
     Raises HTTPException for an unsuitable Content-Type or Content-Length.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not re.fullmatch(r"image/[a-z0-9!#$%&'*+.^_`|~-]+", kind):
+    if kind != UNKNOWN_KIND and not re.fullmatch(r"image/[a-z0-9!#$%&'*+.^_`|~-]+", kind):
         raise HTTPException(
             415,
             "send the image itself as the body, with a Content-Type such as image/jpeg or "
