@@ -158,7 +158,8 @@ def _single_label(
 
 def _class_names(listed: list[tuple[str, int]]) -> list[str]:
     """A name for each class of the (path, label) pairs, by the folders of its first image."""
-    holders, root, names = class_names_from_folders(listed, "the lists"), CommonRoot(), {}
+    holders, root = class_names_from_folders(listed, "the lists"), CommonRoot()
+    names: dict[int, str] = {}
     for path, _ in listed:
         root.add(path.split("/"))
     for path, label in listed:
