@@ -134,11 +134,10 @@ def no_image(
     path: str | os.PathLike[str], passed: PassedOver, suffixes: Iterable[str] = FORMATS
 ) -> ValueError:
     """The error for a folder or archive in which no image is."""
-    looked = f"looked for {', '.join(sorted(suffixes))}"
-    said = passed_over_in_words(passed.counts)
-    return ValueError(
-        f"no image below {os.fspath(path)} ({'; '.join(filter(None, (looked, said)))})"
-    )
+    about = f"looked for {', '.join(sorted(suffixes))}"
+    if said := passed_over_in_words(passed.counts):
+        about += f"; {said}"
+    return ValueError(f"no image below {os.fspath(path)} ({about})")
 
 
 def folder_name(path: str | os.PathLike[str]) -> str:
@@ -188,9 +187,9 @@ class _Walk:
 
     def folders(self, part: str) -> Iterator[str]:
         """Paths below the root of the real folders directly in a folder of the root."""
-        place, uncounted = os.path.join(self._root, part), PassedOver()
+        place = os.path.join(self._root, part)
         if os.path.isdir(place):
-            for name, kind in _children(place, uncounted):
+            for name, kind in _children(place, PassedOver()):
                 if kind == _FOLDER:
                     yield f"{part}/{name}" if part else name
 
@@ -227,11 +226,11 @@ class _Walk:
                 self._links.append((shown, os.path.dirname(place), target))
                 return None
             if kind == _FILE and has_suffix(place, self._suffixes):
-                if has_suffix(target, self._suffixes) and self._is_read(target):
-                    self._passed.add(LINKED_IMAGES)
-                    return None
-                self._linked.add(target)
-                return target
+                if not (has_suffix(target, self._suffixes) and self._is_read(target)):
+                    self._linked.add(target)
+                    return target
+                self._passed.add(LINKED_IMAGES)
+                return None
         elif kind == _FILE and has_suffix(place, self._suffixes):
             if place not in self._linked:
                 return place
