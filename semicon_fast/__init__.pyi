@@ -4,6 +4,7 @@ from . import codes as codes
 from . import distributed as distributed
 from . import encoding as encoding
 from . import files as files
+from . import forks as forks
 from . import native as native
 from . import reference as reference
 from . import report as report
