@@ -69,7 +69,7 @@ def list_images(
       .parquet) below it;
     - a .txt file: one path per line, relative to the list's folder, optionally followed by numbers
       as in `lists`, which become the label; a line without is labelled by the first folder below
-      the common folder of all lines;
+      the common folder of all lines, and -1 is an image without a label;
     - a .tar file: every image in it, as `tar` says; all tar files share one root;
     - a .parquet file: the column of image bytes, or of {bytes, path} structs (Hugging Face), with
       labels as `parquet` says;
@@ -181,7 +181,7 @@ def _text_list(file: str, passed: PassedOver) -> Iterator[Entry]:
             if labelled:
                 passed.note(NUMBERLESS)
         real = os.path.realpath(path)
-        yield Entry(real, label, real)
+        yield Entry(real, "" if label == str(parquet.NO_LABEL) else label, real)
 
 
 def _tar(file: str, opened: TarFiles, passed: PassedOver) -> Iterator[Entry]:

@@ -89,11 +89,8 @@ class Store:
     at a time. A buffer passed to the constructor, perhaps memory-mapped, counts as full: additions
     replace it and never write to it.
 
-    Pickled, it is the codes and ids as NumPy arrays and the name of the device, or, if it is the
-    content of the index file `file`, what is needed to open that file again.
-
-    On a CUDA device it may be read on another stream than the one that wrote it; call `joined`
-    first.
+    Pickled, it is arrays and the name of a device, or the path of the index file that it maps. On a
+    CUDA device another stream than the one that wrote it may read it after `joined`.
     """
 
     def __init__(
@@ -103,7 +100,7 @@ class Store:
         next_id: int,
         count: int | None = None,
         file: _file.Written | None = None,
-    ) -> None:
+    ):
         self._codes = codes
         self._ids = ids
         self.count = len(codes) if count is None else count
@@ -274,13 +271,10 @@ def from_arrays(
     device: str | torch.device = "cpu",
     file: _file.Written | None = None,
 ) -> Store:
-    """A Store of these arrays on `device`; on the CPU it shares their memory.
-
-    file: the index file whose content they are, memory-mapped.
-    """
-    numbers = None if ids is None else as_tensor(ids, "ids").to(device)
+    """A Store of these arrays on `device`; `file` is the index file that they map, if any."""
     rows = as_tensor(codes, "codes").to(device)
-    return Store(rows, numbers, next_id, file=file if rows.device.type == "cpu" else None)
+    numbers = None if ids is None else as_tensor(ids, "ids").to(device)
+    return Store(rows, numbers, next_id, file=file if rows.is_cpu else None)
 
 
 def _unpickled(codes: np.ndarray, ids: np.ndarray | None, next_id: int, device: str) -> Store:

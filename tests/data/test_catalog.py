@@ -153,6 +153,7 @@ def test_a_list_without_labels_takes_the_folders_below_its_common_one(tmp_path):
     assert labels(*cats) == (["monday", "cat"], {})
     assert labels("photos/train/x/3.png", dog) == (["x", "dog"], {})
     assert labels(f"{cats[0]} 4", cats[1], dog) == (["4", "cat", "dog"], {NUMBERLESS: 2})
+    assert labels(f"{cats[0]} -1", f"{dog} 0 1") == (["", "0 1"], {})
     (tmp_path / "list.txt").write_text("")
     with pytest.raises(ValueError, match="no image below .*list.txt"):
         list(list_images([tmp_path / "list.txt"]))

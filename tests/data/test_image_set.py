@@ -1,5 +1,9 @@
 """Image sets: views of one source, with labels that fit."""
 
+import os
+import pickle
+from multiprocessing.reduction import ForkingPickler
+
 import numpy as np
 import pytest
 import torch
@@ -143,3 +147,17 @@ def test_rows_of_the_training_images_are_no_mask(files):
         HashingData("x", files, files, files, "", torch.ones(5, dtype=torch.bool))
     with pytest.raises(ValueError, match=r"train_rows must lie in -1\.\.4, got 0\.\.5"):
         HashingData("x", files, files, files, "", torch.tensor([0, 1, 2, 3, 5]))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are not listed here")
+def test_many_cached_images_go_to_another_process_without_a_file_for_each():
+    images = [torch.full((3, 4, 4 + i % 3), i, dtype=torch.uint8) for i in range(200)]
+    labels = torch.zeros(200, dtype=torch.int64)
+    given = ImageSet("x", Memory(images, [str(i) for i in range(200)], None), labels, ["x"])
+    before = len(os.listdir("/proc/self/fd"))
+    sent = ForkingPickler.dumps(given)
+    assert len(os.listdir("/proc/self/fd")) < before + 20
+    del sent
+    found = pickle.loads(pickle.dumps(given))
+    assert all(torch.equal(found.image(i), image) for i, image in enumerate(images))
+    assert found.source.pixels[0].add_(1).dtype is torch.uint8

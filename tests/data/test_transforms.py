@@ -1,6 +1,7 @@
 """Transforms: shapes, values, and random numbers from the generator alone."""
 
 import json
+import pickle
 
 import pytest
 import torch
@@ -199,3 +200,14 @@ def test_what_is_seen_of_an_image_is_what_the_crop_keeps(recipe, height, width):
     assert float(slope) == pytest.approx(tall, rel=0.1, abs=0.02)
     slope = (out[1, :, 40].mean() - out[1, :, 16].mean()) / 24 * 56
     assert float(slope) == pytest.approx(share, rel=0.1, abs=0.02)
+
+
+def test_constants_on_a_device_are_not_pickled():
+    """A worker process would have to open the device to receive them."""
+    transform = build("plain", 8, False)
+    pixels = torch.arange(2 * 3 * 64, dtype=torch.uint8).view(2, 3, 8, 8)
+    want = transform.normalised(pixels)
+    pickled = pickle.dumps(transform)
+    assert b"torch" not in pickled
+    assert torch.equal(pickle.loads(pickled).normalised(pixels), want)
+    assert torch.equal(transform.normalised(pixels), want)

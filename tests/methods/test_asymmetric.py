@@ -347,3 +347,25 @@ def test_rows_that_were_not_sampled_are_refused():
 def test_bad_labels_are_refused(labels):
     with pytest.raises(ValueError, match="labels must be"):
         methods.build("semicon").begin(labels, K, generator())
+
+
+@pytest.mark.parametrize("name", ["semicon", "adsh"])
+@pytest.mark.parametrize("kind", LABELS)
+def test_what_inference_mode_begins_is_learned_outside_of_it(name, kind):
+    """An iteration's beginning and end need no gradients, so that a loop may put them there."""
+    labels, rows, steps = LABELS[kind](), torch.arange(SAMPLED), []
+    for mode in (torch.enable_grad, torch.inference_mode):
+        method = methods.build(name)
+        codes = torch.randn(SAMPLED, K, generator=generator(2), requires_grad=True)
+        with mode():
+            method.begin(labels.clone(), K, generator())
+        for iteration in range(2):
+            with mode():
+                method.start_iteration(iteration, rows.clone())
+                method.loss(output(codes.detach() + 1), labels[rows], rows)
+            sum(method.loss(output(codes), labels[rows], rows).values()).backward()
+            with mode():
+                method.end_iteration()
+        method.load_state_dict(method.state_dict())
+        steps.append((codes.grad, method.learned_codes))
+    assert all(torch.equal(one, other) for one, other in zip(*steps, strict=True))
