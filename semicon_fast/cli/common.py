@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
@@ -49,7 +50,9 @@ class Commands(TyperGroup):
             # A console that is not UTF-8 gets backslash escapes for what it cannot show.
             if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
                 stream.reconfigure(errors="backslashreplace")
-        return super().main(*args, **kwargs)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return super().main(*args, **kwargs)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         options = args[: args.index("--")] if "--" in args else args
@@ -61,6 +64,11 @@ class Commands(TyperGroup):
             if re.fullmatch(r"--[a-z-]+=", given):
                 raise typer.BadParameter(f"{given[:-1]} is empty", ctx=ctx)
         return super().parse_args(ctx, args)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Prints a warning as a sentence, without the line of code that it comes from."""
+    say(_stderr(), ("warning:", "yellow"), f" {message}")
 
 
 def errors_as_sentences(command: Callable[P, R]) -> Callable[P, R]:

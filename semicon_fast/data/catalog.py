@@ -39,12 +39,13 @@ class Entry(NamedTuple):
         if not self.place:
             return decode(self.file)
         try:
-            return decode_bytes(self._content(), formats=LISTED_FORMATS)
+            return decode_bytes(self.content(), formats=LISTED_FORMATS)
         except BrokenImageError as error:
             broken = [BrokenFile(self.name, file.cause) for file in error.broken]
             raise BrokenImageError.of(broken) from error
 
-    def _content(self) -> bytes:
+    def content(self) -> bytes:
+        """The bytes of an image in an archive. Raises BrokenImageError with the name."""
         first, second = self.place
         try:
             if self.file.lower().endswith(".parquet"):
@@ -112,7 +113,7 @@ def locate(names: Sequence[str]) -> list[Entry]:
     Raises:
         ValueError: an archive is damaged.
     """
-    archives = {name: _archive_of(name) for name in names if not os.path.isfile(name)}
+    archives = {name: archive_of(name) for name in names if not os.path.isfile(name)}
     found = {}
     for archive in dict.fromkeys(filter(None, archives.values())):
         entries = list_images([archive])
@@ -120,7 +121,7 @@ def locate(names: Sequence[str]) -> list[Entry]:
     return [found.get(name, Entry(name, "", name))._replace(label="") for name in names]
 
 
-def _archive_of(name: str) -> str | None:
+def archive_of(name: str) -> str | None:
     """The archive in which an image of this name is, None if there is none."""
     for mark in re.finditer(r"\.tar(?=/)|\.parquet(?=#\d+$)", name, re.IGNORECASE):
         if os.path.isfile(name[: mark.end()]):

@@ -1,6 +1,8 @@
 """A gallery's files and no others: links, pipes, names that climb, files that changed."""
 
+import io
 import os
+import tarfile
 
 import numpy as np
 import pytest
@@ -45,10 +47,45 @@ def test_files_and_names_within_the_gallery_are_read(pictures, tmp_path, make_pi
     )
 
 
+def test_images_in_archives_are_read(pictures, tmp_path, make_picture, make_file):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    files = [make_file(make_picture(i)) for i in range(3)]
+    parquet.write_table(pyarrow.table({"image": files}), tmp_path / "p.parquet")
+
+    def write(*members):
+        with tarfile.open(tmp_path / "a.tar", "w") as tar:
+            for name, content in members:
+                about = tarfile.TarInfo(name)
+                about.size = len(content)
+                tar.addfile(about, io.BytesIO(content))
+
+    write(("c/0.png", files[0]), ("c/1.png", files[1]))
+    names = [f"{tmp_path}/{name}" for name in ("a.tar/c/1.png", "p.parquet#2", "a.tar/c/0.png")]
+    found = pictures(*names)
+    expected = [np.asarray(make_picture(i)) for i in (1, 2, 0)]
+    for number, pixels in enumerate(expected):
+        assert (found.pixels(number).permute(1, 2, 0).numpy() == pixels).all()
+        assert found.small(number, 16).startswith(b"\xff\xd8") and found.version(number, 16)
+    version = found.version(2, 16)
+    write(("c/2.png", files[1]), ("c/0.png", files[2]), ("x", b""))
+    assert (found.pixels(2).permute(1, 2, 0).numpy() == expected[1]).all()
+    assert found.version(2, 16) != version
+    with pytest.raises(MissingImageError, match="image 0 is no longer at the path"):
+        found.pixels(0)
+    (tmp_path / "link.tar").symlink_to(tmp_path / "a.tar")
+    refused(pictures(f"{tmp_path}/link.tar/c/0.png"))
+    os.link(tmp_path / "a.tar", tmp_path / "gallery" / "inside.tar")
+    refused(pictures("inside.tar/c/0.png"))  # `encode` writes absolute names
+    with pytest.raises(MissingImageError):
+        pictures(f"{tmp_path}/a.tar/../a.tar/c/0.png").pixels(0)
+
+
 def test_a_link_that_took_a_files_place_is_not_followed(pictures, tmp_path, make_picture):
     make_picture(0).save(tmp_path / "elsewhere.png")
     (tmp_path / "a.png").symlink_to(tmp_path / "elsewhere.png")
-    assert "not a file at the path" in refused(pictures(tmp_path / "a.png"))
+    assert "no longer at the path" in refused(pictures(tmp_path / "a.png"))
     (tmp_path / "inside").symlink_to(tmp_path)
     refused(pictures(tmp_path / "inside" / "elsewhere.png"))
 
