@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "data": {"files", "distributed"},
     "metrics": {"search", "ops", "reference", "codes", "arrays"},
     "models": {"layers", "ops", "reference", "codes", "files"},
-    "methods": {"models"},
+    "centers": {"arrays", "files"},
+    "methods": {"centers", "models"},
     "training": {
         "methods", "models", "data", "metrics", "search", "codes", "files", "distributed",
     },
