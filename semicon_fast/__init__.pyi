@@ -30,6 +30,7 @@ from .layers import SEM as SEM
 from .models import SEMICON as SEMICON
 from .models import BackboneHash as BackboneHash
 from .models import DSHNet as DSHNet
+from .models import ExchNet as ExchNet
 from .models import SmallHashNet as SmallHashNet
 from .search import HammingIndex as HammingIndex
 from .search import ShardedHammingIndex as ShardedHammingIndex

@@ -7,9 +7,12 @@ from typing import Any
 from .adsh import ADSH
 from .base import Method
 from .dsh import DSH
+from .exchnet import ExchNetObjective
 from .semicon import SEMICONObjective
 
-METHODS: dict[str, type[Method]] = {cls.name: cls for cls in (SEMICONObjective, ADSH, DSH)}
+METHODS: dict[str, type[Method]] = {
+    cls.name: cls for cls in (SEMICONObjective, ADSH, DSH, ExchNetObjective)
+}
 
 
 def build(name: str, **options: Any) -> Method:
@@ -27,4 +30,4 @@ def build(name: str, **options: Any) -> Method:
     return METHODS[name](**options)
 
 
-__all__ = ["ADSH", "DSH", "METHODS", "Method", "SEMICONObjective", "build"]
+__all__ = ["ADSH", "DSH", "METHODS", "ExchNetObjective", "Method", "SEMICONObjective", "build"]

@@ -144,7 +144,7 @@ class AsymmetricMethod(Method):
             "quantisation": scale * self.gamma * distance,
         }
 
-    def share(self, images: int, batch: int) -> float:
+    def share(self, images: int, batch: int) -> float | None:
         """The loss is a mean over images, or a sum if it is not normalised."""
         return images / batch if self.normalise else 1.0
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from ..models import HashModel
     from ..models.outputs import HashOutput
 
 
@@ -17,10 +18,12 @@ class Method(nn.Module):
     needs ``state_dict()``. Parameters of a method (a classification head, a codebook) are optimised
     together with the network's. The trainer calls, in this order::
 
-        begin -> [(take_features) -> start_iteration -> loss, loss, ... -> end_iteration] * n
+        begin -> prepare -> [(take_features) -> start_iteration
+                             -> (network_inputs -> loss) * batches -> end_iteration] * n
 
-    On resume it calls begin and start_iteration with the arguments of the interrupted iteration and
-    then load_state_dict, so that buffers must have their final shape once start_iteration returns.
+    On resume it calls begin, prepare and start_iteration with the arguments of the interrupted
+    iteration and then load_state_dict, so that buffers must have their final shape once
+    start_iteration returns.
     """
 
     name: ClassVar[str]
@@ -36,6 +39,18 @@ class Method(nn.Module):
             generator: the method's only source of random numbers; its state is in the checkpoint.
         """
 
+    def prepare(self, model: "HashModel", iterations: int, kept: Tensor) -> None:
+        """Called once per run after begin, before anything is written.
+
+        Raises ValueError if the method cannot train this network, on this schedule or on these
+        images.
+
+        Args:
+            model: the network that will be trained.
+            iterations: number of outer iterations.
+            kept: int64, positions of the training images that are not held out.
+        """
+
     def start_iteration(self, iteration: int, rows: Tensor) -> None:
         """Called before each outer iteration.
 
@@ -47,13 +62,24 @@ class Method(nn.Module):
         return False
 
     def take_features(self, batches: "Iterable[tuple[HashOutput, Tensor]]") -> None:
-        """Receives one pass over all training images in evaluation mode, without augmentation.
+        """Receives one pass over the training images in evaluation mode, without augmentation.
 
-        A method can compute class anchors of part features here (ExchNet). After an interruption
-        the pass is repeated from its beginning.
+        Images that are held out are not among them. A method can compute class anchors of part
+        features here (ExchNet). After an interruption the pass is repeated from its beginning.
 
         batches: pairs of the network's output and the positions of its images, int64 (B,).
         """
+
+    def network_inputs(self, rows: Tensor) -> dict[str, Tensor]:
+        """Keyword arguments of the network's forward in addition to the images of a batch.
+
+        Called before the loss of the batch. With several processes each calls it for the whole
+        batch, so that all draw the same random numbers, and passes on the rows of its own images.
+
+        rows: int64 (B,) on the CPU, positions of the whole batch among the N training images.
+        Returns tensors with one row per image, by the names of forward's arguments.
+        """
+        return {}
 
     def loss(self, output: "HashOutput", labels: Tensor, rows: Tensor) -> dict[str, Tensor]:
         """The loss of a batch. Called outside of autocast with a float32 output.

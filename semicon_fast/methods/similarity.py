@@ -70,13 +70,18 @@ def group_sums(values: Tensor, index: Tensor, groups: int) -> Tensor:
     Deterministic: the additions are in a fixed order, on a GPU too.
     """
     sums = torch.zeros(groups, values.shape[1], dtype=torch.float64, device=values.device)
+    add_group_sums(sums, values, index)
+    return sums
+
+
+def add_group_sums(sums: Tensor, values: Tensor, index: Tensor) -> None:
+    """Add `group_sums` of values (M, k) to sums, float64 (groups, k), in place."""
     for rows, where in zip(values.split(CHUNK_ROWS), index.split(CHUNK_ROWS), strict=True):
         if values.is_cuda:
             # On a GPU index_add_ uses atomics, while an accumulating index_put_ sorts first.
             sums.index_put_((where,), rows.double(), accumulate=True)
         else:
             sums.index_add_(0, where, rows.double())
-    return sums
 
 
 def gram(values: Tensor) -> Tensor:

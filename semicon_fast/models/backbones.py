@@ -113,29 +113,39 @@ class Stage4(nn.Module):
         return result
 
     def parts(self, features: Tensor, maps: Tensor) -> Tensor:
-        """Apply the stage to maps[:, i] * features for each part i and average over the cells.
+        """The part features of `refine_parts`, averaged over the cells: (B, m, C').
+
+        In training, BatchNorm and ICON process one part after the other as in SEMICON's released
+        code, so that batch statistics and running means equal those of a loop over the parts.
+        """
+        refined = self.refine_parts(features, maps, by_part=self.training)
+        return per_image(global_average_pool(refined), maps.shape[1], self.training)
+
+    def refine_parts(self, features: Tensor, maps: Tensor, by_part: bool = False) -> Tensor:
+        """Apply the stage to maps[:, i] * features for each part i.
 
         A map has one value per cell, so a 1x1 convolution commutes with the product. The 1x1
         convolutions at the input of the first block therefore run once for all parts; the later
-        ones process all parts as one batch. In training, BatchNorm and ICON process one part after
-        the other as in the released code, so that batch statistics and running means equal those
-        of a loop over the parts.
+        ones process all parts as one batch.
 
         Args:
             features: features of stage 3, (B, C, H, W).
             maps: attention maps, (B, m, H, W).
+            by_part: call BatchNorm and ICON for one part after the other, with the statistics of
+                each in training; otherwise once, on all parts of all images.
 
         Returns:
-            pooled features of each part, (B, m, C').
+            (B m, C', h, w); the first axis is ordered by (image, part), with by_part by (part,
+            image), see `per_image`.
         """
         first, *rest = self.layer4
         inner, skip = shared_convolutions(first, features)
-        if not self.training:
+        if not by_part:
             # Contiguous maps, so that the products keep the memory format of the features.
             x = _scaled_block(first, inner, skip, maps.contiguous(), _call_module)
             for module in rest:
                 x = module(x)
-            return global_average_pool(x).unflatten(0, (-1, maps.shape[1]))
+            return x
         count = maps.shape[1]
 
         def per_part(module: nn.Module, x: Tensor) -> Tensor:
@@ -145,7 +155,14 @@ class Stage4(nn.Module):
         x = _scaled_block(first, inner, skip, maps, per_part, by_part=True)
         for module in rest:
             x = per_part(module, x) if isinstance(module, ICON) else _block(module, x, per_part)
-        return global_average_pool(x).unflatten(0, (count, -1)).transpose(0, 1)
+        return x
+
+
+def per_image(values: Tensor, parts: int, by_part: bool = False) -> Tensor:
+    """Values of the parts of all images, (B m, ...) in the order of `refine_parts`: (B, m, ...)."""
+    if by_part:
+        return values.unflatten(0, (parts, -1)).transpose(0, 1)
+    return values.unflatten(0, (-1, parts))
 
 
 def shared_convolutions(block: nn.Module, features: Tensor) -> tuple[Tensor, Tensor]:

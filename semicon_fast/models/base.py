@@ -18,6 +18,8 @@ class HashModel(nn.Module):
         code_length: number of bits k.
         bit_groups: the columns of the codes that belong to each branch, in order.
         preprocess: the `Transform.config()` that the network was trained with, None if unknown.
+        part_shape: (m, F) of the part features that `forward` can exchange for anchors, None if it
+            takes none, see `ExchNet`.
     """
 
     network: ClassVar[str]
@@ -27,6 +29,7 @@ class HashModel(nn.Module):
         self.code_length = check_code_length(code_length)
         self.bit_groups: dict[str, slice] = {"global": slice(0, code_length)}
         self.preprocess: dict[str, Any] | None = None
+        self.part_shape: tuple[int, int] | None = None
 
     def forward(self, images: Tensor) -> HashOutput:
         """images (B, 3, S, S) float -> `HashOutput`."""

@@ -11,6 +11,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from ..layers.icon import is_plain
 from .backbones import Trunk
 from .base import HashModel
+from .exchnet import ExchNet
 from .semicon import SEMICON
 
 # Four images of 224 x 224 pixels: the activations of their first layers fit in an L3 cache of
@@ -26,8 +27,8 @@ def for_inference(model: HashModel) -> HashModel:
     b' = b - mean s + bias, s = weight / sqrt(var + eps), which is the same function with fewer
     roundings: a bit can differ from the original model's only if the real code is within the
     rounding error of 0. Not folded are layers with a hook and BatchNorms that do not directly
-    follow a convolution (SEM's heads, inside ICON, and those that `Stage4.parts` runs after the
-    product with the maps).
+    follow a convolution (SEM's heads, inside ICON, and those that `Stage4.refine_parts` runs after
+    the product with the maps).
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
     apart = {id(module) for module in _unfoldable_norms(model)}
@@ -71,8 +72,8 @@ def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
 
 
 def _unfoldable_norms(model: nn.Module) -> Iterator[nn.Module]:
-    """BatchNorms that do not directly follow their convolution: see `Stage4.parts`, `SEM`."""
-    if isinstance(model, SEMICON):
+    """BatchNorms that do not directly follow a convolution: see `Stage4.refine_parts`, `SEM`."""
+    if isinstance(model, SEMICON | ExchNet):
         first = model.refine_local.layer4[0]
         assert isinstance(first, BasicBlock | Bottleneck) and first.downsample is not None
         yield first.downsample[1]

@@ -13,9 +13,12 @@ class HashOutput(NamedTuple):
         features: global features (B, F), from which the codes are computed.
         parts: features of the local branch (B, m, F), None if the network has none.
         maps: attention maps (B, m, H, W), None if the network has none.
+        part_maps: refined features of each part averaged over their channels, (B, m, h, w); only
+            where a method needs them (ExchNet).
     """
 
     codes: Tensor
     features: Tensor
     parts: Tensor | None = None
     maps: Tensor | None = None
+    part_maps: Tensor | None = None

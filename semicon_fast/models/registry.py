@@ -19,6 +19,7 @@ _HOMES = {
     "backbone": ("backbone_hash", "BackboneHash"),
     "dsh": ("dsh", "DSHNet"),
     "small": ("small", "SmallHashNet"),
+    "exchnet": ("exchnet", "ExchNet"),
 }
 NETWORKS = tuple(_HOMES)
 

@@ -72,6 +72,11 @@ class Learner:
         """Wrap the network for data-parallel training, if there are several processes."""
         self.network = parallel.wrap_network(self.model, self.config.run.batch_norm, self.device)
 
+    def prepare(self, kept: Tensor) -> None:
+        """Checks that the method can train on the images that are not held out, int64 (n,)."""
+        self._kept = kept
+        self.method.prepare(self.model, self.config.schedule.iterations, kept)
+
     def start_iteration(self, iteration: int, rows: Tensor) -> None:
         self.method.start_iteration(iteration, rows.to(self.device))
 
@@ -162,15 +167,16 @@ class Learner:
     def features(
         self, transform: Transform, batch_size: int, check: Callable[[], None]
     ) -> Iterator[tuple[HashOutput, Tensor]]:
-        """Outputs of the network in evaluation mode for all training images, and their rows."""
+        """Outputs of the network in evaluation mode for the training images that are not held out,
+        and their rows, batch by batch."""
+        images, workers = self.images.subset(self._kept), self.config.run.workers
         self.model.eval()
         try:
-            workers = self.config.run.workers
-            for batch in evaluation_batches(self.images, transform, batch_size, workers, raw=True):
+            for batch in evaluation_batches(images, transform, batch_size, workers, raw=True):
                 check()
                 with torch.no_grad():
                     output = self.model(transform.normalised(batch.images.to(self.device)))
-                yield output, batch.rows.to(self.device)
+                yield output, self._kept[batch.rows].to(self.device)
         finally:
             self.model.train()
 
@@ -220,8 +226,12 @@ class Learner:
         if alone != self._unshared:
             set_shared(self.model, not alone)
             self._unshared = alone
+        inputs = self.method.network_inputs(batch.whole)
+        own = parallel.own_part(len(batch.whole))
+        # Without images of its own a process passes a dummy image through the plain network.
+        inputs = {name: value[own.start : own.stop] for name, value in inputs.items() if own}
         with self._convolutions, autocast(self.device, self.config.run.precision):
-            output = self.network(images)
+            output = self.network(images, **inputs)
         share = parallel.loss_share(self.method, _float32(output), batch, self._labels)
         self._accumulate(share)
         self.optimizer.zero_grad(set_to_none=True)
@@ -258,6 +268,4 @@ class Learner:
 
 
 def _float32(output: HashOutput) -> HashOutput:
-    parts = None if output.parts is None else output.parts.float()
-    maps = None if output.maps is None else output.maps.float()
-    return HashOutput(output.codes.float(), output.features.float(), parts, maps)
+    return HashOutput(*(None if value is None else value.float() for value in output))  # type: ignore[arg-type]

@@ -97,6 +97,18 @@ def _adsh(name: str, bits: int) -> dict[str, Any]:
     }
 
 
+def _exchnet(name: str, bits: int) -> dict[str, Any]:
+    """ExchNet by the logs of aassxun/DSH_Analysis, the published runs that name all settings."""
+    recipe = _fine_grained(name, bits, "vanilla")
+    steps = {"iterations": 40, "lr": "step", "milestones": (35,)}
+    return recipe | {
+        "model": recipe["model"] | {"network": "exchnet"},
+        "method": {"name": "exchnet", "options": {"align": 35}},
+        "optimizer": {"name": "sgd", "lr": 1e-4, "momentum": 0.9, "weight_decay": 1e-4},
+        "schedule": recipe["schedule"] | steps,
+    }
+
+
 class DSHRecipe(NamedTuple):
     """Settings to train with DSH's loss on CIFAR-10."""
 
@@ -204,6 +216,13 @@ def _folder_small(bits: int, variant: str) -> dict[str, Any]:
     }
 
 
+def _exchnet_folder_small(bits: int) -> dict[str, Any]:
+    """As `_folder_small`; parts are exchanged in the last two of ten iterations."""
+    model = {"network": "exchnet", "code_length": bits, "options": {"backbone": "tiny"}}
+    method = {"name": "exchnet", "options": {"align": 8}}
+    return _folder_small(bits, "vanilla") | {"model": model, "method": method}
+
+
 def _birdlets(bits: int) -> dict[str, Any]:
     """SEMICON with a narrow ResNet on generated 64-pixel images of birds."""
     return {
@@ -246,6 +265,7 @@ def _table() -> dict[str, Callable[[], dict[str, Any]]]:
             for variant, suffix in VARIANTS.items():
                 found[f"{name}-{bits}{suffix}"] = partial(_fine_grained, name, bits, variant)
             found[f"adsh-{name}-{bits}"] = partial(_adsh, name, bits)
+            found[f"exchnet-{name}-{bits}"] = partial(_exchnet, name, bits)
     for recipe in DSH_RECIPES:
         for bits in DSH_LENGTHS:
             found[f"cifar10-dsh{recipe}-{bits}"] = partial(_cifar10_dsh, bits, recipe)
@@ -255,6 +275,7 @@ def _table() -> dict[str, Callable[[], dict[str, Any]]]:
         for variant, suffix in VARIANTS.items():
             found[f"folder-{bits}{suffix}"] = partial(_folder, bits, variant)
             found[f"folder-small-{bits}{suffix}"] = partial(_folder_small, bits, variant)
+        found[f"exchnet-folder-small-{bits}"] = partial(_exchnet_folder_small, bits)
     found["birdlets-48"] = partial(_birdlets, 48)
     found["birdlets-small-48"] = partial(_birdlets_small, 48)
     return found

@@ -114,6 +114,7 @@ class Trainer:
         self.selection = Selection(
             config, self.data, self.learner.model, self.query_transform, self._encoding
         )
+        distributed.together(lambda: self.learner.prepare(self.selection.kept))
         # _started: the last iteration that was started, -1 for none.
         self.at, self._started = Position(), -1
         label_sum = zlib.crc32(self.data.train.labels.numpy().tobytes())
@@ -222,7 +223,7 @@ class Trainer:
         self._agreed.check()
 
     def _feature_pass(self) -> None:
-        """The pass over all training images, for methods that need one in this iteration."""
+        """The pass over the training images, for methods that need one in this iteration."""
         size = self.config.selection.batch_size
         if self.learner.method.wants_features(self.at.iteration):
             self.reporter.begin(f"iteration {self.at.iteration + 1}, feature pass", None)

@@ -12,6 +12,7 @@ NETWORKS = {
     "semicon, bottlenecks": {"network": "semicon", "backbone": "resnet50"},
     "semicon, official": {"network": "semicon", "backbone": "tiny", "variant": "official"},
     "semicon, no icon": {"network": "semicon", "backbone": "resnet18", "icon": "none"},
+    "exchnet": {"network": "exchnet", "backbone": "tiny"},
     "vanilla": {"network": "backbone", "backbone": "tiny"},
     "small": {"network": "small", "width": 4},
     "dsh": {"network": "dsh"},

@@ -11,6 +11,7 @@ CONFIGS = [
     {"network": "small", "code_length": 12, "width": 8},
     {"network": "dsh", "code_length": 12, "image_size": 64, "extended": True},
     {"network": "backbone", "code_length": 16, "backbone": "tiny"},
+    {"network": "exchnet", "code_length": 12, "parts": 3, "backbone": "micro"},
     {
         "network": "semicon",
         "code_length": 20,
@@ -36,7 +37,7 @@ def test_config_is_what_build_was_given(config):
     }
 
 
-@pytest.mark.parametrize("config", CONFIGS[:3], ids=lambda c: c["network"])
+@pytest.mark.parametrize("config", CONFIGS[:4], ids=lambda c: c["network"])
 def test_a_seed_fixes_the_weights_and_leaves_the_global_generator_alone(config):
     before = torch.random.get_rng_state()
     first, second, other = build(config, seed=3), build(config, seed=3), build(config, seed=4)
@@ -58,7 +59,7 @@ def test_bits_are_named_once_each_and_in_order(config):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"network": "alexnet"}, "network must be one of backbone, dsh, semicon, small, got 'alex"),
+        ({"network": "alexnet"}, "network must be one of backbone, .*small, got 'alex"),
         ({"code_length": 12}, "network must be one of .* got None"),
         ({"network": "small"}, "network 'small' needs a code_length"),
         ({"network": "small", "code_length": 12, "depth": 3}, "has no option depth; it has"),

@@ -33,6 +33,19 @@ KINDS = {
         "data.image_size=32",
         "schedule.iterations=1",
     ),
+    # Parts are exchanged in the second of two small steps.
+    "exchnet": (
+        "method.name=exchnet",
+        'method.options={"align":1}',
+        "optimizer.lr=1e-4",
+        "schedule.samples=7",
+        "schedule.epochs=1",
+        "run.batch_norm=global",
+        "model.network=exchnet",
+        'model.options={"backbone":"micro"}',
+        "data.image_size=32",
+        "schedule.iterations=2",
+    ),
     # Not by Adam: it divides a gradient that is nothing but rounding errors by its own size.
     "dsh": (*UNEVEN, "method.name=dsh", "schedule.lr=onecycle"),
 }

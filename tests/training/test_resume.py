@@ -14,6 +14,12 @@ import torch
 
 from semicon_fast.training import Interrupted, Trainer
 
+EXCHNET = (
+    "method.name=exchnet",
+    "model.network=exchnet",
+    'model.options={"backbone":"micro","parts":2}',
+    "data.image_size=16",
+)
 KINDS = {
     "semicon": (),
     "semicon on all images": ("schedule.samples=null", "run.checkpoint_every=iteration"),
@@ -21,6 +27,11 @@ KINDS = {
     "semicon chosen on the test set": ("selection.mode=test",),
     "adsh": ("method.name=adsh", "schedule.lr=step", "schedule.milestones=[1]"),
     "dsh": ("method.name=dsh", "optimizer.name=adamw", "schedule.lr=onecycle"),
+    "exchnet": (*EXCHNET, 'method.options={"align":1,"gamma":200}'),
+    "exchnet with running anchors": (
+        *EXCHNET,
+        'method.options={"align":1,"anchors":"running","squared":true,"alignment":0.01}',
+    ),
     "dsh by rmsprop": ("method.name=dsh", "optimizer.name=rmsprop", "selection.mode=last"),
 }
 
@@ -44,7 +55,12 @@ def whole(tiny, tmp_path_factory):
     return outcome
 
 
-@pytest.mark.parametrize("kind", KINDS)
+SLOW = {"exchnet with running anchors"}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.slow if k in SLOW else ()) for k in KINDS]
+)
 def test_stopped_again_and_again_it_ends_in_the_same_bits(tiny, whole, tmp_path, kind):
     settings = KINDS[kind]
     stops = 0
@@ -155,37 +171,39 @@ class Loud(Reporter):
     def notice(self, text):
         print("alive", flush=True)
 
-config = tiny["make_config"]("schedule.iterations=20")
+config = tiny["make_config"]("schedule.iterations=20", *sys.argv[4:])
 output = Path(sys.argv[2])
 slow = Slowly() if sys.argv[3] == "slow" else Stop()
 Trainer(config, tiny["make_data"](), output=output, resume=True, reporter=Loud(), stop=slow).fit()
 """
 
 
-def child(folder, speed):
+def child(folder, speed, settings):
     root = Path(__file__).resolve().parents[2]
     conftest = Path(__file__).with_name("conftest.py")
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", CHILD, str(conftest), str(folder), speed]
+    command = [sys.executable, "-c", CHILD, str(conftest), str(folder), speed, *settings]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_ten_kills_at_random_moments_change_nothing(tiny, tmp_path):
-    assert child(tmp_path / "whole", "fast").wait() == 0
+@pytest.mark.parametrize("kind", ["semicon", "exchnet", "exchnet with running anchors"])
+def test_ten_kills_at_random_moments_change_nothing(tiny, tmp_path, kind):
+    settings = KINDS[kind]
+    assert child(tmp_path / "whole", "fast", settings).wait() == 0
     moments = random.Random(68)
     folder = tmp_path / "killed"
     places = []
     while len(places) < 10:
-        process = child(folder, "slow")
+        process = child(folder, "slow", settings)
         assert process.stdout.readline() == "alive\n"
         time.sleep(moments.uniform(0, 1.5))
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
         saved = folder / "checkpoints"
         places.append(sorted(p.name for p in saved.iterdir()) if saved.exists() else [])
-    assert child(folder, "fast").wait() == 0
+    assert child(folder, "fast", settings).wait() == 0
     print(json.dumps(places))
     assert len({tuple(p) for p in places}) > 3
     assert tiny.outcome(folder) == tiny.outcome(tmp_path / "whole")
