@@ -1,4 +1,5 @@
 from ._codebook import Quality as Quality
+from ._codebook import check_size as check_size
 from ._codebook import distances as distances
 from ._codebook import gilbert_varshamov as gilbert_varshamov
 from ._codebook import load as load

@@ -63,7 +63,9 @@ def check_similarity(similarity: Tensor, classes: int) -> Tensor:
     return values
 
 
-def load_similarity(path: str | os.PathLike[str], classes: int, bits: int) -> Tensor:
+def load_similarity(
+    path: str | os.PathLike[str], classes: int, bits: int, kind: str = "product"
+) -> Tensor:
     """The similarities in a file, float64 (C, C), as targets in [-k, k].
 
     Args:
@@ -71,6 +73,7 @@ def load_similarity(path: str | os.PathLike[str], classes: int, bits: int) -> Te
             `features` (C, F) of which `class_similarity` is taken.
         classes: number of classes C.
         bits: bits k.
+        kind: of `class_similarity`, for features.
 
     Raises:
         FileNotFoundError: no such file.
@@ -94,6 +97,6 @@ def load_similarity(path: str | os.PathLike[str], classes: int, bits: int) -> Te
         features = content["features"]
         if len(features) != classes:
             raise ValueError(f"features must be ({classes}, F), got {tuple(features.shape)}")
-        return class_similarity(features, bits)
+        return class_similarity(features, bits, kind)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

@@ -112,7 +112,12 @@ class Trainer:
         distributed.together(self._build)
         self.learner.spread()
         self.selection = Selection(
-            config, self.data, self.learner.model, self.query_transform, self._encoding
+            config,
+            self.data,
+            self.learner.model,
+            self.learner.method,
+            self.query_transform,
+            self._encoding,
         )
         distributed.together(lambda: self.learner.prepare(self.selection.kept))
         # _started: the last iteration that was started, -1 for none.
@@ -231,6 +236,7 @@ class Trainer:
                 self.learner.method.take_features(
                     self.learner.features(self.query_transform, size, self._agreed.check)
                 )
+            self.learner.share_method_state()
 
     def _finish(self) -> Result:
         learned = self.selection.choose(pack_learned(self.learner.method.learned_codes))
