@@ -23,7 +23,7 @@ class DataConfig(Section):
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the dataset's loader."""
     image_size: int = Field(default=224, ge=1)
-    transform: Literal["imagenet", "mild", "small", "plain"] = "imagenet"
+    transform: Literal["imagenet", "mild", "crop", "small", "strong", "plain"] = "imagenet"
     augment: bool = True
     """False: training images use the query transform (ADSH)."""
     mean: Triple | None = None

@@ -45,7 +45,8 @@ def test_a_run_leaves_model_log_codes_and_result(tiny, tmp_path, name):
     learned = name != "dsh"
     ways = [ASYMMETRIC, SYMMETRIC] if learned else [SYMMETRIC]
     assert list(result.evaluation) == ways
-    assert all(0 <= result.evaluation[way]["mAP"] <= 1 for way in ways)
+    # A sum of many rounded precisions may exceed 1 by a rounding error.
+    assert all(0 <= result.evaluation[way]["mAP"] <= 1 + 1e-12 for way in ways)
     assert result.protocol == tiny.data().protocol
     assert json.loads((tmp_path / "result.json").read_text()) == result.to_dict()
     assert result.selection["mode"] == "holdout" and "held out" in result.selection["kept"]
