@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "serve": {"viz", "models", "data", "search"},
     "cli": {
         "report", "training", "encoding", "serve", "viz", "methods", "models", "data", "metrics",
-        "search", "ops", "native", "distributed", "files", "torchrun",
+        "centers", "search", "ops", "native", "distributed", "files", "torchrun",
     },
     "__main__": {"cli"},
 }  # fmt: skip

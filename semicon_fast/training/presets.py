@@ -277,11 +277,7 @@ def _table() -> dict[str, Callable[[], dict[str, Any]]]:
             found[f"folder-{bits}{suffix}"] = partial(_folder, bits, variant)
             found[f"folder-small-{bits}{suffix}"] = partial(_folder_small, bits, variant)
         found[f"exchnet-folder-small-{bits}"] = partial(_exchnet_folder_small, bits)
-    small, cifar10 = (
-        partial(_folder_small, variant="vanilla"),
-        partial(_cifar10_dsh, recipe="-quick"),
-    )
-    found |= presets_shc.table(small, cifar10)
+    found |= presets_shc.table(_folder_small, _cifar10_dsh)
     found["birdlets-48"] = partial(_birdlets, 48)
     found["birdlets-small-48"] = partial(_birdlets_small, 48)
     return found

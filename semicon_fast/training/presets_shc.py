@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-Recipe = Callable[[int], dict[str, Any]]
+Recipe = Callable[[int, str], dict[str, Any]]
 
 # Data sets without a reader of their own are read by lists train.txt, test.txt and database.txt.
 DATA: dict[str, dict[str, Any]] = {
@@ -39,7 +39,7 @@ def published(name: str, bits: int) -> dict[str, Any]:
 def folder_small(other: Recipe, bits: int) -> dict[str, Any]:
     """`other`, a preset for the user's own images on a CPU, by SHC: a third of the passes train the
     classifier, from which the codes go on."""
-    small = other(bits)
+    small = other(bits, "vanilla")
     return small | {
         "model": small["model"] | {"options": {"backbone": "tiny", "norm": True}},
         "method": {"name": "shc", "options": {"classify": 5, "restart": False}},
@@ -52,7 +52,7 @@ def cifar10(other: Recipe, bits: int) -> dict[str, Any]:
 
     36 passes with strong augmentation, of which the first 3 train the classifier.
     """
-    dsh = other(bits)
+    dsh = other(bits, "-quick")
     optimizer = {"name": "sgd", "lr": 0.15, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
     options = {"backbone": "resnet10-32", "norm": True}
     return dsh | {
