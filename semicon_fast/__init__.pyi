@@ -1,4 +1,5 @@
 from . import arrays as arrays
+from . import centers as centers
 from . import cli as cli
 from . import codes as codes
 from . import distributed as distributed

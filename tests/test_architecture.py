@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "data": {"arrays", "files", "distributed"},
     "metrics": {"search", "ops", "reference", "codes", "arrays"},
     "models": {"layers", "ops", "reference", "codes", "files"},
-    "methods": {"models"},
+    "centers": {"arrays", "files"},
+    "methods": {"centers", "models"},
     "training": {
         "methods", "models", "data", "metrics", "search", "codes", "files", "text", "distributed",
     },
@@ -35,7 +36,7 @@ MAY_IMPORT = {
     "serve": {"viz", "models", "data", "search"},
     "cli": {
         "report", "training", "encoding", "serve", "viz", "methods", "models", "data", "metrics",
-        "search", "ops", "native", "distributed", "files", "text", "torchrun",
+        "centers", "search", "ops", "native", "distributed", "files", "text", "torchrun",
     },
     "__main__": {"cli"},
 }  # fmt: skip

@@ -28,6 +28,17 @@ def run(monkeypatch):
     torch.set_num_threads(threads)
 
 
+def test_centers_give_a_row_a_kind_at_the_distance_that_is_demanded(tmp_path, monkeypatch):
+    rows = tmp_path / "rows.csv"
+    arguments = ["--sizes", "8,5", "--sweeps", "1", "--csv", str(rows)]
+    monkeypatch.setattr(sys, "argv", ["centers.py", *arguments])
+    with pytest.raises(SystemExit, match="^0$"):
+        runpy.run_path(str(SCRIPT.with_name("centers.py")), run_name="__main__")
+    found = list(csv.DictReader(rows.open()))
+    assert [row["kind"] for row in found] == ["random", "greedy", "semantic"]
+    assert int(found[2]["least"]) >= int(found[2]["demanded"]) == 4
+
+
 def test_searches_give_a_row_an_engine_and_a_picture(tmp_path):
     command = [sys.executable, str(SCRIPT), "--quick", "--threads", "1", "--only", "12 bits"]
     command += ["--csv", f"{tmp_path}/rows.csv", "--plot", f"{tmp_path}/p.svg"]

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import demo, encode, evaluate, explain, index, info, search, serve, train, visualize
+from . import centers, demo, encode, evaluate, explain, index, info, search, serve, train, visualize
 from .common import Commands, errors_as_sentences, help_of, run_app
 
 app = typer.Typer(
@@ -45,7 +45,19 @@ def _options(
 
 
 # Each module defines the function of its own name, and its docstring is the command's help.
-for module in (demo, train, encode, index, search, explain, serve, evaluate, visualize, info):
+for module in (
+    demo,
+    train,
+    encode,
+    index,
+    search,
+    explain,
+    serve,
+    evaluate,
+    visualize,
+    centers,
+    info,
+):
     name = module.__name__.rpartition(".")[2]
     command = errors_as_sentences(getattr(module, name))
     app.command(name, help=help_of(module.__doc__))(command)

@@ -17,7 +17,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 CROP_SCALE = {"imagenet": 0.08, "mild": 0.4}
 CROP_RATIO = (3 / 4, 4 / 3)
 CROP_ATTEMPTS = 10
-RECIPES = ("imagenet", "mild", "small", "plain")
+RECIPES = ("imagenet", "mild", "crop", "small", "strong", "plain")
+# Those whose query transform cuts the centre out; the others resize to the exact size.
+CENTRED = ("imagenet", "mild", "crop")
 
 
 class Transform:
@@ -27,12 +29,16 @@ class Transform:
     "imagenet"  random resized crop of 8-100 % of the area,     shorter side resized to
                 random horizontal flip                          round(size * 256 / 224), centre crop
     "mild"      the same with 40-100 % of the area              the same
+    "crop"      the same resizing as for queries, random crop,  the same
+                random horizontal flip
     "small"     reflection padding of size // 8, random crop,   unchanged
                 random horizontal flip
+    "strong"    the same, then a random square of side          unchanged
+                size // 4 in the mean colour
     "plain"     random horizontal flip                          unchanged
 
-    "small" and "plain" first resize images of another size to size x size, ignoring the aspect
-    ratio.
+    "small", "strong" and "plain" first resize images of another size to size x size, ignoring the
+    aspect ratio.
 
     Args:
         recipe: one of `RECIPES`.
@@ -83,7 +89,7 @@ class Transform:
     def seen(self, height: int, width: int) -> tuple[float, float, float, float]:
         """The region of an image that the query transform keeps: (left, top, width, height) as
         fractions of the image."""
-        if self.recipe not in CROP_SCALE:
+        if self.recipe not in CENTRED:
             return 0.0, 0.0, 1.0, 1.0
         shorter = round(self.size * 256 / 224)
         # As in torchvision: the longer side is rounded down, the crop's corner to nearest.
@@ -131,7 +137,7 @@ class Transform:
             of = len(images)
         place, flipped = (numbers[at:] for numbers in self._draw_randomness(of, generator))
         checked = _checked_images(images)
-        if self.recipe in CROP_SCALE:
+        if self.recipe in CENTRED:
             return _stack(
                 [
                     self._random_crop(image, place[i].tolist(), bool(flipped[i]))
@@ -140,8 +146,12 @@ class Transform:
                 self.size,
             )
         batch = self._query(checked)
-        down, right = place[: len(batch)].T
-        return _shift_and_flip(batch, down, right, flipped[: len(batch)])
+        place = place[: len(batch)]
+        batch = _shift_and_flip(batch, place[:, 0], place[:, 1], flipped[: len(batch)])
+        if self.recipe == "strong":
+            colour = torch.tensor([round(255 * m) for m in self.mean], dtype=torch.uint8)
+            _erase(batch, place[:, 2], place[:, 3], self.size // 4, colour)
+        return batch
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """uint8 (B, 3, S, S) on any device -> (p / 255 - mean) / std as float32 on that device."""
@@ -159,19 +169,32 @@ class Transform:
         images' sizes."""
         if self.recipe in CROP_SCALE:
             place = torch.rand(count, CROP_ATTEMPTS, 4, generator=generator, dtype=torch.float64)
+        elif self.recipe == "crop":
+            place = torch.rand(count, 2, generator=generator, dtype=torch.float64)
         else:
-            border = self.size // 8 if self.recipe == "small" else 0
+            border = 0 if self.recipe == "plain" else self.size // 8
             corner = torch.randint(0, 2 * border + 1, (2, count), generator=generator)
             place = corner.T - border
+            if self.recipe == "strong":
+                middle = torch.randint(0, self.size, (count, 2), generator=generator)
+                place = torch.cat([place, middle - self.size // 8], 1)
         return place, torch.rand(count, generator=generator) < 0.5
 
     def _query(self, images: Tensor | Iterator[Tensor]) -> Tensor:
-        cut = self._centre_crop if self.recipe in CROP_SCALE else self._resize_exactly
+        cut = self._centre_crop if self.recipe in CENTRED else self._resize_exactly
         if isinstance(images, Tensor):
             return cut(images)
         return _stack([cut(image) for image in images], self.size)
 
-    def _random_crop(self, image: Tensor, draws: list[list[float]], flipped: bool) -> Tensor:
+    def _random_crop(self, image: Tensor, draws: list[Any], flipped: bool) -> Tensor:
+        if self.recipe == "crop":
+            image = resizing.resize(image, [round(self.size * 256 / 224)])
+            top, left = (
+                int((side - self.size + 1) * draw)
+                for side, draw in zip(image.shape[-2:], draws, strict=True)
+            )
+            crop = image[:, top : top + self.size, left : left + self.size]
+            return crop.flip(2) if flipped else crop
         height, width = image.shape[-2:]
         top, left, rows, columns = _crop_box(height, width, CROP_SCALE[self.recipe], draws)
         crop = image[:, top : top + rows, left : left + columns]
@@ -263,6 +286,14 @@ def _shift_and_flip(images: Tensor, down: Tensor, right: Tensor, flipped: Tensor
     columns = _reflect(columns, size)[:, None, None, :]
     image = torch.arange(len(images))[:, None, None, None]
     return images[image, torch.arange(3)[:, None, None], rows, columns]
+
+
+def _erase(images: Tensor, top: Tensor, left: Tensor, side: int, colour: Tensor) -> None:
+    """Fill a square of each image (3, S, S), the part of it that is inside, in place."""
+    line = torch.arange(images.shape[-1])
+    rows, columns = ((line >= at[:, None]) & (line < at[:, None] + side) for at in (top, left))
+    inside = (rows[:, :, None] & columns[:, None, :])[:, None]
+    images.copy_(torch.where(inside, colour[:, None, None], images))
 
 
 def _reflect(positions: Tensor, size: int) -> Tensor:

@@ -9,9 +9,10 @@ from .base import Method
 from .dsh import DSH
 from .exchnet import ExchNetObjective
 from .semicon import SEMICONObjective
+from .shc import SHC
 
 METHODS: dict[str, type[Method]] = {
-    cls.name: cls for cls in (SEMICONObjective, ADSH, DSH, ExchNetObjective)
+    cls.name: cls for cls in (SEMICONObjective, ADSH, DSH, ExchNetObjective, SHC)
 }
 
 
@@ -30,4 +31,13 @@ def build(name: str, **options: Any) -> Method:
     return METHODS[name](**options)
 
 
-__all__ = ["ADSH", "DSH", "METHODS", "ExchNetObjective", "Method", "SEMICONObjective", "build"]
+__all__ = [
+    "ADSH",
+    "DSH",
+    "METHODS",
+    "SHC",
+    "ExchNetObjective",
+    "Method",
+    "SEMICONObjective",
+    "build",
+]

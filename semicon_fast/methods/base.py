@@ -28,7 +28,12 @@ class Method(nn.Module):
 
     name: ClassVar[str]
     asymmetric: ClassVar[bool] = False
-    """Whether the method learns the codes of the training images directly."""
+    """Whether models are selected by the learned codes of the database, not by encoded ones."""
+    stages: tuple[int, ...] = ()
+    """Outer iterations at which a new stage of the training begins, with an optimiser and a
+    learning-rate schedule of its own, ascending; models are evaluated in the last stage alone."""
+    restarts: bool = False
+    """Whether each new stage begins with the network's first weights."""
 
     def begin(self, labels: Tensor, code_length: int, generator: torch.Generator) -> None:
         """Called once per run.

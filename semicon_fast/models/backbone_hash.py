@@ -19,20 +19,33 @@ class BackboneHash(HashModel):
         code_length: bits k.
         backbone: "resnet18", "resnet34", "resnet50", "resnet101", "tiny" or "micro".
         weights: ImageNet weights, see `weights.pretrained`; None: random initialisation.
+        norm: BatchNorm between the linear layer, whose weights start small, and tanh, so that each
+            bit is +1 for about half of the images (SHC).
     """
 
     network = "backbone"
 
     def __init__(
-        self, code_length: int, *, backbone: str = "resnet50", weights: Weights = None
+        self,
+        code_length: int,
+        *,
+        backbone: str = "resnet50",
+        weights: Weights = None,
+        norm: bool = False,
     ) -> None:
         super().__init__(code_length)
         shape = spec(backbone)
         self.backbone_name = backbone
         self.backbone = Trunk(backbone)
         self.refine = Stage4(backbone)
+        self.feature_size = shape.channels(4)
         self.hash = nn.Linear(shape.channels(4), code_length)
-        nn.init.kaiming_uniform_(self.hash.weight, a=math.sqrt(5))
+        # Two-dimensional, as all that processes can synchronise; it sees images of one pixel.
+        self.norm = nn.BatchNorm2d(code_length) if norm else None
+        if norm:
+            nn.init.normal_(self.hash.weight, std=0.01)
+        else:
+            nn.init.kaiming_uniform_(self.hash.weight, a=math.sqrt(5))
         if weights is not None:
             state = pretrained(backbone, weights)
             load_trunk(self.backbone, state)
@@ -40,9 +53,22 @@ class BackboneHash(HashModel):
 
     def options(self) -> dict[str, Any]:
         """The constructor arguments without `weights`, which are in the state dict."""
-        return {"code_length": self.code_length, "backbone": self.backbone_name}
+        options: dict[str, Any] = {"code_length": self.code_length, "backbone": self.backbone_name}
+        return options if self.norm is None else {**options, "norm": True}
 
     def forward(self, images: Tensor) -> HashOutput:
         """images (B, 3, S, S) -> codes (B, k), features (B, F)."""
         features = global_average_pool(self.refine(self.backbone(images)))
-        return HashOutput(torch.tanh(self.hash(features)), features)
+        return HashOutput(torch.tanh(self._normalised(self.hash(features))), features)
+
+    def _normalised(self, outputs: Tensor) -> Tensor:
+        """The outputs of the linear layer, (B, k), after BatchNorm if there is one."""
+        norm, pixels = self.norm, outputs[:, :, None, None]
+        if norm is None:
+            return outputs
+        if self.training and len(outputs) == 1 and type(norm) is nn.BatchNorm2d:
+            # One image has no statistics.
+            kept = norm.running_mean, norm.running_var, norm.weight, norm.bias
+            return nn.functional.batch_norm(pixels, *kept, eps=norm.eps).flatten(1)
+        result: Tensor = norm(pixels)
+        return result.flatten(1)

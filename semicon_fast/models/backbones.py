@@ -21,12 +21,14 @@ class Spec:
         blocks: number of blocks in each of the four stages.
         widths: base width of each stage.
         small_images: a 3x3 first convolution and no max pooling, for small images.
+        stride: stride of the first convolution.
     """
 
     block: type[BasicBlock] | type[Bottleneck]
     blocks: tuple[int, int, int, int]
     widths: tuple[int, int, int, int] = (64, 128, 256, 512)
     small_images: bool = False
+    stride: int = 2
 
     def channels(self, stage: int) -> int:
         """Output channels of stage 1, 2, 3 or 4."""
@@ -38,6 +40,7 @@ BACKBONES = {
     "resnet34": Spec(BasicBlock, (3, 4, 6, 3)),
     "resnet50": Spec(Bottleneck, (3, 4, 6, 3)),
     "resnet101": Spec(Bottleneck, (3, 4, 23, 3)),
+    "resnet10-32": Spec(BasicBlock, (1, 1, 1, 1), (48, 96, 192, 384), small_images=True, stride=1),
     "tiny": Spec(BasicBlock, (1, 1, 1, 2), (32, 64, 128, 256), small_images=True),
     "micro": Spec(BasicBlock, (1, 1, 1, 2), (16, 32, 64, 128), small_images=True),
 }
@@ -54,7 +57,8 @@ class Trunk(nn.Module):
     """Stages 1 to 3 of a residual network, with torchvision's parameter names.
 
     "tiny" and "micro" have a 3x3 first convolution of stride 2 and no max pooling, so that images
-    of 32 to 96 pixels give feature maps of 4 to 12 cells a side.
+    of 32 to 96 pixels give feature maps of 4 to 12 cells a side. "resnet10-32", for images of 32
+    pixels, has it of stride 1.
     """
 
     def __init__(self, backbone: str) -> None:
@@ -62,7 +66,9 @@ class Trunk(nn.Module):
         shape = spec(backbone)
         kernel = 3 if shape.small_images else 7
         width = shape.widths[0]
-        self.conv1 = nn.Conv2d(3, width, kernel, stride=2, padding=kernel // 2, bias=False)
+        self.conv1 = nn.Conv2d(
+            3, width, kernel, stride=shape.stride, padding=kernel // 2, bias=False
+        )
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if shape.small_images else nn.MaxPool2d(3, stride=2, padding=1)
@@ -72,7 +78,8 @@ class Trunk(nn.Module):
         initialise_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """images (B, 3, S, S) -> (B, C, S / 16, S / 16), rounded up; "tiny" and "micro": S / 8."""
+        """images (B, 3, S, S) -> (B, C, S / 16, S / 16), rounded up; "tiny" and "micro": S / 8;
+        "resnet10-32": S / 4."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         result: Tensor = self.layer3(self.layer2(self.layer1(x)))
         return result

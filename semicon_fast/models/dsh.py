@@ -60,6 +60,7 @@ class DSHNet(HashModel):
         self.norm1, self.norm2 = WithinChannelNorm(), WithinChannelNorm()
         cells = _pooled_side(_pooled_side(_pooled_side(image_size)))
         self.fc = nn.Linear(64 * cells * cells, FEATURES)
+        self.feature_size = FEATURES
         self.hash = nn.Linear(FEATURES, code_length)
         for layer in (self.conv1, self.conv2, self.conv3, self.fc, self.hash):
             _xavier(layer)

@@ -52,6 +52,7 @@ class ExchNet(HashModel):
         self.refine_global = Stage4(backbone)
         self.refine_local = Stage4(backbone)
         self.attention = SEM(shape.channels(3), parts, attention="none")
+        self.feature_size = shape.channels(4)
         self.hash = nn.Linear((parts + 1) * shape.channels(4), code_length)
         if weights is not None:
             state = pretrained(backbone, weights)

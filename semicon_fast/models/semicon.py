@@ -70,6 +70,7 @@ class SEMICON(HashModel):
         self.attention = SEM(
             shape.channels(3), parts, alpha=alpha, variant=variant, attention=attention
         )
+        self.feature_size = shape.channels(4)
         self.bit_groups = {}
         end = 0
         for i, size in enumerate(sizes):

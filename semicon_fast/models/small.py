@@ -33,6 +33,7 @@ class SmallHashNet(HashModel):
             _conv(2 * width, 4 * width, stride=2),
             _conv(4 * width, 4 * width),
         )
+        self.feature_size = 4 * width
         self.hash = nn.Linear(4 * width, code_length)
 
     def options(self) -> dict[str, Any]:

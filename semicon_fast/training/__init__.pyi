@@ -10,7 +10,9 @@ from . import learner as learner
 from . import log as log
 from . import parallel as parallel
 from . import presets as presets
+from . import presets_shc as presets_shc
 from . import progress as progress
+from . import published_features as published_features
 from . import reporter as reporter
 from . import result as result
 from . import resume as resume
@@ -32,6 +34,8 @@ from .evaluation import evaluate_run as evaluate_run
 from .interrupt import Interrupted as Interrupted
 from .interrupt import Stop as Stop
 from .presets import preset as preset
+from .published_features import class_features as class_features
+from .published_features import save_class_features as save_class_features
 from .reporter import Reporter as Reporter
 from .reporter import RichReporter as RichReporter
 from .result import Result as Result

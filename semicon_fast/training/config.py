@@ -24,7 +24,7 @@ class DataConfig(Section):
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the dataset's loader."""
     image_size: int = Field(default=224, ge=1)
-    transform: Literal["imagenet", "mild", "small", "plain"] = "imagenet"
+    transform: Literal["imagenet", "mild", "crop", "small", "strong", "plain"] = "imagenet"
     augment: bool = True
     """False: training images use the query transform (ADSH)."""
     mean: Triple | None = None
@@ -82,7 +82,7 @@ class ScheduleConfig(Section):
     """For "step": outer iterations (from 0) at which lr is multiplied by factor."""
     factor: float = Field(default=0.1, gt=0)
     rise: float = Field(default=0.25, gt=0, lt=1)
-    """For "onecycle": the fraction of all steps in which lr rises."""
+    """For "onecycle": the fraction of the steps (of each stage) in which lr rises."""
 
     @field_validator("milestones")
     @classmethod
@@ -90,6 +90,14 @@ class ScheduleConfig(Section):
         if list(value) != sorted(set(value)) or (value and value[0] < 0):
             raise ValueError("must be ascending numbers of iterations, 0 or more")
         return value
+
+
+class ClassifierConfig(Section):
+    """The first stage of a method that begins by training the network as a classifier (shc)."""
+
+    optimizer: OptimizerConfig
+    lr: Literal["constant", "step", "onecycle"] = "constant"
+    """As schedule.lr, whose other settings apply; "onecycle": a cycle for this stage."""
 
 
 class SelectionConfig(Section):
@@ -137,6 +145,8 @@ class Config(Section):
     method: MethodConfig
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
+    classifier: ClassifierConfig | None = None
+    """None: the first stage has the optimizer and schedule.lr of the others."""
     selection: SelectionConfig = SelectionConfig()
     run: RunConfig = RunConfig()
 
@@ -245,4 +255,11 @@ def sentence(error: ValidationError) -> str:
 def differences(one: Config, other: Config) -> list[str]:
     """The keys ("section.key") whose values differ."""
     a, b = one.model_dump(mode="json"), other.model_dump(mode="json")
-    return [f"{s}.{key}" for s in a for key in a[s] if a[s][key] != b[s][key]]
+    # A section that is left out has no keys.
+    pairs = {name: (a[name] or {}, b[name] or {}) for name in a}
+    return [
+        f"{name}.{key}"
+        for name, (first, second) in pairs.items()
+        for key in {**first, **second}
+        if first.get(key) != second.get(key)
+    ]

@@ -72,7 +72,7 @@ def build_optimizer(
 ) -> tuple[torch.optim.Optimizer, list[float]]:
     """The optimiser of all parameters of network and method, and each group's learning rate."""
     groups = model.parameter_groups(config.weight_decay)
-    own = list(method.parameters())
+    own = [parameter for parameter in method.parameters() if parameter.requires_grad]
     if own:
         groups.append({"params": own, "weight_decay": config.weight_decay, "lr_scale": 1.0})
     rates = [config.lr * group.pop("lr_scale", 1.0) for group in groups]

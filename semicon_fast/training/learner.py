@@ -60,13 +60,12 @@ class Learner:
         labels = data.train.labels
         self.method.begin(labels, config.model.code_length, self.generators["method"])
         self.method.to(self.device)
-        self.optimizer, self._rates = build_optimizer(config.optimizer, self.model, self.method)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.run.precision == "fp16")
         self.network: nn.Module = self.model
         self._labels, self._unshared = labels.to(self.device), False
         self._sums: dict[str, Tensor] = {}
         self._first_bad_batch = torch.full((), -1, device=self.device)
-        self._count, self._lr, self._position = 0, config.optimizer.lr, Position()
+        self._count, self._position, self._stage = 0, Position(), 0
         self._loader: tuple[Position, Generator[Batch, None, None]] | None = None
 
     def spread(self) -> None:
@@ -77,9 +76,33 @@ class Learner:
         """Checks that the method can train on the images that are not held out, int64 (n,)."""
         self._kept = kept
         self.method.prepare(self.model, self.config.schedule.iterations, kept)
+        if self.config.classifier is not None and not self.method.stages:
+            raise ValueError(
+                f"classifier has settings of a stage that method {self.method.name} has not; "
+                "remove them, or set the method's option for its length"
+            )
+        self._begin_stage(0)
 
     def start_iteration(self, iteration: int, rows: Tensor) -> None:
         self.method.start_iteration(iteration, rows.to(self.device))
+        stage = sum(iteration >= first for first in self.method.stages)
+        if stage != self._stage:
+            self._begin_stage(stage)
+            if self.method.restarts:
+                first = build_network(self.config.model, self.config.run.seed)
+                self.model.load_state_dict(first.state_dict())
+
+    def _begin_stage(self, stage: int) -> None:
+        """Make the optimiser and the learning-rate schedule of a stage of the method."""
+        config, self._stage = self.config, stage
+        bounds = (0, *self.method.stages, config.schedule.iterations)
+        self._iterations = range(bounds[stage], bounds[stage + 1])
+        self._optimizer, self._schedule = config.optimizer, config.schedule
+        if config.classifier is not None and stage == 0:
+            self._optimizer = config.classifier.optimizer
+            self._schedule = config.schedule.model_copy(update={"lr": config.classifier.lr})
+        self._lr = self._optimizer.lr
+        self.optimizer, self._rates = build_optimizer(self._optimizer, self.model, self.method)
 
     def batches(self, images: int) -> int:
         """Number of batches in an epoch over so many images."""
@@ -90,12 +113,13 @@ class Learner:
         schedule = self.config.schedule
         number = at.iteration * schedule.epochs + at.epoch
         count = self.batches(len(rows))
-        steps = schedule.iterations * schedule.epochs * count
+        before = self._iterations.start * schedule.epochs * count
+        steps = len(self._iterations) * schedule.epochs * count
         self._position = at
         for position in range(at.batch, count):
             self._position = at._replace(batch=position)
             batch = self._next_batch(self._position, rows)
-            self._set_rates(at.iteration, number * count + position, steps)
+            self._set_rates(at.iteration, number * count + position - before, steps)
             yield self._step(batch)
 
     def _next_batch(self, at: Position, rows: Tensor) -> Batch:
@@ -163,6 +187,10 @@ class Learner:
     def end_iteration(self) -> None:
         """Update the codes in every process, then broadcast the result of process 0."""
         self.method.end_iteration()
+        self.share_method_state()
+
+    def share_method_state(self) -> None:
+        """Broadcast the method's state of process 0."""
         distributed.broadcast(list(self.method.state_dict().values()))
 
     def features(
@@ -258,8 +286,8 @@ class Learner:
         return size > 1 and images > size and images % size == 1
 
     def _set_rates(self, iteration: int, step: int, steps: int) -> None:
-        now = scheduled_rates(self.config.schedule, iteration, step, steps)
-        self._lr = self.config.optimizer.lr * now.lr
+        now = scheduled_rates(self._schedule, iteration, step, steps)
+        self._lr = self._optimizer.lr * now.lr
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * now.lr
             if now.momentum is not None and "betas" in group:

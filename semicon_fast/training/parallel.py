@@ -102,6 +102,8 @@ def average_gradients(method: Method) -> None:
     if distributed.world_size() == 1:
         return
     for parameter in method.parameters():
+        if not parameter.requires_grad:
+            continue
         own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         parameter.grad = distributed.total(own) / distributed.world_size()
 

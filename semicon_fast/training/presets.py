@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+from . import presets_shc
 from .config import Config
 
 
@@ -276,6 +277,7 @@ def _table() -> dict[str, Callable[[], dict[str, Any]]]:
             found[f"folder-{bits}{suffix}"] = partial(_folder, bits, variant)
             found[f"folder-small-{bits}{suffix}"] = partial(_folder_small, bits, variant)
         found[f"exchnet-folder-small-{bits}"] = partial(_exchnet_folder_small, bits)
+    found |= presets_shc.table(_folder_small, _cifar10_dsh)
     found["birdlets-48"] = partial(_birdlets, 48)
     found["birdlets-small-48"] = partial(_birdlets_small, 48)
     return found

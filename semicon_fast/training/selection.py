@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .. import distributed, metrics
 from ..data import HashingData, ImageSet, Transform
+from ..methods import Method
 from ..models import HashModel
 from .config import Config
 from .evaluation import Progress, database_codes, encode_set
@@ -36,12 +37,14 @@ class Selection:
         config: Config,
         data: HashingData,
         model: HashModel,
+        method: Method,
         transform: Transform,
         encoding: Encoding,
     ) -> None:
         self.config, self.data, self.model = config, data, model
         self.transform, self.encoding = transform, encoding
         self.mode = config.selection.mode
+        self._asymmetric, self._first = method.asymmetric, max(method.stages, default=0)
         everything = torch.arange(len(data.train))
         self.kept, self.held = everything, everything[:0]
         if self.mode == "holdout":
@@ -64,9 +67,11 @@ class Selection:
         return "the last"
 
     def due(self, iteration: int) -> bool:
-        """Whether the iteration (from 0) ends with an evaluation."""
+        """Whether the iteration (from 0) ends with an evaluation: none before the last stage."""
         last = iteration + 1 == self.config.schedule.iterations
-        return self.mode != "last" and (last or (iteration + 1) % self.config.selection.every == 0)
+        if self.mode == "last" or iteration < self._first:
+            return False
+        return last or (iteration + 1) % self.config.selection.every == 0
 
     def evaluate(self, iteration: int, learned: Tensor | None) -> dict[str, Any]:
         """Evaluate, update the best model, and return the event for the log.
@@ -80,6 +85,8 @@ class Selection:
         else:
             queries, database = self.data.query, self.data.database
             codes = None if learned is None else database_codes(learned, self.data)
+        if not self._asymmetric:
+            codes = None
         way = SYMMETRIC if codes is None else ASYMMETRIC
         if codes is None:
             codes = self._encode(database, f"the database to evaluate iteration {iteration + 1}")

@@ -111,8 +111,9 @@ class Trainer:
         config = self.config
         distributed.together(self._build)
         self.learner.spread()
+        model, method = self.learner.model, self.learner.method
         self.selection = Selection(
-            config, self.data, self.learner.model, self.query_transform, self._encoding
+            config, self.data, model, method, self.query_transform, self._encoding
         )
         distributed.together(lambda: self.learner.prepare(self.selection.kept))
         # _started: the last iteration that was started, -1 for none.
@@ -224,13 +225,13 @@ class Trainer:
 
     def _feature_pass(self) -> None:
         """The pass over the training images, for methods that need one in this iteration."""
-        size = self.config.selection.batch_size
-        if self.learner.method.wants_features(self.at.iteration):
+        method, size = self.learner.method, self.config.selection.batch_size
+        if method.wants_features(self.at.iteration):
             self.reporter.begin(f"iteration {self.at.iteration + 1}, feature pass", None)
             with self.progress.measure(FEATURES):
-                self.learner.method.take_features(
-                    self.learner.features(self.query_transform, size, self._agreed.check)
-                )
+                features = self.learner.features(self.query_transform, size, self._agreed.check)
+                method.take_features(features)
+            self.learner.share_method_state()
 
     def _finish(self) -> Result:
         learned = self.selection.choose(pack_learned(self.learner.method.learned_codes))

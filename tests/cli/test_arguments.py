@@ -14,7 +14,7 @@ from semicon_fast.training import presets
 HEAVY = ("torch", "torchvision", "torch._dynamo", "numpy", "matplotlib", "pyarrow", "fastapi")
 COMMANDS = (
     "demo", "train", "encode", "index", "search", "explain", "serve", "evaluate", "visualize",
-    "info",
+    "centers", "info",
 )  # fmt: skip
 SCRIPT = """
 import json, sys
@@ -82,6 +82,12 @@ WRONG = [
     (["visualize", "moved", "-o", "new"], "found nothing at gone"),
     (["visualize", "run", "-o", "new", "--kind", "nose"], "--kind must be among maps,"),
     (["visualize", "run", "-o", "new", "--format", "gif"], "--format must be among png, svg"),
+    (["centers"], "give a file to show, or --classes and --bits to make a codebook"),
+    (["centers", "nowhere"], "centers file nowhere does not exist"),
+    (["centers", "photo.png", "--bits", "8"], "not both"),
+    (["centers", "--classes", "4", "--bits", "8", "--kind", "x"], "--kind must be one of hadamard"),
+    (["centers", "--classes", "4", "--bits", "8", "--similarity", "x"], "is for --kind semantic"),
+    (["centers", "--classes", "4", "--bits", "8", "-o", "x"], "--output must end in .safetensors"),
     (["visualize", "run", "-o", "new", "--images", "no.png"], "no.png does not exist"),
 ]  # fmt: skip
 HELP = [["--help"], *([command, "--help"] for command in COMMANDS)]
@@ -156,8 +162,10 @@ def test_info_imports_torch_but_not_what_networks_and_figures_need(said):
 
 def test_the_choices_of_options_are_those_of_the_library():
     from semicon_fast.cli import arguments
+    from semicon_fast.methods.shc import KINDS
     from semicon_fast.metrics._average_precision import DENOMINATORS
     from semicon_fast.models.execution import AUTOCAST_DTYPES
 
     assert tuple(AUTOCAST_DTYPES) == arguments.PRECISIONS
     assert DENOMINATORS == arguments.DENOMINATORS
+    assert set(arguments.CENTER_KINDS) == set(KINDS)

@@ -79,7 +79,7 @@ def test_workers_change_nothing(images, workers):
 
 
 @pytest.mark.parametrize("processes", [2, 3, 4])
-@pytest.mark.parametrize("recipe", ["imagenet", "mild", "small", "plain"])
+@pytest.mark.parametrize("recipe", ["imagenet", "mild", "crop", "small", "strong", "plain"])
 def test_the_parts_of_all_processes_are_the_batches_of_one(images, recipe, processes):
     """22 images in batches of 5: the last one, of two, has fewer images than four processes."""
     options = {"batch_size": 5, "seed": 3, "epoch": 1}

@@ -154,7 +154,10 @@ def test_configuration_is_json_and_makes_the_query_transform_again():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("x", 8, True), "recipe must be one of imagenet, mild, small, plain, got 'x'"),
+        (
+            ("x", 8, True),
+            "recipe must be one of imagenet, mild, crop, small, strong, plain, got 'x'",
+        ),
         (("plain", 0, True), "size must be a positive number"),
         (("plain", 8, True, (0, 0)), "mean and std must be three numbers"),
         (("plain", 8, True, (0, 0, 0), (1, 1, 0)), "std positive"),
@@ -211,3 +214,30 @@ def test_constants_on_a_device_are_not_pickled():
     assert b"torch" not in pickled
     assert torch.equal(pickle.loads(pickled).normalised(pixels), want)
     assert torch.equal(transform.normalised(pixels), want)
+
+
+def test_crop_takes_a_window_of_the_resized_image():
+    image = random_images((48, 32))[0]
+    resized = F.resize(image, [round(16 * 256 / 224)])
+    for seed in range(5):
+        crop = pixels(build("crop", 16, True)([image], generator(seed)))[0]
+        found = [
+            torch.equal(window, crop) or torch.equal(window.flip(2), crop)
+            for top in range(resized.shape[1] - 15)
+            for left in range(resized.shape[2] - 15)
+            for window in [resized[:, top : top + 16, left : left + 16]]
+        ]
+        assert any(found)
+
+
+def test_strong_is_small_with_one_square_erased():
+    images = torch.full((64, 3, 16, 16), 255, dtype=torch.uint8)
+    got = build("strong", 16, True).pixels(images, generator())
+    erased = (got != 255).any(1)
+    colour = torch.tensor([round(255 * m) for m in IMAGENET_MEAN], dtype=torch.uint8)
+    assert bool((got.permute(0, 2, 3, 1)[erased] == colour).all())
+    areas = erased.sum((1, 2))
+    assert int(areas.max()) == 16 and int(areas.min()) >= 4 and len(areas.unique()) > 2
+    for one in erased:
+        rows, columns = one.any(1).sum(), one.any(0).sum()
+        assert int(rows * columns) == int(one.sum())

@@ -11,6 +11,7 @@ CONFIGS = [
     {"network": "small", "code_length": 12, "width": 8},
     {"network": "dsh", "code_length": 12, "image_size": 64, "extended": True},
     {"network": "backbone", "code_length": 16, "backbone": "tiny"},
+    {"network": "backbone", "code_length": 16, "backbone": "micro", "norm": True},
     {"network": "exchnet", "code_length": 12, "parts": 3, "backbone": "micro"},
     {
         "network": "semicon",
@@ -37,7 +38,7 @@ def test_config_is_what_build_was_given(config):
     }
 
 
-@pytest.mark.parametrize("config", CONFIGS[:4], ids=lambda c: c["network"])
+@pytest.mark.parametrize("config", CONFIGS[:5], ids=lambda c: c["network"])
 def test_a_seed_fixes_the_weights_and_leaves_the_global_generator_alone(config):
     before = torch.random.get_rng_state()
     first, second, other = build(config, seed=3), build(config, seed=3), build(config, seed=4)

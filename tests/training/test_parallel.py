@@ -46,6 +46,17 @@ KINDS = {
         "data.image_size=32",
         "schedule.iterations=2",
     ),
+    # The classifier in the first iteration, then codes by a network with a BatchNorm over them.
+    "shc": (
+        *UNEVEN,
+        "method.name=shc",
+        'method.options={"classify":1,"restart":false}',
+        "model.network=backbone",
+        'model.options={"backbone":"micro","norm":true}',
+        "optimizer.lr=1e-4",
+        "schedule.iterations=2",
+        "schedule.epochs=1",
+    ),
     # Not by Adam: it divides a gradient that is nothing but rounding errors by its own size.
     "dsh": (*UNEVEN, "method.name=dsh", "schedule.lr=onecycle"),
 }

@@ -81,3 +81,19 @@ def test_every_preset_describes_a_network_and_a_method(name):
 def test_an_unknown_preset_gets_the_nearest_names(wrong, near):
     with pytest.raises(ValueError, match=f"preset '{wrong}' does not exist.*{near}"):
         preset(wrong)
+
+
+def test_shc_ran_by_sgd_and_then_by_rmsprop():
+    config = preset("shc-nabirds-64")
+    assert config.classifier.optimizer.lr == 5e-3 and config.classifier.optimizer.momentum == 0
+    assert (config.optimizer.name, config.optimizer.lr) == ("rmsprop", 1e-5)
+    assert config.optimizer.weight_decay == 1e-5 and config.schedule.batch_size == 64
+    assert config.selection.every == 3 and config.data.transform == "crop"
+    assert preset("shc-imagenet100-16").data.options["database"] == "database.txt"
+
+
+@pytest.mark.parametrize("name", [name for name in presets.names() if "shc" in name])
+def test_every_shc_preset_leaves_most_iterations_to_its_codes(name):
+    config = preset(name)
+    classify = config.method.options["classify"]
+    assert 0 < classify <= config.schedule.iterations / 3 and config.model.options["norm"]

@@ -32,6 +32,16 @@ KINDS = {
         *EXCHNET,
         'method.options={"align":1,"anchors":"running","squared":true,"alignment":0.01}',
     ),
+    "shc": (
+        "method.name=shc",
+        'method.options={"classify":1}',
+        'classifier={"optimizer":{"name":"adamw","lr":0.01},"lr":"onecycle"}',
+        "optimizer.name=rmsprop",
+        "optimizer.nesterov=false",
+        "schedule.lr=onecycle",
+    ),
+    "shc from mean features": ("method.name=shc", "selection.mode=test"),
+    "shc that goes on": ("method.name=shc", 'method.options={"classify":2,"restart":false}'),
     "dsh by rmsprop": ("method.name=dsh", "optimizer.name=rmsprop", "selection.mode=last"),
 }
 
@@ -55,7 +65,7 @@ def whole(tiny, tmp_path_factory):
     return outcome
 
 
-SLOW = {"exchnet with running anchors"}
+SLOW = {"exchnet with running anchors", "shc that goes on"}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +105,9 @@ def test_stopped_after_any_batch_it_ends_in_the_same_bits(tiny, whole, tmp_path,
 
 @pytest.mark.parametrize(
     "kind, lines",
-    [("semicon", n) for n in (0, 1, 2, 3, 5, 9, 10)] + [("dsh", n) for n in (2, 9)],
+    [("semicon", n) for n in (0, 1, 2, 3, 5, 9, 10)]
+    + [("dsh", n) for n in (2, 9)]
+    + [("shc", n) for n in (1, 3, 5)],
 )
 def test_dead_at_any_line_of_the_log_it_ends_in_the_same_bits(tiny, whole, tmp_path, kind, lines):
     settings = KINDS[kind]
@@ -189,7 +201,10 @@ def child(folder, speed, settings):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", ["semicon", "exchnet", "exchnet with running anchors"])
+@pytest.mark.parametrize(
+    "kind",
+    ["semicon", "exchnet", "exchnet with running anchors", *(k for k in KINDS if "shc" in k)],
+)
 def test_ten_kills_at_random_moments_change_nothing(tiny, tmp_path, kind):
     settings = KINDS[kind]
     assert child(tmp_path / "whole", "fast", settings).wait() == 0

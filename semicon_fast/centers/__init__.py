@@ -1,0 +1,5 @@
+"""Codebooks: one binary code for each class, the hash center of its images."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,14 @@
+from ._codebook import Quality as Quality
+from ._codebook import check_size as check_size
+from ._codebook import distances as distances
+from ._codebook import gilbert_varshamov as gilbert_varshamov
+from ._codebook import load as load
+from ._codebook import quality as quality
+from ._codebook import save as save
+from ._greedy import greedy as greedy
+from ._hadamard import hadamard as hadamard
+from ._hadamard import hadamard_matrix as hadamard_matrix
+from ._random import random as random
+from ._semantic import semantic as semantic
+from ._similarity import class_similarity as class_similarity
+from ._similarity import load_similarity as load_similarity
