@@ -190,6 +190,7 @@ def _learner(setting: Setting) -> tuple[Learner, Tensor]:
         ]
     )
     learner = Learner(config, data, build("imagenet", setting.size, True))
+    learner.prepare(torch.arange(len(data.train)))
     learner.model.load_state_dict(setting.model().state_dict())
     learner.start_iteration(0, rows)
     return learner, rows

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..files import check_file
 from .arguments import CENTER_KINDS, check_choice
 from .common import console, print_json, table
 from .options import AsJson
@@ -90,6 +91,8 @@ def _check(
         raise ValueError(f"--similarity {similarity} does not exist")
     if output is not None and output.suffix != ".safetensors":
         raise ValueError(f"--output must end in .safetensors, got {output}")
+    if output is not None:
+        check_file(output)
 
 
 def _make(classes: int, bits: int, kind: str, similarity: Path | None, seed: int) -> Any:

@@ -37,6 +37,8 @@ ROLES = {
     "select": "choice", "settings": "settings", "config": "config", "host": "host",
     "allow_host": "any text",
     ("evaluate", "queries"): "gallery", ("evaluate", "database"): "gallery",
+    ("centers", "file"): "codebook", ("centers", "similarity"): "matrix",
+    ("centers", "output"): "codebook file", "kind": "choice",
 }  # fmt: skip
 WRONG = {
     "gallery": NO_GALLERY,
@@ -56,6 +58,9 @@ WRONG = {
                  "schedule.iterations=1e30", "run.seed=9223372036854775808", NOT_UTF_8],
     "config": [*NOWHERE, "", "empty", "photo.png", "garbage.bin", "list.json"],
     "host": ["", "no such host", "256.0.0.1", LONG, NOT_UTF_8],
+    "codebook": [*NOWHERE, "", "photo.png", "empty", "garbage.bin"],
+    "matrix": [*NOWHERE, "", "photo.png", "empty", "garbage.bin"],
+    "codebook file": [BELOW_A_FILE + ".safetensors", "loop/x.safetensors", "x.npy", ""],
     "any text": [],
 }  # fmt: skip
 # Arguments with which a command gets as far as its checks.
@@ -70,6 +75,7 @@ COMPLETE = {
     "evaluate": ["--run", "run"],
     "visualize": ["run", "-o", "new"],
     "info": [],
+    "centers": ["--classes", "10", "--bits", "8"],
 }
 # What a sentence calls a parameter, besides its option and its value.
 SPOKEN = {
@@ -85,6 +91,8 @@ INSTEAD = {
     ("evaluate", "root"): ["--run", "moved"],
     ("visualize", "root"): ["moved", "-o", "new"],
     ("serve", "host"): ["gallery", "--no-model"],
+    ("centers", "file"): ["codebook"],
+    ("centers", "similarity"): ["--classes", "10", "--bits", "8", "--kind", "semantic"],
 }
 
 
