@@ -34,6 +34,8 @@ RHO, GROWTH, STEPS, STEP = 5e-5, 1.15, 220, 1.618
 SCORED, CONVERGED = 4, 1e-3
 # Proposals that are made from the same state, before each is held to the state of that moment.
 BLOCK = 16
+# Sweeps in a row that may change nothing: each begins ADMM with other random duals.
+PATIENCE = 3
 # Words near a center that are looked at when it has to move away from others.
 CANDIDATES = 1024
 
@@ -67,7 +69,7 @@ def semantic(
         least: least distance d; None: `gilbert_varshamov(classes, bits)`. Larger ones may not be
             reached: `quality` says what was. 1: centers only differ; the released scripts have 0.
         alpha: weight of the similarities, > 0.
-        sweeps: at most so many passes over the classes; it ends with one that changes nothing.
+        sweeps: at most so many passes over the classes; it ends with three that change nothing.
         start: centers to begin with, (C, k) of -1 and +1. None: signs of the similarities' leading
             eigenvectors in a random rotation (without similarities, rows of a Hadamard matrix),
             moved until they are `least` apart.
@@ -92,9 +94,12 @@ def semantic(
     problem = _Problem(centers.double(), targets, float(alpha), bits - 2 * distance)
     if start is None:
         problem.separate(generator)
+    unchanged = 0
     for _ in range(sweeps):
         order = torch.randperm(classes, generator=generator)
-        if not sum(problem.improve(rows, generator) for rows in order.split(BLOCK)):
+        moved = sum(problem.improve(rows, generator) for rows in order.split(BLOCK))
+        unchanged = 0 if moved else unchanged + 1
+        if unchanged == PATIENCE:
             break
     return problem.centers.to(torch.int8)
 

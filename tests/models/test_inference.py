@@ -14,6 +14,7 @@ NETWORKS = {
     "semicon, no icon": {"network": "semicon", "backbone": "resnet18", "icon": "none"},
     "exchnet": {"network": "exchnet", "backbone": "tiny"},
     "vanilla": {"network": "backbone", "backbone": "tiny"},
+    "normalised bits": {"network": "backbone", "backbone": "micro", "norm": True},
     "small": {"network": "small", "width": 4},
     "dsh": {"network": "dsh"},
 }

@@ -38,6 +38,23 @@ def test_nabirds_at_12_bits_ran_at_half_the_learning_rate():
     assert preset("vegfru-12").optimizer.lr == 5e-4
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_exchnets_rows_are_those_of_its_logs(name):
+    config = preset(f"exchnet-{name}-48")
+    schedule, optimizer = config.schedule, config.optimizer
+    assert (schedule.iterations, schedule.epochs, schedule.batch_size) == (40, 30, 16)
+    assert (schedule.samples, schedule.milestones) == (PUBLISHED[name][1], (35,))
+    assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (1e-4, 0.9, 1e-4)
+    assert config.method.options == {"align": 35} and methods.build("exchnet").gamma == 0
+    assert config.model.network == "exchnet" and not optimizer.nesterov
+
+
+@pytest.mark.parametrize("name", [n for n in presets.names() if n.startswith("exchnet-")])
+def test_exchnet_presets_leave_an_iteration_to_exchange_in(name):
+    config = preset(name)
+    assert config.method.options["align"] < config.schedule.iterations
+
+
 def test_no_preset_selects_on_the_test_set():
     assert {preset(name).selection.mode for name in presets.names()} == {"holdout", "last"}
     assert preset("cub-12").selection.mode == "holdout"
