@@ -7,7 +7,9 @@ A sample v of the range low..high becomes floor(256 (v - low) / (high - low + 1)
   in 16. Signed samples and those of 32 bits need these tags, for no picture fills their range.
 - PNG and JPEG 2000: 16 bits. PGM: Pillow has scaled its samples from 0..maxval to 16 bits.
 
-Nothing is guessed from the pixels, so that all images of a set are scaled alike.
+Nothing is guessed from the pixels, so that all images of a set are scaled alike. But 16-bit samples
+without a declared range that all lie below 4096 are refused: they are nearly always of 12 bits or
+fewer, and would give black images.
 """
 
 from typing import Any, NamedTuple
@@ -21,23 +23,34 @@ _SIGNED = 2
 _WHITE_IS_ZERO = 0
 # Formats whose samples Pillow gives in the range of 16 bits.
 _SIXTEEN_BITS = ("PNG", "PPM", "JPEG2000")
+_TWELVE_BITS = 1 << 12
 
 
 class SampleRange(NamedTuple):
     """Integer samples from `low` to `high`, of dtype `kind` in the file.
 
-    inverted: whether `low` is white.
+    inverted: whether `low` is white. declared: whether the file says that samples fill the range.
     """
 
     low: int
     high: int
     kind: np.dtype[Any]
     inverted: bool = False
+    declared: bool = True
 
     def scaled(self, samples: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-        """Samples as Pillow gives them, integers (H, W), scaled to uint8 (H, W)."""
+        """Samples as Pillow gives them, integers (H, W), scaled to uint8 (H, W).
+
+        Raises ValueError for 16-bit samples that seem to be of fewer bits.
+        """
         if self.kind.itemsize == samples.dtype.itemsize and samples.dtype.isnative:
             samples = samples.view(self.kind)
+        if not self.declared and 0 < samples.max(initial=0) < _TWELVE_BITS:
+            raise ValueError(
+                f"its samples of 16 bits are at most {samples.max()}, as if they were of 12 bits or "
+                "fewer, and the image would be black; scale them to 0 to 65535, or declare their "
+                "largest value in a TIFF file's tag MaxSampleValue"
+            )
         narrow = self.low == 0 and self.high < 1 << 16
         values = samples.clip(self.low, self.high).astype(np.uint32 if narrow else np.int64)
         grey = ((values - self.low) * 256 // (self.high - self.low + 1)).astype(np.uint8)
@@ -55,7 +68,8 @@ def sample_range(image: Image.Image) -> SampleRange | None:
     if image.format == "TIFF":
         return _of_tiff(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in _SIXTEEN_BITS):
-        return SampleRange(0, 65535, np.dtype(np.uint16))
+        # Only PPM's header has a largest value, to which Pillow has scaled.
+        return SampleRange(0, 65535, np.dtype(np.uint16), declared=image.format == "PPM")
     if image.mode == "I":
         raise ValueError(f"{image.format} pixels of 32 bits have no known range to scale to 8 bits")
     return None
@@ -98,4 +112,5 @@ def _of_tiff(image: Image.Image) -> SampleRange | None:
                 f"use all {bits} bits can be read"
             )
         return None
-    return SampleRange(low, high, kind, of(_INTERPRETATION) == _WHITE_IS_ZERO)
+    inverted = of(_INTERPRETATION) == _WHITE_IS_ZERO
+    return SampleRange(low, high, kind, inverted, most is not None or bits != 16)

@@ -103,14 +103,27 @@ def test_samples_are_scaled_from_the_range_that_the_file_declares(data, wanted, 
         (tiff(np.array([[-5, 5]]), 16, order=">", kind=2), "signed samples of 16 bits"),
         (tiff(np.array([[-5, 5]]), 8, kind=2), "signed samples of 8 bits"),
         (tiff(np.zeros((1, 2)), 32, kind=3), "floating-point"),
+        (tiff(TWELVE, 16), "at most 4095, as if they were of 12 bits .* MaxSampleValue"),
+        (saved(Image.fromarray(TWELVE), "PNG"), "at most 4095, as if they were of 12 bits"),
     ],
-    ids=["32", "signed 32", "signed 16", "signed 16, big-endian", "signed 8", "float"],
+    ids=[
+        *("32", "signed 32", "signed 16", "signed 16, big-endian", "signed 8", "float"),
+        *("12 in 16", "12 in 16, PNG"),
+    ],
 )
 def test_samples_without_a_known_range_are_refused(data, words, tmp_path):
     (tmp_path / "a.tif").write_bytes(data)
     for work in (lambda: decode(tmp_path / "a.tif"), lambda: decode_bytes(data)):
         with pytest.raises(BrokenImageError, match=words):
             work()
+
+
+def test_dark_images_whose_range_is_known_are_read(tmp_path):
+    for data in (tiff(TWELVE, 16, tags={MOST: 65535}), tiff(TWELVE * 0, 16)):
+        (tmp_path / "a.tif").write_bytes(data)
+        assert int(decode(tmp_path / "a.tif").max()) <= 15
+    image = saved(Image.fromarray(np.array([[0, 4095, 4096]], np.uint16)), "PNG")
+    assert decode_bytes(image)[0].tolist() == [[0, 15, 16]]
 
 
 def test_a_turned_image_keeps_its_range(tmp_path):
