@@ -48,8 +48,8 @@ class SampleRange(NamedTuple):
         if not self.declared and 0 < samples.max(initial=0) < _TWELVE_BITS:
             raise ValueError(
                 f"its samples of 16 bits are at most {samples.max()}, as if they were of 12 bits "
-                "or fewer, and the image would be black; scale them to 0 to 65535, or declare their "
-                "largest value in a TIFF file's tag MaxSampleValue"
+                "or fewer, and the image would be black; scale them to 0 to 65535, or declare "
+                "their largest value in a TIFF file's tag MaxSampleValue"
             )
         narrow = self.low == 0 and self.high < 1 << 16
         values = samples.clip(self.low, self.high).astype(np.uint32 if narrow else np.int64)
