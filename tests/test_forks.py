@@ -16,16 +16,7 @@ CONTEXT = multiprocessing.get_context("fork")
 
 
 def in_child(function, seconds=30):
-    mine, its = CONTEXT.Pipe()
-    process = CONTEXT.Process(target=children.send, args=(its, function))
-    process.start()
-    its.close()
-    try:
-        assert mine.poll(seconds), "the process hangs"
-        return mine.recv()
-    finally:
-        process.kill()
-        process.join()
+    return children.in_process(CONTEXT, function, seconds=seconds)
 
 
 def entered(lock):

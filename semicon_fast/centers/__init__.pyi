@@ -1,3 +1,4 @@
+from . import kinds as kinds
 from ._codebook import Quality as Quality
 from ._codebook import check_size as check_size
 from ._codebook import distances as distances

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from ..arrays import check_choice
 from ._codebook import check_size
-
-KINDS = ("product", "cosine")
+from .kinds import SIMILARITIES
 
 
 def class_similarity(features: Tensor, bits: int, kind: str = "product") -> Tensor:
@@ -30,7 +29,7 @@ def class_similarity(features: Tensor, bits: int, kind: str = "product") -> Tens
     Returns:
         float64 (C, C), k on the diagonal.
     """
-    check_choice(kind, KINDS, "kind")
+    check_choice(kind, SIMILARITIES, "kind")
     if features.ndim != 2 or len(features) < 2:
         raise ValueError(f"features must be (C, F) with C >= 2, got {tuple(features.shape)}")
     check_size(len(features), bits)

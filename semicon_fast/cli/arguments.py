@@ -15,7 +15,6 @@ from .common import model_file
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 ON_BROKEN = ("error", "skip")
-CENTER_KINDS = ("hadamard", "random", "greedy", "semantic")
 DENOMINATORS = ("retrieved", "capped", "relevant")
 
 

@@ -14,8 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ..centers.kinds import KINDS
 from ..files import check_file
-from .arguments import CENTER_KINDS, check_choice
+from .arguments import check_choice
 from .common import console, print_json, table
 from .options import AsJson
 
@@ -28,9 +29,7 @@ def centers(
     ] = None,
     classes: Annotated[int | None, typer.Option("--classes", help="Number of classes.")] = None,
     bits: Annotated[int | None, typer.Option("--bits", help="Bits of a center.")] = None,
-    kind: Annotated[
-        str, typer.Option("--kind", help=f"One of {', '.join(CENTER_KINDS)}.")
-    ] = "hadamard",
+    kind: Annotated[str, typer.Option("--kind", help=f"One of {', '.join(KINDS)}.")] = "hadamard",
     similarity: Annotated[
         Path | None, typer.Option("--similarity", help="Similarities, for semantic centers.")
     ] = None,
@@ -77,14 +76,14 @@ def _check(
     output: Path | None,
 ) -> None:
     if file is not None:
-        if classes is not None or bits is not None or output is not None:
+        if any(option is not None for option in (classes, bits, similarity, output)):
             raise ValueError("give a file to show, or --classes and --bits to make one, not both")
         if not file.is_file():
             raise ValueError(f"centers file {file} does not exist")
         return
     if classes is None or bits is None:
         raise ValueError("give a file to show, or --classes and --bits to make a codebook")
-    check_choice("--kind", kind, CENTER_KINDS)
+    check_choice("--kind", kind, KINDS)
     if similarity is not None and kind != "semantic":
         raise ValueError(f"--similarity is for --kind semantic, got {kind}")
     if similarity is not None and not similarity.is_file():

@@ -1,6 +1,7 @@
 from . import aircraft as aircraft
 from . import birdlet_drawing as birdlet_drawing
 from . import birdlets as birdlets
+from . import bit_depth as bit_depth
 from . import catalog as catalog
 from . import cifar10 as cifar10
 from . import cub as cub
@@ -20,7 +21,6 @@ from . import readers as readers
 from . import registry as registry
 from . import resizing as resizing
 from . import roots as roots
-from . import samples as samples
 from . import seeds as seeds
 from . import tar as tar
 from . import transforms as transforms

@@ -34,6 +34,15 @@ class Entry(NamedTuple):
     file: str
     place: tuple[int, ...] = ()
 
+    @property
+    def size(self) -> int | None:
+        """Bytes of an image in a tar file; None elsewhere, where the entry does not say it."""
+        return self.place[1] if self.place and not self._in_parquet else None
+
+    @property
+    def _in_parquet(self) -> bool:
+        return self.file.lower().endswith(".parquet")
+
     def image(self) -> Tensor:
         """The decoded image, uint8 (3, H, W) RGB. Raises BrokenImageError with the name."""
         if not self.place:
@@ -48,7 +57,7 @@ class Entry(NamedTuple):
         """The bytes of an image in an archive. Raises BrokenImageError with the name."""
         first, second = self.place
         try:
-            if self.file.lower().endswith(".parquet"):
+            if self._in_parquet:
                 found = parquet.content(self.file, first, second)
                 if found is None:
                     raise OSError("the row has no image")

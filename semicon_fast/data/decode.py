@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from . import naming
-from .samples import sample_range
+from .bit_depth import sample_range
 
 # Largest image that is decoded; Pillow's own warning level, about 256 MiB of RGB pixels.
 MAX_PIXELS = 89_478_485
@@ -56,8 +56,8 @@ def decode(path: str | os.PathLike[str]) -> Tensor:
 
     Greyscale, palette and CMYK images are converted to RGB. An alpha channel is dropped, as by
     `convert("RGB")` in the released code. Samples of more than 8 bits are scaled from the range
-    that the file declares, see `samples`: 16-bit ones keep the upper byte. Unreadable EXIF data is
-    ignored (eight files of VegFru have it).
+    that the file declares, see `bit_depth`: 16-bit ones keep the upper byte. Unreadable EXIF data
+    is ignored (eight files of VegFru have it).
 
     Raises:
         BrokenImageError: with the path and the cause.

@@ -89,6 +89,5 @@ def in_words(counts: Mapping[str, int]) -> str:
 
 def passed_over_in_words(counts: Mapping[str, int]) -> str:
     """ "passed over 5: 4 hidden files and folders, 1 link to nothing"; "" if nothing was."""
-    return (
-        f"passed over {sum(counts.values()):,}: {in_words(counts)}" if any(counts.values()) else ""
-    )
+    said = in_words(counts)
+    return f"passed over {sum(counts.values()):,}: {said}" if said else ""

@@ -82,31 +82,22 @@ class EncodingCheckpoint:
         """
         self.remove()
         self.folder.mkdir(parents=True)
+        starts, count, position = [], 0, 0
         try:
-            self._write_catalog(entries, inputs, part_images, passed)
+            with atomic_write(self.folder / "catalog.jsonl") as file:
+                for count, entry in enumerate(entries, 1):
+                    if (count - 1) % part_images == 0:
+                        starts.append(position)
+                    line = json.dumps(entry, ensure_ascii=True).encode() + b"\n"
+                    position += file.write(line)
+            manifest = {"format": FORMAT, **inputs, "count": count, "part_images": part_images}
+            manifest |= {"passed_over": passed.to_dict(), "notes": in_order(passed.notes)}
+            with atomic_write(self.folder / "manifest.json", "w") as file:
+                json.dump({**manifest, "starts": starts}, file)
         except BaseException:
             self.remove()  # no checkpoint: nothing could be resumed from it
             raise
         self.open()
-
-    def _write_catalog(
-        self,
-        entries: Iterable[Entry],
-        inputs: dict[str, Any],
-        part_images: int,
-        passed: PassedOver,
-    ) -> None:
-        starts, count, position = [], 0, 0
-        with atomic_write(self.folder / "catalog.jsonl") as file:
-            for count, entry in enumerate(entries, 1):
-                if (count - 1) % part_images == 0:
-                    starts.append(position)
-                line = json.dumps(entry, ensure_ascii=True).encode() + b"\n"
-                position += file.write(line)
-        manifest = {"format": FORMAT, **inputs, "count": count, "part_images": part_images}
-        manifest |= {"passed_over": passed.to_dict(), "notes": in_order(passed.notes)}
-        with atomic_write(self.folder / "manifest.json", "w") as file:
-            json.dump({**manifest, "starts": starts}, file)
 
     def open(self) -> None:
         """Read the manifest. Raises ValueError if it is damaged or has a newer format."""

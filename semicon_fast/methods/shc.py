@@ -14,14 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import centers as codebooks
+from ..centers.kinds import KINDS, SIMILARITIES
 from .base import Method, check_labels, check_number
+from .similarity import add_group_sums
 
 if TYPE_CHECKING:
     from ..models import HashModel
     from ..models.outputs import HashOutput
-
-KINDS = ("semantic", "hadamard", "random", "greedy")
-SIMILARITY_KINDS = ("product", "cosine")
 
 
 def center_loss(outputs: Tensor, centers: Tensor, classes: Tensor, scale: float) -> Tensor:
@@ -102,10 +101,9 @@ class SHC(Method):
             raise ValueError(
                 f"centers must be one of {', '.join(KINDS)}, or a file, got {centers!r}"
             )
-        if similarity_kind not in SIMILARITY_KINDS:
+        if similarity_kind not in SIMILARITIES:
             raise ValueError(
-                f"similarity_kind must be one of {', '.join(SIMILARITY_KINDS)}, "
-                f"got {similarity_kind!r}"
+                f"similarity_kind must be one of {', '.join(SIMILARITIES)}, got {similarity_kind!r}"
             )
         if classify and (centers != "semantic" or similarity is not None):
             raise ValueError(
@@ -190,7 +188,7 @@ class SHC(Method):
         images = torch.zeros(count, dtype=torch.int64, device=self.classes.device)
         for output, rows in batches:
             classes = self.classes[rows]
-            sums.index_add_(0, classes, output.features.double())
+            add_group_sums(sums, output.features, classes)
             images += torch.bincount(classes, minlength=count)
         self._make_centers(self._similarities(sums / images[:, None]))
 

@@ -18,11 +18,11 @@ from .searcher import Maps, Searcher, SearchHit
 from .workers import Pool
 
 T = TypeVar("T")
+# The Content-Type of clients that do not know the format of a file. Only the text of the
+# description has it: a schema for it would promise that any bytes are an image.
+UNKNOWN_KIND = "application/octet-stream"
 # OpenAPI description of uploads. The raw image is the request body, so its size is known from the
 # Content-Length before anything is parsed, and nothing is written to disk.
-# What clients say that do not know the format of a file. Only the text of the description has it:
-# its schema would promise that any bytes are an image.
-UNKNOWN_KIND = "application/octet-stream"
 UPLOAD_BODY = {
     "requestBody": {
         "required": True,

@@ -87,7 +87,10 @@ class Pictures:
             return self._read_file(number)
         try:
             entries = self._entries(os.fspath(self._path(number)))
-            return entries[self._gallery.images[number]].content()
+            found = entries[self._gallery.images[number]]
+            if found.size is not None and found.size > MAX_BYTES:
+                raise MissingImageError(f"image {number} is too large")
+            return found.content()
         except (KeyError, OSError, ValueError) as error:
             raise MissingImageError(_moved_message(number)) from error
 

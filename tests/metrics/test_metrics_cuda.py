@@ -38,13 +38,14 @@ def problem(queries, size, bits, several, device):
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("bits", [12, 48, 64, 130])
 @pytest.mark.parametrize("topk", [None, 700])
-def test_every_figure_is_that_of_the_cpu(several, bits, topk):
+@pytest.mark.parametrize("left_out", [False, True])
+def test_every_figure_is_that_of_the_cpu(several, bits, topk, left_out):
     found = []
     for device in ("cpu", DEVICE):
         given = problem(400, 3000, bits, several, device)
-        found.append(
-            metrics.evaluate(*given, bits=bits, topk=topk, all_ties=True, curve=True, radius=3)
-        )
+        exclude = torch.arange(-1, 399, device=device) if left_out else None
+        rule = {"topk": topk, "all_ties": True, "exclude": exclude}
+        found.append(metrics.evaluate(*given, bits=bits, curve=True, radius=3, **rule))
     curves = [figures.pop("curve") for figures in found]
     assert found[0].keys() == found[1].keys()
     for name, value in found[0].items():

@@ -64,20 +64,6 @@ def forkserver():
     return context
 
 
-def in_process(context, function, *arguments, seconds=60):
-    """What `function` returns in another process."""
-    mine, its = context.Pipe()
-    process = context.Process(target=children.send, args=(its, function, *arguments))
-    process.start()
-    its.close()
-    try:
-        assert mine.poll(seconds), "the process hangs"
-        return mine.recv()
-    finally:
-        process.kill()
-        process.join()
-
-
 def buffers_of(index):
     """The size of a pickle, and the sizes of what it keeps apart from it."""
     apart = []
@@ -98,7 +84,7 @@ def test_a_pool_of_spawned_processes_answers_alike(kinds):
 
 @forks
 def test_processes_of_a_forkserver_answer_alike(kinds, forkserver):
-    found = in_process(forkserver, children.all_answers, kinds)
+    found = children.in_process(forkserver, children.all_answers, kinds)
     assert children.equal(children.all_answers(kinds), found)
     queue = forkserver.SimpleQueue()
     queue.put(kinds["named"])
@@ -228,7 +214,7 @@ def test_a_forked_process_searches_after_its_parent_has(two_threads):
     torch.ones(1_000_000).add(1)
     context = multiprocessing.get_context("fork")
     for _ in range(5):
-        found, size, total = in_process(context, children.many_answers, index)
+        found, size, total = children.in_process(context, children.many_answers, index)
         assert all(np.array_equal(ids, want) for ids in found)
         assert (size, total) == (100_010, 2_000_000)
     assert torch.get_num_threads() == 2
@@ -252,7 +238,7 @@ def test_a_process_forked_during_a_change_can_change_the_index(kinds, kind):
     thread.start()
     try:
         assert held.wait(60)
-        assert in_process(context, children.many_answers, index)[1] == 60
+        assert children.in_process(context, children.many_answers, index)[1] == 60
     finally:
         done.set()
         thread.join()

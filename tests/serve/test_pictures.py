@@ -47,7 +47,7 @@ def test_files_and_names_within_the_gallery_are_read(pictures, tmp_path, make_pi
     )
 
 
-def test_images_in_archives_are_read(pictures, tmp_path, make_picture, make_file):
+def test_images_in_archives_are_read(pictures, tmp_path, make_picture, make_file, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet")
     import pyarrow
 
@@ -68,6 +68,10 @@ def test_images_in_archives_are_read(pictures, tmp_path, make_picture, make_file
     for number, pixels in enumerate(expected):
         assert (found.pixels(number).permute(1, 2, 0).numpy() == pixels).all()
         assert found.small(number, 16).startswith(b"\xff\xd8") and found.version(number, 16)
+    monkeypatch.setattr("semicon_fast.serve.pictures.MAX_BYTES", len(files[1]) - 1)
+    with pytest.raises(MissingImageError, match="image 0 is too large"):
+        found.pixels(0)
+    monkeypatch.undo()
     version = found.version(2, 16)
     write(("c/2.png", files[1]), ("c/0.png", files[2]), ("x", b""))
     assert (found.pixels(2).permute(1, 2, 0).numpy() == expected[1]).all()

@@ -82,3 +82,17 @@ def many_answers(index):
     index.add(codes(10, seed=8))
     total = int((torch.ones(1_000_000, dtype=torch.int64) + 1).sum())
     return found, len(index), total
+
+
+def in_process(context, function, *arguments, seconds=60):
+    """What `function` returns in another process, started by `context` of multiprocessing."""
+    mine, its = context.Pipe()
+    process = context.Process(target=send, args=(its, function, *arguments))
+    process.start()
+    its.close()
+    try:
+        assert mine.poll(seconds), "the process hangs"
+        return mine.recv()
+    finally:
+        process.kill()
+        process.join()

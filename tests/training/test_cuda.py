@@ -25,3 +25,22 @@ def test_a_compiled_network_learns_as_well(tmp_path):
     config = preset("birdlets-48").override(["run.compile=true", "run.device=cuda"])
     result = Trainer(config, output=tmp_path / "run").fit()
     assert all(figures["mAP"] > 0.8 for figures in result.evaluation.values())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["model.network=exchnet", "method.name=exchnet", 'method.options={"align": 2}'],
+        ["method.name=shc", 'method.options={"classify": 2}'],
+    ],
+    ids=["exchnet", "shc"],
+)
+def test_methods_with_passes_and_stages_run_on_the_device(tmp_path, settings):
+    small = ["schedule.iterations=4", "run.device=cuda", 'model.options={"backbone": "tiny"}']
+    config = preset("birdlets-48").override([*settings, *small])
+    result = Trainer(config, output=tmp_path / "run").fit()
+    again = evaluate_run(tmp_path / "run")["evaluation"]
+    assert again.keys() == result.evaluation.keys()
+    for way, figures in result.evaluation.items():
+        # 16 classes: 1 / 16 is chance.
+        assert figures["mAP"] == pytest.approx(again[way]["mAP"], abs=1e-3) and figures["mAP"] > 0.1
