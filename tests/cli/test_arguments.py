@@ -85,7 +85,7 @@ WRONG = [
     (["centers"], "give a file to show, or --classes and --bits to make a codebook"),
     (["centers", "nowhere"], "centers file nowhere does not exist"),
     (["centers", "photo.png", "--bits", "8"], "not both"),
-    (["centers", "--classes", "4", "--bits", "8", "--kind", "x"], "--kind must be one of hadamard"),
+    (["centers", "--classes", "4", "--bits", "8", "--kind", "x"], "--kind must be one of semantic, hadamard"),
     (["centers", "--classes", "4", "--bits", "8", "--similarity", "x"], "is for --kind semantic"),
     (["centers", "--classes", "4", "--bits", "8", "-o", "x"], "--output must end in .safetensors"),
     (["visualize", "run", "-o", "new", "--images", "no.png"], "no.png does not exist"),
