@@ -6,6 +6,8 @@ order. CPU tensors are sent by gloo, CUDA tensors by NCCL.
 """
 
 import atexit
+import gc
+import importlib
 import json
 import os
 import re
@@ -50,6 +52,9 @@ def join(device: str = "cpu") -> None:
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     if device == "cuda":
         torch.cuda.set_device(local_rank())
+    # Imported later, as by DistributedDataParallel, its functions would hold the process group, as
+    # the default values of their arguments, for ever: see `_leave`.
+    importlib.import_module("torch.distributed.nn.functional")
     with watched():
         # torchrun keeps one store over all restarts. Without a separate prefix for each restart, a
         # process could read the address of a dead process and wait for it.
@@ -211,5 +216,9 @@ def _nothing() -> Any:
 
 
 def _leave() -> None:
+    """End torch's process group and its threads, which free tensors of the last exchanges: one that
+    did so while Python ends would abort the process, after all its work. The threads end with the
+    last reference to the group."""
     if _joined():
+        gc.collect()
         dist.destroy_process_group()

@@ -146,7 +146,7 @@ class Learner:
         batch = next(self._loader[1])
         last = at.batch + 1 == self.batches(len(rows))
         if last and at.epoch + 1 == schedule.epochs:
-            self.close()
+            self._stop_loader()
         else:
             following = Position(at.iteration, at.epoch + 1)
             after = following if last else at._replace(batch=at.batch + 1)
@@ -154,7 +154,12 @@ class Learner:
         return batch
 
     def close(self) -> None:
-        """Stop the data loader's worker processes, if there are any."""
+        """Stop the data loader's worker processes, and end the training in several processes."""
+        self._stop_loader()
+        # The wrapper holds torch's process group, which then could not end its threads at exit.
+        self.network = self.model
+
+    def _stop_loader(self) -> None:
         if self._loader is not None:
             self._loader[1].close()
             self._loader = None
@@ -249,7 +254,8 @@ class Learner:
         # Normalise on the device: uint8 needs a quarter of the transfer of float32.
         images = self.transform.normalised(batch.images.to(self.device, non_blocking=True))
         if len(images) == 0:
-            images = images.new_zeros(1, *images.shape[1:])
+            # Two: BatchNorm refuses one value a channel, as of one image of one cell.
+            images = images.new_zeros(2, *images.shape[1:])
         images = images.to(memory_format=layout)
         alone = len(batch.whole) < distributed.world_size()
         if alone != self._unshared:
@@ -257,7 +263,7 @@ class Learner:
             self._unshared = alone
         inputs = self.method.network_inputs(batch.whole)
         own = parallel.own_part(len(batch.whole))
-        # Without images of its own a process passes a dummy image through the plain network.
+        # Without images of its own a process passes dummy images through the plain network.
         inputs = {name: value[own.start : own.stop] for name, value in inputs.items() if own}
         with self._convolutions, autocast(self.device, self.config.run.precision):
             output = self.network(images, **inputs)

@@ -63,7 +63,7 @@ def loss_share(method: Method, output: HashOutput, batch: Batch, labels: Tensor)
 
     Args:
         method: the learning method.
-        output: output for this process's images, or for a dummy image if it has none.
+        output: output for this process's images, or for dummy images if it has none.
         batch: the batch.
         labels: labels of all training images, on the device of `output`.
     """
