@@ -10,7 +10,6 @@ from . import learner as learner
 from . import log as log
 from . import parallel as parallel
 from . import presets as presets
-from . import presets_shc as presets_shc
 from . import progress as progress
 from . import published_features as published_features
 from . import reporter as reporter

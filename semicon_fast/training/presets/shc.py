@@ -1,10 +1,10 @@
 """Presets of SHC (semantic hash centers)."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-Recipe = Callable[[int, str], dict[str, Any]]
+from . import dsh, fine_grained, small
+from .recipe import Recipes
 
 # Data sets without a reader of their own are read by lists train.txt, test.txt and database.txt.
 DATA: dict[str, dict[str, Any]] = {
@@ -13,7 +13,7 @@ DATA: dict[str, dict[str, Any]] = {
     "cars": {"name": "list", "options": {"name": "Stanford Cars"}},
     "nabirds": {"name": "nabirds"},
 }
-LENGTHS, SMALL_LENGTHS, CIFAR_LENGTHS = (16, 32, 64), (12, 24, 32, 48), (12, 48)
+LENGTHS, CIFAR_LENGTHS = (16, 32, 64), (12, 48)
 
 
 def published(name: str, bits: int) -> dict[str, Any]:
@@ -36,44 +36,44 @@ def published(name: str, bits: int) -> dict[str, Any]:
     }
 
 
-def folder_small(other: Recipe, bits: int) -> dict[str, Any]:
-    """`other`, a preset for the user's own images on a CPU, by SHC: a third of the passes train the
-    classifier, from which the codes go on."""
-    small = other(bits, "vanilla")
-    return small | {
-        "model": small["model"] | {"options": {"backbone": "tiny", "norm": True}},
+def folder_small(bits: int) -> dict[str, Any]:
+    """As `small.folder_small`; a third of the passes train the classifier, from which the codes go
+    on."""
+    recipe = small.folder_small(bits, "vanilla")
+    return recipe | {
+        "model": recipe["model"] | {"options": {"backbone": "tiny", "norm": True}},
         "method": {"name": "shc", "options": {"classify": 5, "restart": False}},
-        "schedule": small["schedule"] | {"iterations": 15, "epochs": 2, "samples": None},
+        "schedule": recipe["schedule"] | {"iterations": 15, "epochs": 2, "samples": None},
     }
 
 
-def cifar10(other: Recipe, bits: int) -> dict[str, Any]:
-    """`other`, a preset of CIFAR-10 in DSH's protocol, by SHC and a residual network from scratch.
+def cifar10(bits: int) -> dict[str, Any]:
+    """CIFAR-10 in DSH's protocol, with a residual network from scratch.
 
     36 passes with strong augmentation, of which the first 3 train the classifier.
     """
-    dsh = other(bits, "-quick")
+    quick = dsh.cifar10(bits, "-quick")
     optimizer = {"name": "sgd", "lr": 0.15, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
     options = {"backbone": "resnet10-32", "norm": True}
-    return dsh | {
-        "data": dsh["data"] | {"transform": "strong"},
-        "model": {**dsh["model"], "network": "backbone", "options": options},
+    return quick | {
+        "data": quick["data"] | {"transform": "strong"},
+        "model": {**quick["model"], "network": "backbone", "options": options},
         "method": {"name": "shc", "options": {"classify": 3, "restart": False}},
         "classifier": {"optimizer": optimizer, "lr": "onecycle"},
         "optimizer": optimizer,
-        "schedule": dsh["schedule"] | {"iterations": 36},
-        "run": dsh["run"] | {"precision": "bf16"},
+        "schedule": quick["schedule"] | {"iterations": 36},
+        "run": quick["run"] | {"precision": "bf16"},
     }
 
 
-def table(small: Recipe, cifar10_dsh: Recipe) -> dict[str, Callable[[], dict[str, Any]]]:
-    """All presets of SHC by their names; see `folder_small` and `cifar10` for the arguments."""
-    found: dict[str, Callable[[], dict[str, Any]]] = {}
+def table() -> Recipes:
+    """All presets of SHC."""
+    found: Recipes = {}
     for name in DATA:
         for bits in LENGTHS:
             found[f"shc-{name}-{bits}"] = partial(published, name, bits)
-    for bits in SMALL_LENGTHS:
-        found[f"shc-folder-small-{bits}"] = partial(folder_small, small, bits)
+    for bits in fine_grained.LENGTHS:
+        found[f"shc-folder-small-{bits}"] = partial(folder_small, bits)
     for bits in CIFAR_LENGTHS:
-        found[f"cifar10-shc-{bits}"] = partial(cifar10, cifar10_dsh, bits)
+        found[f"cifar10-shc-{bits}"] = partial(cifar10, bits)
     return found

@@ -1,0 +1,23 @@
+"""Presets: published settings as configurations. All can be overridden; `root` must be given."""
+
+import difflib
+
+from ..config import Config
+from . import dsh, fine_grained, shc, small
+from .recipe import Recipes
+
+PRESETS: Recipes = fine_grained.table() | dsh.table() | small.table() | shc.table()
+
+
+def names() -> list[str]:
+    """Names of all presets."""
+    return list(PRESETS)
+
+
+def preset(name: str) -> Config:
+    """The preset called `name`. Raises ValueError with the most similar names."""
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, 3, cutoff=0.4)
+        hint = f"; the nearest are {', '.join(near)}" if near else ""
+        raise ValueError(f"preset {name!r} does not exist{hint} (`semicon-fast info` lists all)")
+    return Config.model_validate(PRESETS[name]())
