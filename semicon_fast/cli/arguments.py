@@ -3,6 +3,7 @@
 Each raises ValueError or OSError with one sentence; commands make them before heavy imports.
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,8 +63,18 @@ def check_run(run: Path, root: str | None) -> None:
 
 
 def gallery_model(about: dict[str, Any], given: Path | None) -> Path:
-    """File of the model that was given, or that made the gallery. about: its gallery.json."""
+    """File of the model that was given, or that made the gallery. about: its gallery.json.
+
+    Raises ValueError if it is missing or, by its checksum, not the one that made the codes.
+    """
     recorded = given or about.get("model")
     if not recorded:
         raise ValueError("the gallery does not say what model made it; name one with --model")
-    return model_file(Path(recorded))
+    file = model_file(Path(recorded))
+    checksum = about.get("model_sha256")
+    if checksum and hashlib.sha256(file.read_bytes()).hexdigest() != checksum:
+        raise ValueError(
+            f"{file} is not the model that made this gallery's codes: name the right one, or "
+            "encode the images again"
+        )
+    return file

@@ -68,8 +68,12 @@ def evaluate(
         check_run(run, root)
         target = page or run / "evaluation.html"
     elif queries is not None and database is not None:
-        for folder in (queries, database):
-            read_about(folder)
+        makers = [read_about(folder).get("model_sha256") for folder in (queries, database)]
+        if None not in makers and makers[0] != makers[1]:
+            raise ValueError(
+                f"{queries} and {database} hold codes of different models, which have no "
+                "distances in common: encode one of them again"
+            )
         target = page or database / "evaluation.html"
     else:
         raise ValueError("say what to evaluate: --run, or --queries and --database")

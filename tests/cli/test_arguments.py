@@ -63,12 +63,14 @@ WRONG = [
     (["search", "orphan", "photo.png"], "does not say what model made it; name one with --model"),
     (["explain", "nowhere", "photo.png", "photo.png"], "no model at nowhere"),
     (["explain", "run", "no.png", "photo.png"], "no.png does not exist; ids are those of"),
+    (["search", "retrained", "photo.png"], "is not the model that made this gallery's codes"),
+    (["explain", "retrained", "0", "1"], "is not the model that made this gallery's codes"),
     (["explain", "gallery", "photo.png", "4"], "no id of gallery, which has 0 to 3"),
     (["explain", "run", "photo.png", "photo.png", "--picture", "x"], "must end in .png"),
     (["serve", "nowhere"], "nowhere is no gallery"),
     (["serve", "orphan"], "name one with --model; or add --no-model"),
     (["serve", "gallery", "--model", "nowhere"], "no model at nowhere"),
-    (["serve", "gallery"], "is not the model that made this gallery's codes"),
+    (["serve", "retrained"], "made this gallery's codes: name the right one, or encode the images"),
     (["serve", "gallery", "--no-model", "--device", "tpu"], "--device must be auto"),
     (["evaluate"], "say what to evaluate"),
     (["evaluate", "--run", "run", "--queries", "gallery"], "not both"),
@@ -77,6 +79,7 @@ WRONG = [
     (["evaluate", "--run", "run", "--denominator", "all"], "--denominator must be one of"),
     (["evaluate", "--run", "run", "--curve", "x.gif"], "must end in .png"),
     (["evaluate", "--queries", "gallery", "--database", "nowhere"], "nowhere is no gallery"),
+    (["evaluate", "--queries", "other", "--database", "retrained"], "codes of different models"),
     (["visualize", "nowhere", "-o", "new"], "nowhere holds no finished run"),
     (["visualize", "run", "moved", "-o", "new"], "moved holds no finished run: result.json"),
     (["visualize", "moved", "-o", "new"], "found nothing at gone"),
@@ -116,7 +119,9 @@ def places(tmp_path_factory):
     write_run(here / "run", "birdlets-48")
     write_run(here / "moved", "folder-12", "gone")
     model = "run/model.safetensors"
-    write_gallery(here / "gallery", model=model, model_sha256="0" * 64)
+    write_gallery(here / "gallery", model=model)
+    write_gallery(here / "retrained", model=model, model_sha256="0" * 64)
+    write_gallery(here / "other", model=model, model_sha256="1" * 64)
     write_gallery(here / "orphan")
     write_gallery(here / "newer", format=99)
     write_gallery(here / "damaged")
