@@ -6,6 +6,7 @@ from . import convolution as convolution
 from . import evaluation as evaluation
 from . import factory as factory
 from . import interrupt as interrupt
+from . import learned_codes as learned_codes
 from . import learner as learner
 from . import log as log
 from . import parallel as parallel

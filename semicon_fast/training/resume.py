@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from . import checkpoint
 
 CONFIG, LOG, RESULT, CHECKPOINTS = "config.json", "log.jsonl", "result.json", "checkpoints"
-MODEL = "model.safetensors"
+MODEL, CODES = "model.safetensors", "codes.safetensors"
 
 # Settings that may be changed on resume. They do not affect the result, except for rounding: the
 # order of additions depends on the device and the number of threads.

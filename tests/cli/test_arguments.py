@@ -72,6 +72,8 @@ WRONG = [
     (["serve", "gallery", "--no-model", "--device", "tpu"], "--device must be auto"),
     (["evaluate"], "say what to evaluate"),
     (["evaluate", "--run", "run", "--queries", "gallery"], "not both"),
+    (["evaluate", "--run", "run", "--database", "gallery"],
+     "--database with --run must be one of learned, centers, encoded, got 'gallery'"),
     (["evaluate", "--run", "nowhere"], "nowhere holds no finished run: config.json is missing"),
     (["evaluate", "--run", "moved"], "root must be an existing folder, found nothing at gone"),
     (["evaluate", "--run", "run", "--denominator", "all"], "--denominator must be one of"),
@@ -166,7 +168,9 @@ def test_the_choices_of_options_are_those_of_the_library():
     from semicon_fast.cli import arguments
     from semicon_fast.metrics._average_precision import DENOMINATORS
     from semicon_fast.models.execution import AUTOCAST_DTYPES
+    from semicon_fast.training.retrieval_metrics import SIDES
 
     assert tuple(AUTOCAST_DTYPES) == arguments.PRECISIONS
     assert DENOMINATORS == arguments.DENOMINATORS
+    assert tuple(SIDES) == arguments.DATABASE_SIDES
     assert all(callable(getattr(centers, kind)) for kind in centers.kinds.KINDS)

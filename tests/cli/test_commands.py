@@ -130,6 +130,18 @@ def test_evaluate_agrees_between_run_and_galleries(trained, gallery, photos, tmp
     assert from_galleries["evaluation"][way]["mAP"] == pytest.approx(from_run, abs=1e-12)
 
 
+def test_evaluate_names_the_side_of_the_database(trained):
+    way = "symmetric (encoded database)"
+    alone = answer("evaluate", "--run", trained[0], "--database", "encoded")
+    assert list(alone["evaluation"]) == [way]
+    assert way in run("evaluate", "--run", trained[0], "--database", "encoded").stdout
+    assert way in (trained[0] / "evaluation.html").read_text("utf-8")
+    for side in ("learned", "centers"):
+        said = run("evaluate", "--run", trained[0], "--database", side, code=2).stderr
+        assert "database must be encoded, for which this run has codes of all database " in said
+        assert f"got '{side}'" in said
+
+
 def test_evaluate_says_which_queries_find_themselves_and_leaves_them_out(
     trained, gallery, photos, tmp_path
 ):
