@@ -2,6 +2,7 @@ from . import backbone_hash as backbone_hash
 from . import backbones as backbones
 from . import base as base
 from . import dsh as dsh
+from . import ensemble as ensemble
 from . import exchnet as exchnet
 from . import execution as execution
 from . import inference as inference
@@ -17,6 +18,7 @@ from .backbone_hash import BackboneHash as BackboneHash
 from .backbones import BACKBONES as BACKBONES
 from .base import HashModel as HashModel
 from .dsh import DSHNet as DSHNet
+from .ensemble import Ensemble as Ensemble
 from .exchnet import ExchNet as ExchNet
 from .inference import for_inference as for_inference
 from .outputs import HashOutput as HashOutput

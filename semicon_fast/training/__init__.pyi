@@ -3,6 +3,7 @@ from . import best as best
 from . import checkpoint as checkpoint
 from . import config as config
 from . import convolution as convolution
+from . import ensemble as ensemble
 from . import evaluation as evaluation
 from . import factory as factory
 from . import interrupt as interrupt
@@ -27,6 +28,7 @@ from . import trainer as trainer
 from .best import BestSoFar as BestSoFar
 from .best import best_so_far as best_so_far
 from .config import Config as Config
+from .ensemble import join_runs as join_runs
 from .evaluation import EncodedRun as EncodedRun
 from .evaluation import encoded_run as encoded_run
 from .evaluation import evaluate_encoded as evaluate_encoded

@@ -76,19 +76,25 @@ def save_codes(path: Path, learned: LearnedCodes, labels: Tensor, bits: int) -> 
         file.write(content)
 
 
-def load_codes(path: Path, labels: Tensor) -> LearnedCodes | None:
-    """The codes that `save_codes` wrote, None without such a file.
+def read_codes(path: Path) -> tuple[LearnedCodes, Tensor] | None:
+    """The codes that `save_codes` wrote, and the images' labels; None without such a file.
 
-    Raises ValueError if the file is damaged, or its codes are of images with other labels.
+    Raises ValueError if the file is damaged.
     """
     if not path.is_file():
         return None
     try:
         with utf8_path(path) as name, safe_open(name, framework="pt") as file:
             about = file.metadata() or {}
-            codes, found = file.get_tensor("codes"), file.get_tensor("labels")
+            codes, labels = file.get_tensor("codes"), file.get_tensor("labels")
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    if not torch.equal(found, labels):
+    return LearnedCodes(codes, about.get("codes") == "centers"), labels
+
+
+def load_codes(path: Path, labels: Tensor) -> LearnedCodes | None:
+    """`read_codes` without the labels. Raises ValueError if they are not `labels`."""
+    found = read_codes(path)
+    if found is not None and not torch.equal(found[1], labels):
         raise ValueError(f"{path} was learned for training images with other labels")
-    return LearnedCodes(codes, about.get("codes") == "centers")
+    return None if found is None else found[0]

@@ -73,7 +73,9 @@ def test_the_sides_are_scored_with_their_own_codes(tiny, runs):
 
 def labelled(labels):
     pixels = torch.zeros(len(labels), 3, 2, 2, dtype=torch.uint8)
-    return ImageSet("x", Memory(pixels, [str(i) for i in range(len(labels))], None), labels, "abcd")
+    names = [str(i) for i in range(len(labels))]
+    classes = "abc" if labels.ndim == 2 else "abcd"
+    return ImageSet("x", Memory(pixels, names, None), labels, classes)
 
 
 def test_images_of_the_database_that_are_not_trained_on_have_the_code_of_their_class():
