@@ -14,7 +14,7 @@ from semicon_fast.training import presets
 HEAVY = ("torch", "torchvision", "torch._dynamo", "numpy", "matplotlib", "pyarrow", "fastapi")
 COMMANDS = (
     "demo", "train", "encode", "index", "search", "explain", "serve", "evaluate", "visualize",
-    "centers", "info",
+    "ensemble", "centers", "info",
 )  # fmt: skip
 SCRIPT = """
 import json, sys
@@ -84,6 +84,11 @@ WRONG = [
     (["visualize", "moved", "-o", "new"], "found nothing at gone"),
     (["visualize", "run", "-o", "new", "--kind", "nose"], "--kind must be among maps,"),
     (["visualize", "run", "-o", "new", "--format", "gif"], "--format must be among png, svg"),
+    (["ensemble", "run", "-o", "new"], "an ensemble needs at least 2 runs, got 1"),
+    (["ensemble", "run", "nowhere", "-o", "new"], "nowhere holds no finished run"),
+    (["ensemble", "run", "moved", "-o", "new"],
+     "but data.name is 'birdlets' in run and 'folder' in moved"),
+    (["ensemble", "run", "run", "-o", "moved"], "output moved holds a run already"),
     (["centers"], "give a file to show, or --classes and --bits to make a codebook"),
     (["centers", "nowhere"], "centers file nowhere does not exist"),
     (["centers", "photo.png", "--bits", "8"], "not both"),

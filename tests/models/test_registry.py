@@ -23,6 +23,14 @@ CONFIGS = [
         "icon": "one-step",
         "alpha": 0.7,
     },
+    {
+        "network": "ensemble",
+        "code_length": 20,
+        "networks": [
+            {"network": "dsh", "code_length": 12, "image_size": 32, "extended": False},
+            {"network": "small", "code_length": 8, "width": 8},
+        ],
+    },
 ]
 
 
@@ -54,7 +62,8 @@ def test_bits_are_named_once_each_and_in_order(config):
         model = build(config)
     named = [bit for group in model.bit_groups.values() for bit in range(*group.indices(10**6))]
     assert named == list(range(config["code_length"]))
-    assert next(iter(model.bit_groups)) == "global"
+    first = "network1" if config["network"] == "ensemble" else "global"
+    assert next(iter(model.bit_groups)) == first
 
 
 @pytest.mark.parametrize(
