@@ -1,3 +1,4 @@
+from . import a2net as a2net
 from . import backbone_hash as backbone_hash
 from . import backbones as backbones
 from . import base as base
@@ -14,6 +15,7 @@ from . import small as small
 from . import state_dicts as state_dicts
 from . import storage as storage
 from . import weights as weights
+from .a2net import A2Net as A2Net
 from .backbone_hash import BackboneHash as BackboneHash
 from .backbones import BACKBONES as BACKBONES
 from .base import HashModel as HashModel

@@ -6,6 +6,7 @@ from . import convolution as convolution
 from . import ensemble as ensemble
 from . import evaluation as evaluation
 from . import factory as factory
+from . import features as features
 from . import interrupt as interrupt
 from . import learned_codes as learned_codes
 from . import learner as learner
@@ -33,6 +34,9 @@ from .evaluation import EncodedRun as EncodedRun
 from .evaluation import encoded_run as encoded_run
 from .evaluation import evaluate_encoded as evaluate_encoded
 from .evaluation import evaluate_run as evaluate_run
+from .features import RunFeatures as RunFeatures
+from .features import feature_set as feature_set
+from .features import run_features as run_features
 from .interrupt import Interrupted as Interrupted
 from .interrupt import Stop as Stop
 from .presets import preset as preset

@@ -57,7 +57,7 @@ def test_the_distance_is_the_sum_of_the_networks_distances_exactly():
         distances, ids = index.search(network.encode(x), 40)
         table = np.empty((9, 40), dtype=np.int64)
         np.put_along_axis(table, ids.numpy(), distances.numpy(), axis=1)
-        assert 0 < table.std()
+        assert table.std() > 0
         total += table
     index = HammingIndex(31, bit_groups=model.bit_groups)
     index.add(model.encode(y))
