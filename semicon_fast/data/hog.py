@@ -33,13 +33,10 @@ def hog_features(images: ImageSet, *, threads: int = 2, progress: Progress | Non
         ValueError: images of another size, or scikit-image is not installed.
     """
     hog = _hog()
-    for row in range(min(1, len(images))):
-        _check_size(images, row)
 
     def features(row: int) -> Tensor:
-        pixels = _check_size(images, row).permute(1, 2, 0).numpy()
         found = hog(
-            pixels,
+            _pixels(images, row),
             orientations=ORIENTATIONS,
             pixels_per_cell=(CELL, CELL),
             cells_per_block=(1, 1),
@@ -52,14 +49,15 @@ def hog_features(images: ImageSet, *, threads: int = 2, progress: Progress | Non
     return torch.stack(found) if found else torch.zeros(0, SIZE)
 
 
-def _check_size(images: ImageSet, row: int) -> Tensor:
+def _pixels(images: ImageSet, row: int) -> np.ndarray[Any, Any]:
+    """An image as uint8 (32, 32, 3). Raises ValueError for another size."""
     image = images.image(row)
     if image.shape[1:] != (SIDE, SIDE):
         raise ValueError(
             f"HOG-512 is of images of {SIDE} x {SIDE} pixels, got {tuple(image.shape[1:])} of "
             f"{images.identifier(row)}"
         )
-    return image
+    return image.permute(1, 2, 0).numpy()
 
 
 def _hog() -> Callable[..., Any]:

@@ -13,6 +13,7 @@ NETWORKS = {
     "semicon, official": {"network": "semicon", "backbone": "tiny", "variant": "official"},
     "semicon, no icon": {"network": "semicon", "backbone": "resnet18", "icon": "none"},
     "exchnet": {"network": "exchnet", "backbone": "tiny"},
+    "a2net": {"network": "a2net", "backbone": "tiny", "parts": 2},
     "vanilla": {"network": "backbone", "backbone": "tiny"},
     "normalised bits": {"network": "backbone", "backbone": "micro", "norm": True},
     "small": {"network": "small", "width": 4},

@@ -13,6 +13,7 @@ CONFIGS = [
     {"network": "backbone", "code_length": 16, "backbone": "tiny"},
     {"network": "backbone", "code_length": 16, "backbone": "micro", "norm": True},
     {"network": "exchnet", "code_length": 12, "parts": 3, "backbone": "micro"},
+    {"network": "a2net", "code_length": 12, "parts": 3, "backbone": "micro"},
     {
         "network": "semicon",
         "code_length": 20,
@@ -46,7 +47,7 @@ def test_config_is_what_build_was_given(config):
     }
 
 
-@pytest.mark.parametrize("config", CONFIGS[:5], ids=lambda c: c["network"])
+@pytest.mark.parametrize("config", CONFIGS[:6], ids=lambda c: c["network"])
 def test_a_seed_fixes_the_weights_and_leaves_the_global_generator_alone(config):
     before = torch.random.get_rng_state()
     first, second, other = build(config, seed=3), build(config, seed=3), build(config, seed=4)
