@@ -101,8 +101,7 @@ def test_an_explanation_names_the_networks():
     assert {name: bits for name, (_, bits) in found.parts.items()} == {
         "network1": 12, "network2": 7, "network3": 12,
     }  # fmt: skip
-    codes = model(Runner(model).transform(list(pixels)))
-    packed = models.base.pack_codes(codes.codes)
+    packed = model.encode(Runner(model).transform(list(pixels)))
     split = part_distances(packed[:1], packed[1:], 31, model.bit_groups)
     assert found.distance == int(split.sum())
 
