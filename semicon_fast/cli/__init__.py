@@ -9,7 +9,20 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import centers, demo, encode, evaluate, explain, index, info, search, serve, train, visualize
+from . import (
+    centers,
+    demo,
+    encode,
+    ensemble,
+    evaluate,
+    explain,
+    index,
+    info,
+    search,
+    serve,
+    train,
+    visualize,
+)
 from .common import Commands, errors_as_sentences, help_of, run_app
 
 app = typer.Typer(
@@ -55,6 +68,7 @@ for module in (
     serve,
     evaluate,
     visualize,
+    ensemble,
     centers,
     info,
 ):

@@ -93,7 +93,8 @@ def grid_picture(run: EncodedRun, examples: Examples) -> Picture:
         [[bool(hit.right) for hit in row] for row in examples.hits] if known else None,
         query_names=titles(examples),
         hit_names=[[hit.name for hit in row] for row in examples.hits],
-        title=f"{run.data.name}, {run.bits} bits: queries and their nearest images",
+        title=f"{run.data.name}, {run.bits} bits: queries and their nearest images "
+        "(encoded database)",
     )
 
 

@@ -76,6 +76,7 @@ COMPLETE = {
     "visualize": ["run", "-o", "new"],
     "info": [],
     "centers": ["--classes", "10", "--bits", "8"],
+    "ensemble": ["run", "run", "-o", "new"],
 }
 # What a sentence calls a parameter, besides its option and its value.
 SPOKEN = {
@@ -156,7 +157,7 @@ def calls(command):
     """(command line, what the sentence has one of) for everything that must be refused."""
     complete = COMPLETE.get(command.name, [])
     yield [command.name, *complete, "--no-such-option"], ["--no-such-option"]
-    if command.name not in ("encode", "search", "visualize"):  # which take any number
+    if command.name not in ("encode", "search", "visualize", "ensemble"):  # which take any number
         yield [command.name, *complete, "one", "more", "more", "more"], ["more", "one"]
     for name, kind, about, required in parameters(command):
         assert isinstance(about, (ArgumentInfo, OptionInfo)), (command.name, name)
