@@ -6,13 +6,30 @@ from typing import Any
 
 from .adsh import ADSH
 from .base import Method
+from .crh import CRH
+from .csq import CSQ
+from .dpsh import DPSH
 from .dsh import DSH
 from .exchnet import ExchNetObjective
+from .hashnet import HashNet
+from .orthohash import OrthoHash
 from .semicon import SEMICONObjective
 from .shc import SHC
 
 METHODS: dict[str, type[Method]] = {
-    cls.name: cls for cls in (SEMICONObjective, ADSH, DSH, ExchNetObjective, SHC)
+    cls.name: cls
+    for cls in (
+        SEMICONObjective,
+        ADSH,
+        DSH,
+        ExchNetObjective,
+        SHC,
+        DPSH,
+        HashNet,
+        CSQ,
+        OrthoHash,
+        CRH,
+    )
 }
 
 
@@ -33,11 +50,16 @@ def build(name: str, **options: Any) -> Method:
 
 __all__ = [
     "ADSH",
+    "CRH",
+    "CSQ",
+    "DPSH",
     "DSH",
     "METHODS",
     "SHC",
     "ExchNetObjective",
+    "HashNet",
     "Method",
+    "OrthoHash",
     "SEMICONObjective",
     "build",
 ]
