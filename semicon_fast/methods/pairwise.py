@@ -35,17 +35,13 @@ def logistic_loss(
             weights |S| / |S_1| and |S| / |S_0|.
         counted: bool (B,), columns that take part; None: all.
     """
-    losses = F.binary_cross_entropy_with_logits(
-        products, similar.to(products.dtype), reduction="none"
-    )
-    taken = torch.ones_like(similar) if counted is None else counted.expand_as(similar)
-    parts = [(similar & taken).float(), (~similar & taken).float()]
+    wanted = similar.to(products.dtype)
+    losses = F.binary_cross_entropy_with_logits(products, wanted, reduction="none")
+    taken = 1.0 if counted is None else counted.to(losses.dtype)
+    alike, unlike = wanted * taken, (1 - wanted) * taken
     if weight is None:
-        return torch.stack(
-            [(losses * part).sum() / part.sum().clamp(min=1) for part in parts]
-        ).sum()
-    weights = weight * parts[0] + parts[1]
-    return (losses * weights).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+        return _weighted_mean(losses, alike) + _weighted_mean(losses, unlike)
+    return _weighted_mean(losses, weight * alike + unlike)
 
 
 def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
