@@ -120,7 +120,7 @@ def margin_cross_entropy(
         scale: multiplies the cosines.
         margin: by how much the cosine of an image's own class must be larger.
     """
-    shares = class_shares(labels, len(centers))
+    shares = class_shares(labels, len(centers)).to(outputs.dtype)
     logits = cosine_logits(outputs, centers, scale) - scale * margin * (shares > 0)
     return F.cross_entropy(logits, shares, reduction="none")
 

@@ -1,5 +1,8 @@
 """Presets against the published schedules, and their networks against the library."""
 
+import json
+from functools import cache
+
 import pytest
 import torch
 
@@ -79,15 +82,19 @@ def test_fine_tuning_runs_30000_batches_with_drops_every_4000():
     assert len(config.schedule.milestones) == 7 and config.schedule.factor == 0.6
 
 
+@cache
+def code_length_of(described):
+    """Of the network with this description, JSON, which many presets share."""
+    with torch.device("meta"):
+        return models.build(json.loads(described)).code_length
+
+
 @pytest.mark.parametrize("name", presets.names())
 def test_every_preset_describes_a_network_and_a_method(name):
     config = preset(name)
-    options = {k: v for k, v in config.model.options.items() if k != "weights"}
-    with torch.device("meta"):
-        network = models.build(
-            {"network": config.model.network, "code_length": config.model.code_length, **options}
-        )
-    assert network.code_length == config.model.code_length
+    described = config.model.model_dump(include={"network", "code_length"}) | config.model.options
+    described.pop("weights", None)
+    assert code_length_of(json.dumps(described)) == config.model.code_length
     assert methods.build(config.method.name, **config.method.options).name == config.method.name
 
 
