@@ -71,9 +71,9 @@ class CRH(CenterMethod):
         super().__init__()
         self.given_scale = None if scale is None else check_number("scale", scale, 0, above=True)
         self.margin = check_number("margin", margin, 0)
-        if quantisation is not None:
-            check_number("quantisation", quantisation, 0)
-        self.given_quantisation = quantisation
+        self.given_weight = (
+            None if quantisation is None else check_number("quantisation", quantisation, 0)
+        )
         for name, value, lowest in (("first", first, 0), ("every", every, 1)):
             if type(value) is not int or value < lowest:
                 raise ValueError(f"{name} must be an int of at least {lowest}, got {value!r}")
@@ -95,11 +95,9 @@ class CRH(CenterMethod):
                 "crh's scale is sqrt(2) ln(C - 1), which is 0 for 2 classes: set scale to a number "
                 "above 0"
             )
-        scale = math.sqrt(2) * math.log(classes - 1) if classes > 2 else 0.0
-        self.scale = scale if self.given_scale is None else self.given_scale
-        weight = 0.1 if labels.ndim == 1 else 0.0
-        given = self.given_quantisation
-        self.quantisation = weight if given is None else float(given)
+        self.scale = self.given_scale or math.sqrt(2) * math.log(classes - 1)
+        published = 0.1 if labels.ndim == 1 else 0.0
+        self.quantisation = published if self.given_weight is None else self.given_weight
         bits = head_bits(code_length, WORDS * classes)
         heads = code_length // bits
         drawn = [
