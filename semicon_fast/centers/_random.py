@@ -35,8 +35,8 @@ def random(
     found = torch.zeros(0, bits, dtype=torch.int8)
     while len(found) < classes:
         missing = classes - len(found)
-        words = _balanced_words if balanced else random_words
-        found = torch.cat([found, words(missing, bits, generator)])
+        draw = _balanced_words if balanced else random_words
+        found = torch.cat([found, draw(missing, bits, generator)])
         found = found[_first_of_each(found)]
     return found
 

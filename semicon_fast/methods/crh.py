@@ -105,9 +105,9 @@ class CRH(CenterMethod):
         ]
         self.register_buffer("words", torch.stack(drawn).float().to(device))
         self.register_buffer("assignment", torch.arange(classes, device=device).repeat(heads, 1))
-        double = {"dtype": torch.float64, "device": device}
-        self.register_buffer("sums", torch.zeros(classes, code_length, **double))
-        self.register_buffer("images", torch.zeros(classes, **double))
+        for name, shape in (("sums", (classes, code_length)), ("images", (classes,))):
+            zeros = torch.zeros(shape, dtype=torch.float64, device=device)
+            self.register_buffer(name, zeros)
         self._join_words()
 
     def start_iteration(self, iteration: int, rows: Tensor) -> None:

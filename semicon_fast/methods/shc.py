@@ -122,7 +122,7 @@ class SHC(CenterMethod):
         super().begin(labels, code_length, generator)
         if self.similarity_file is not None:
             self._similarity = codebooks.load_similarity(
-                self.similarity_file, *self.centers.shape, self.similarity_kind
+                self.similarity_file, len(self.centers), code_length, self.similarity_kind
             )
 
     def prepare(self, model: "HashModel", iterations: int, kept: Tensor) -> None:
