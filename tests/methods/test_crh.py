@@ -128,6 +128,13 @@ def test_a_class_without_images_in_an_iteration_keeps_its_words():
     assert torch.equal(method.centers, own) and method.images.tolist() == [1, 1, 1, 1, 0]
 
 
+def test_codes_of_earlier_iterations_do_not_count():
+    method = begun()
+    loss(method, torch.ones(20, 12))
+    method.start_iteration(1, torch.arange(20))
+    assert not bool(method.sums.any()) and not bool(method.images.any())
+
+
 def test_images_of_several_labels_count_for_each_in_equal_shares():
     labels = torch.tensor([[True, True, False], [True, False, False], [False, False, True]])
     method = begun(labels, 4)
