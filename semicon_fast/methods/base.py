@@ -151,7 +151,10 @@ def check_labelled(labels: Tensor, method: str) -> None:
 
 def check_number(name: str, value: float, least: float, *, above: bool = False) -> float:
     """`value` as a float. Raises ValueError unless it is finite and >= `least` (above: >)."""
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
     enough = number > least if above else number >= least
     if not enough or number == float("inf"):
         wanted = f"{'more than' if above else 'at least'} {least:g}"

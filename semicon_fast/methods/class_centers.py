@@ -27,13 +27,16 @@ class CenterMethod(Method):
     ties: Tensor
     labels: Tensor
 
-    def __init__(self, centers: str | None = None) -> None:
-        """centers: a kind of `centers`, or a file of `centers.save`; None: the method has its own.
+    kind: str | None = None
+    """Where the centers come from, see `choose_centers`; None: the method makes its own."""
+
+    def choose_centers(self, centers: str) -> None:
+        """centers: a kind of `centers`, or a file of `centers.save`.
 
         Raises ValueError for anything else.
         """
-        super().__init__()
-        if centers is not None and centers not in KINDS and not Path(centers).is_file():
+        file = isinstance(centers, str) and Path(centers).is_file()
+        if centers not in KINDS and not file:
             raise ValueError(
                 f"centers must be one of {', '.join(KINDS)}, or a file, got {centers!r}"
             )

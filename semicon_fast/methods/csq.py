@@ -41,7 +41,8 @@ class CSQ(CenterMethod):
                 there with 0.2: the logistic loss of (10 / k) h_i . h_j over the pairs of the first
                 and the second half of a batch.
         """
-        super().__init__(centers)
+        super().__init__()
+        self.choose_centers(centers)
         self.quantisation = check_number("quantisation", quantisation, 0)
         self.pairwise = check_number("pairwise", pairwise, 0)
 

@@ -34,7 +34,8 @@ class OrthoHash(CenterMethod):
             scale: factor of the cosines, > 0; 8 in the released code, for all data and lengths.
             margin: margin of the cosine, >= 0; 0.2 in the released code.
         """
-        super().__init__(centers)
+        super().__init__()
+        self.choose_centers(centers)
         self.scale = check_number("scale", scale, 0, above=True)
         self.margin = check_number("margin", margin, 0)
 

@@ -88,7 +88,8 @@ class SHC(CenterMethod):
             quantisation: weight of mean((|u| - 1)^2), >= 0.
             regulariser: weight of mean((|W| - 1)^2), >= 0.
         """
-        super().__init__(centers)
+        super().__init__()
+        self.choose_centers(centers)
         for name, value, lowest in (("classify", classify, 0), ("sweeps", sweeps, 0)):
             if type(value) is not int or value < lowest:
                 raise ValueError(f"{name} must be an int of at least {lowest}, got {value!r}")

@@ -30,6 +30,8 @@ def test_unknown_names_and_options_are_refused_by_name():
         ("semicon", {"start": "ones"}),
         ("dsh", {"alpha": -0.1}),
         ("dsh", {"margin": 0}),
+        ("dsh", {"alpha": "much"}),
+        ("dsh", {"alpha": None}),
     ],
 )
 def test_bad_values_are_refused_by_name(name, options):

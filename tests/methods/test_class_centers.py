@@ -132,8 +132,13 @@ def test_a_file_of_other_centers_is_refused(name, tmp_path):
     centers.save(centers.random(4, 8, seeded()), file)
     with pytest.raises(ValueError, match=r"must be \(3, 8\), got \(4, 8\)"):
         begun(name, LABELS, centers=file)
-    with pytest.raises(ValueError, match="centers must be one of .*, or a file, got 'gold'"):
-        methods.build(name, centers="gold")
+
+
+@pytest.mark.parametrize("name", ["csq", "orthohash", "shc"])
+@pytest.mark.parametrize("kind", ["gold", None, 5])
+def test_what_is_no_kind_of_centers_is_refused(name, kind):
+    with pytest.raises(ValueError, match=f"centers must be one of .*, or a file, got {kind!r}"):
+        methods.build(name, centers=kind)
 
 
 @pytest.mark.parametrize("name", WITH_CENTERS)
