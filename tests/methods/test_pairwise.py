@@ -57,11 +57,11 @@ def test_large_products_and_missing_pairs_are_finite(weight):
     for similar in ([[False, True]], [[True, True]], [[False, False]]):
         loss = logistic_loss(products, torch.tensor(similar), weight=weight)
         loss.backward()
-        assert math.isfinite(float(loss)) and bool(torch.isfinite(products.grad).all())
+        assert math.isfinite(loss.item()) and bool(torch.isfinite(products.grad).all())
     nothing = torch.zeros(2, 0, requires_grad=True)
     loss = logistic_loss(nothing, torch.zeros(2, 0, dtype=torch.bool), weight=weight)
     loss.backward()
-    assert float(loss) == 0
+    assert loss.item() == 0
 
 
 def test_one_label_in_common_makes_a_pair_similar():
@@ -89,7 +89,7 @@ def test_one_image_has_no_other_half():
     codes = torch.ones(1, 4, requires_grad=True)
     loss = loss_between_halves(codes, torch.tensor([0]), 1.0, None)
     loss.backward()
-    assert float(loss) == 0 and not bool(codes.grad.any())
+    assert loss.item() == 0 and not bool(codes.grad.any())
 
 
 def test_the_bank_keeps_the_latest_outputs_without_gradients():
