@@ -1,4 +1,4 @@
-"""Random balanced centers."""
+"""Random centers."""
 
 from math import comb
 
@@ -8,7 +8,9 @@ from torch import Tensor
 from ._codebook import MAX_LISTED_BITS, all_words, check_size, random_words
 
 
-def random(classes: int, bits: int, generator: torch.Generator | None = None) -> Tensor:
+def random(
+    classes: int, bits: int, generator: torch.Generator | None = None, *, balanced: bool = True
+) -> Tensor:
     """Different random words with as many +1 as -1 (for an odd length, one more or one fewer).
 
     Where there are fewer balanced words than classes, any different words.
@@ -17,12 +19,13 @@ def random(classes: int, bits: int, generator: torch.Generator | None = None) ->
         classes: number of classes C, 2 to 2^k.
         bits: bits k.
         generator: source of random numbers, on the CPU; None: torch's global one.
+        balanced: False: any different words, each as likely as another.
 
     Returns:
         centers, int8 (C, k) of -1 and +1.
     """
     check_size(classes, bits)
-    balanced = classes <= comb(bits, bits // 2) * (1 + bits % 2)
+    balanced = balanced and classes <= comb(bits, bits // 2) * (1 + bits % 2)
     if bits <= MAX_LISTED_BITS:
         words = all_words(bits)
         if balanced:
@@ -32,7 +35,8 @@ def random(classes: int, bits: int, generator: torch.Generator | None = None) ->
     found = torch.zeros(0, bits, dtype=torch.int8)
     while len(found) < classes:
         missing = classes - len(found)
-        found = torch.cat([found, _balanced_words(missing, bits, generator)])
+        draw = _balanced_words if balanced else random_words
+        found = torch.cat([found, draw(missing, bits, generator)])
         found = found[_first_of_each(found)]
     return found
 

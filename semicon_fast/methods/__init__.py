@@ -8,14 +8,32 @@ from .a2net import A2NetObjective
 from .adsh import ADSH
 from .base import Method
 from .classify import Classify
+from .crh import CRH
+from .csq import CSQ
+from .dpsh import DPSH
 from .dsh import DSH
 from .exchnet import ExchNetObjective
+from .hashnet import HashNet
+from .orthohash import OrthoHash
 from .semicon import SEMICONObjective
 from .shc import SHC
 
 METHODS: dict[str, type[Method]] = {
     cls.name: cls
-    for cls in (SEMICONObjective, ADSH, DSH, ExchNetObjective, A2NetObjective, SHC, Classify)
+    for cls in (
+        SEMICONObjective,
+        ADSH,
+        DSH,
+        ExchNetObjective,
+        A2NetObjective,
+        SHC,
+        DPSH,
+        HashNet,
+        CSQ,
+        OrthoHash,
+        CRH,
+        Classify,
+    )
 }
 
 
@@ -36,13 +54,18 @@ def build(name: str, **options: Any) -> Method:
 
 __all__ = [
     "ADSH",
+    "CRH",
+    "CSQ",
+    "DPSH",
     "DSH",
     "METHODS",
     "SHC",
     "A2NetObjective",
     "Classify",
     "ExchNetObjective",
+    "HashNet",
     "Method",
+    "OrthoHash",
     "SEMICONObjective",
     "build",
 ]

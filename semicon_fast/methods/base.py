@@ -146,9 +146,20 @@ def check_labels(labels: Tensor) -> None:
         raise ValueError(f"labels must be 0 or more, got {int(labels.min())}")
 
 
+def check_labelled(labels: Tensor, method: str) -> None:
+    """Raises ValueError, naming the method, if an image of multi-label data has no label."""
+    if labels.ndim == 2 and (missing := int((~labels.any(1)).sum())):
+        raise ValueError(
+            f"{method} needs a label of every training image, got {missing} without one"
+        )
+
+
 def check_number(name: str, value: float, least: float, *, above: bool = False) -> float:
     """`value` as a float. Raises ValueError unless it is finite and >= `least` (above: >)."""
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
     enough = number > least if above else number >= least
     if not enough or number == float("inf"):
         wanted = f"{'more than' if above else 'at least'} {least:g}"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .base import Method, check_labels, check_number
+from .pairwise import similar_pairs
 
 if TYPE_CHECKING:
     from ..models.outputs import HashOutput
@@ -60,10 +61,7 @@ class DSH(Method):
         outputs = output.codes.float()
         number = len(outputs)
         margin = 2.0 * outputs.shape[1] if self.margin is None else self.margin
-        if labels.ndim == 1:
-            similar = labels[:, None] == labels[None]
-        else:
-            similar = (labels.float() @ labels.float().T) > 0
+        similar = similar_pairs(labels, labels)
         pairs = contrastive_loss(outputs, similar, margin).triu(1).sum()
         return {
             "pair": pairs / max(1, number * (number - 1)),

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .asymmetric import AsymmetricMethod
-from .base import check_labels, check_number
+from .base import check_labelled, check_labels, check_number
 from .similarity import add_group_sums
 
 if TYPE_CHECKING:
@@ -256,10 +256,7 @@ def mean_hellinger(values: Tensor) -> Tensor:
 
 def _classes(labels: Tensor) -> Tensor:
     """The class of each image, int64 (N,) from 0 without gaps: its (first) label."""
+    check_labelled(labels, "exchnet")
     if labels.ndim == 2:
-        if missing := int((~labels.any(1)).sum()):
-            raise ValueError(
-                f"exchnet needs a label of every training image, got {missing} without one"
-            )
         labels = labels.int().argmax(1)
     return torch.unique(labels, return_inverse=True)[1]

@@ -6,7 +6,6 @@
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -14,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import centers as codebooks
-from ..centers.kinds import KINDS, SIMILARITIES
-from .base import Method, check_labels, check_number
+from ..centers.kinds import SIMILARITIES
+from .base import check_labels, check_number
+from .class_centers import CenterMethod, cosine_logits, distance_to_signs
 from .similarity import add_group_sums
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def center_loss(outputs: Tensor, centers: Tensor, classes: Tensor, scale: float)
         classes: int64 (B,), the images' classes y.
         scale: multiplies the cosines.
     """
-    logits = scale * F.normalize(outputs) @ F.normalize(centers).T
+    logits = cosine_logits(outputs, centers, scale)
     whole = logits.logsumexp(1, keepdim=True)
     # 1 - p loses all digits for a p near 1, which only the likeliest class can have: there, it is
     # summed over the other classes.
@@ -46,18 +46,15 @@ def center_loss(outputs: Tensor, centers: Tensor, classes: Tensor, scale: float)
     return -(logits - whole).gather(1, own)[:, 0] - wrong / (len(centers) - 1)
 
 
-class SHC(Method):
+class SHC(CenterMethod):
     """The three stages of SHC, as iterations of one run.
 
-    Buffers: centers float32 (C, k), 0 before they are made. Parameters: the classifier's weight W
-    (C, F), its bias and the BatchNorm of its logits, trained in the first `classify` iterations
-    with cross entropy + regulariser * mean((|W| - 1)^2), and frozen then.
+    Buffers: those of `CenterMethod`. Parameters: the classifier's weight W (C, F), its bias and the
+    BatchNorm of its logits, trained in the first `classify` iterations with cross entropy +
+    regulariser * mean((|W| - 1)^2), and frozen then.
     """
 
     name: ClassVar[str] = "shc"
-
-    centers: Tensor
-    classes: Tensor
 
     def __init__(
         self,
@@ -92,15 +89,12 @@ class SHC(Method):
             regulariser: weight of mean((|W| - 1)^2), >= 0.
         """
         super().__init__()
+        self.choose_centers(centers)
         for name, value, lowest in (("classify", classify, 0), ("sweeps", sweeps, 0)):
             if type(value) is not int or value < lowest:
                 raise ValueError(f"{name} must be an int of at least {lowest}, got {value!r}")
         if least is not None and (type(least) is not int or least < 1):
             raise ValueError(f"least must be an int of at least 1, or None, got {least!r}")
-        if centers not in KINDS and not Path(centers).is_file():
-            raise ValueError(
-                f"centers must be one of {', '.join(KINDS)}, or a file, got {centers!r}"
-            )
         if similarity_kind not in SIMILARITIES:
             raise ValueError(
                 f"similarity_kind must be one of {', '.join(SIMILARITIES)}, got {similarity_kind!r}"
@@ -112,7 +106,7 @@ class SHC(Method):
             )
         self.classify, self.restarts = classify, bool(restart)
         self.stages = (classify,) if classify else ()
-        self.kind, self.similarity_file = centers, similarity
+        self.similarity_file = similarity
         self.similarity_kind, self.least, self.sweeps = similarity_kind, least, sweeps
         self.scale = None if scale is None else check_number("scale", scale, 0, above=True)
         self.quantisation = check_number("quantisation", quantisation, 0)
@@ -122,29 +116,14 @@ class SHC(Method):
         self._iteration = self._features = 0
 
     def begin(self, labels: Tensor, code_length: int, generator: torch.Generator) -> None:
-        """See `Method.begin`.
-
-        Raises ValueError for multi-label images, fewer than 2 classes or bits, more than 2^k
-        classes, or files that do not fit them.
-        """
+        """See `CenterMethod.begin`. Raises ValueError for multi-label images too."""
         check_labels(labels)
         if labels.ndim != 1:
             raise ValueError("shc needs one label for each image, got multi-label images")
-        count = int(labels.max()) + 1
-        if count < 2:
-            raise ValueError(f"shc needs training images of at least 2 classes, got {count}")
-        codebooks.check_size(count, code_length)
-        self._generator = generator
-        self.register_buffer("classes", labels.clone(), persistent=False)
-        self.register_buffer("centers", torch.zeros(count, code_length))
-        if self.kind not in KINDS and tuple(self._from_file().shape) != (count, code_length):
-            raise ValueError(
-                f"centers of {self.kind} must be ({count}, {code_length}), "
-                f"got {tuple(self._from_file().shape)}"
-            )
+        super().begin(labels, code_length, generator)
         if self.similarity_file is not None:
             self._similarity = codebooks.load_similarity(
-                self.similarity_file, count, code_length, self.similarity_kind
+                self.similarity_file, len(self.centers), code_length, self.similarity_kind
             )
 
     def prepare(self, model: "HashModel", iterations: int, kept: Tensor) -> None:
@@ -155,7 +134,7 @@ class SHC(Method):
             )
         count, size = len(self.centers), model.feature_size
         self._features = size
-        images = torch.bincount(self.classes[kept.to(self.classes.device)], minlength=count)
+        images = torch.bincount(self.labels[kept.to(self.labels.device)], minlength=count)
         if empty := (images == 0).nonzero()[:, 0].tolist():
             raise ValueError(
                 f"shc needs training images of every class: {len(empty)} of {count} have none "
@@ -184,10 +163,10 @@ class SHC(Method):
             self._make_centers(self._similarity)
             return
         count = len(self.centers)
-        sums = torch.zeros(count, self._features, dtype=torch.float64, device=self.classes.device)
-        images = torch.zeros(count, dtype=torch.int64, device=self.classes.device)
+        sums = torch.zeros(count, self._features, dtype=torch.float64, device=self.labels.device)
+        images = torch.zeros(count, dtype=torch.int64, device=self.labels.device)
         for output, rows in batches:
-            classes = self.classes[rows]
+            classes = self.labels[rows]
             add_group_sums(sums, output.features, classes)
             images += torch.bincount(classes, minlength=count)
         self._make_centers(self._similarities(sums / images[:, None]))
@@ -205,10 +184,9 @@ class SHC(Method):
                 "weights": self.regulariser * (self.weight.abs() - 1).square().mean(),
             }
         scale = self.centers.shape[1] ** 0.5 if self.scale is None else self.scale
-        distances = (output.codes.abs() - 1).square().mean()
         return {
             "center": center_loss(output.codes, self.centers, labels, scale).mean(),
-            "quantisation": self.quantisation * distances,
+            "quantisation": self.quantisation * distance_to_signs(output.codes),
         }
 
     def share(self, images: int, batch: int) -> float | None:
@@ -221,33 +199,10 @@ class SHC(Method):
         if self._iteration + 1 == self.classify:
             self._make_centers(self._similarities(self.weight))
 
-    @property
-    def learned_codes(self) -> Tensor | None:
-        """The center of each training image's class; None before there are centers."""
-        if not hasattr(self, "centers") or not bool(self.centers.any()):
-            return None
-        return self.centers[self.classes]
-
     def _similarities(self, features: Tensor) -> Tensor:
         bits = self.centers.shape[1]
         return codebooks.class_similarity(features, bits, self.similarity_kind)
 
     def _make_centers(self, similarity: Tensor | None) -> None:
-        classes, bits = self.centers.shape
-        if self.kind == "semantic":
-            made = codebooks.semantic(
-                classes,
-                bits,
-                self._generator,
-                similarity=similarity,
-                least=self.least,
-                sweeps=self.sweeps,
-            )
-        elif self.kind in KINDS:
-            made = getattr(codebooks, self.kind)(classes, bits, self._generator)
-        else:
-            made = self._from_file()
-        self.centers.copy_(made)
-
-    def _from_file(self) -> Tensor:
-        return codebooks.load(self.kind)
+        options = {"similarity": similarity, "least": self.least, "sweeps": self.sweeps}
+        self.make_centers(**(options if self.kind == "semantic" else {}))

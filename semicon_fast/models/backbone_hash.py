@@ -1,4 +1,5 @@
-"""Baseline network: a residual network, one linear layer, tanh (ADSH; SEMICON's "vanilla")."""
+"""Baseline network: a residual network and one linear layer, then tanh (ADSH; SEMICON's "vanilla")
+or nothing."""
 
 import math
 from typing import Any
@@ -21,6 +22,7 @@ class BackboneHash(HashModel):
         weights: ImageNet weights, see `weights.pretrained`; None: random initialisation.
         norm: BatchNorm between the linear layer, whose weights start small, and tanh, so that each
             bit is +1 for about half of the images (SHC).
+        tanh: False: without tanh, codes are unbounded (DPSH, HashNet, CSQ, OrthoHash, CRH).
     """
 
     network = "backbone"
@@ -32,10 +34,11 @@ class BackboneHash(HashModel):
         backbone: str = "resnet50",
         weights: Weights = None,
         norm: bool = False,
+        tanh: bool = True,
     ) -> None:
         super().__init__(code_length)
         shape = spec(backbone)
-        self.backbone_name = backbone
+        self.backbone_name, self.tanh = backbone, tanh
         self.backbone = Trunk(backbone)
         self.refine = Stage4(backbone)
         self.feature_size = shape.channels(4)
@@ -54,12 +57,15 @@ class BackboneHash(HashModel):
     def options(self) -> dict[str, Any]:
         """The constructor arguments without `weights`, which are in the state dict."""
         options: dict[str, Any] = {"code_length": self.code_length, "backbone": self.backbone_name}
-        return options if self.norm is None else {**options, "norm": True}
+        if self.norm is not None:
+            options["norm"] = True
+        return options if self.tanh else {**options, "tanh": False}
 
     def forward(self, images: Tensor) -> HashOutput:
         """images (B, 3, S, S) -> codes (B, k), features (B, F)."""
         features = global_average_pool(self.refine(self.backbone(images)))
-        return HashOutput(torch.tanh(self._normalised(self.hash(features))), features)
+        outputs = self._normalised(self.hash(features))
+        return HashOutput(torch.tanh(outputs) if self.tanh else outputs, features)
 
     def _normalised(self, outputs: Tensor) -> Tensor:
         """The outputs of the linear layer, (B, k), after BatchNorm if there is one."""

@@ -77,7 +77,8 @@ class ScheduleConfig(Section):
     epochs: int = Field(default=1, ge=1)
     samples: int | None = Field(default=None, ge=1)
     batch_size: int = Field(ge=1)
-    lr: Literal["constant", "step", "onecycle"] = "constant"
+    lr: Literal["constant", "step", "onecycle", "cosine"] = "constant"
+    """For "cosine", lr falls to a thousandth of it over all steps (of each stage)."""
     milestones: tuple[int, ...] = ()
     """For "step": outer iterations (from 0) at which lr is multiplied by factor."""
     factor: float = Field(default=0.1, gt=0)
@@ -96,8 +97,8 @@ class ClassifierConfig(Section):
     """The first stage of a method that begins by training the network as a classifier (shc)."""
 
     optimizer: OptimizerConfig
-    lr: Literal["constant", "step", "onecycle"] = "constant"
-    """As schedule.lr, whose other settings apply; "onecycle": a cycle for this stage."""
+    lr: Literal["constant", "step", "onecycle", "cosine"] = "constant"
+    """As schedule.lr, whose other settings apply; "onecycle", "cosine": over this stage."""
 
 
 class SelectionConfig(Section):

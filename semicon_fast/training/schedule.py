@@ -10,6 +10,8 @@ from .config import ScheduleConfig
 ONE_CYCLE_START = 25.0
 ONE_CYCLE_END = 1e4
 ONE_CYCLE_MOMENTUM = (0.95, 0.85)
+# The last rate of "cosine" as a multiple of the first, as CRH trained.
+COSINE_END = 1e-3
 
 
 class Rates(NamedTuple):
@@ -27,6 +29,8 @@ def scheduled_rates(schedule: ScheduleConfig, iteration: int, step: int, steps: 
     if schedule.lr == "step":
         passed = sum(milestone <= iteration for milestone in schedule.milestones)
         return Rates(schedule.factor**passed, None)
+    if schedule.lr == "cosine":
+        return Rates(_cosine(1.0, COSINE_END, step / max(1, steps - 1)), None)
     high, low = ONE_CYCLE_MOMENTUM
     start, end = 1 / ONE_CYCLE_START, 1 / ONE_CYCLE_START / ONE_CYCLE_END
     top = schedule.rise * steps - 1

@@ -98,6 +98,13 @@ def test_random_centers_are_balanced_where_they_can_be(bits, seed):
     assert bool((found.sum(1, dtype=torch.int64).abs() == bits % 2).all())
 
 
+@pytest.mark.parametrize("classes, bits", [(16, 4), (200, 8), (50, 30)])
+def test_random_words_need_not_be_balanced(classes, bits):
+    found = centers.random(classes, bits, seeded(), balanced=False)
+    assert len(found.unique(dim=0)) == classes and bool((found.abs() == 1).all())
+    assert bool((found.sum(1) != 0).any())
+
+
 def test_long_random_centers_are_balanced():
     found = centers.random(100, 49, seeded())
     assert sorted(set(found.sum(1, dtype=torch.int64).tolist())) == [-1, 1]

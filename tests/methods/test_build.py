@@ -15,8 +15,8 @@ def test_every_method_is_built_by_its_name(name):
 
 
 def test_unknown_names_and_options_are_refused_by_name():
-    with pytest.raises(ValueError, match="semicon, adsh, dsh, .*got 'hashnet'"):
-        methods.build("hashnet")
+    with pytest.raises(ValueError, match="semicon, adsh, dsh, .*got 'itq'"):
+        methods.build("itq")
     with pytest.raises(ValueError, match="no option 'gama'.*did you mean gamma"):
         methods.build("semicon", gama=3)
 
@@ -30,6 +30,8 @@ def test_unknown_names_and_options_are_refused_by_name():
         ("semicon", {"start": "ones"}),
         ("dsh", {"alpha": -0.1}),
         ("dsh", {"margin": 0}),
+        ("dsh", {"alpha": "much"}),
+        ("dsh", {"alpha": None}),
     ],
 )
 def test_bad_values_are_refused_by_name(name, options):

@@ -35,6 +35,16 @@ def test_weights_of_the_last_layer_start_small_under_a_norm():
     assert "norm" not in network().config() and network().norm is None
 
 
+@pytest.mark.parametrize("norm", [False, True])
+def test_without_tanh_codes_have_the_same_signs_and_the_config_says_so(norm):
+    images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    plain, bounded = network(norm=norm, tanh=False).eval(), network(norm=norm).eval()
+    assert torch.equal(torch.tanh(plain(images).codes), bounded(images).codes)
+    assert torch.equal(plain.encode(images), bounded.encode(images))
+    assert plain.config()["tanh"] is False and "tanh" not in bounded.config()
+    assert build(plain.config()).tanh is False
+
+
 def test_the_backbone_for_32_pixels_keeps_them_in_its_first_stage():
     model = network(backbone="resnet10-32").eval()
     seen = []

@@ -70,9 +70,27 @@ KINDS = {
         "schedule.iterations=2",
         "schedule.epochs=1",
     ),
+    "dpsh": (*UNEVEN, "method.name=dpsh", "optimizer.lr=1e-3"),
+    "hashnet": (*UNEVEN, "method.name=hashnet", 'method.options={"every":4}'),
+    "csq": (*UNEVEN, "method.name=csq"),
+    "orthohash": (
+        *UNEVEN,
+        "method.name=orthohash",
+        "model.network=backbone",
+        'model.options={"backbone":"micro","norm":true,"tanh":false}',
+        "data.image_size=32",
+        "optimizer.lr=1e-4",
+        "schedule.iterations=2",
+        "schedule.epochs=1",
+    ),
+    # Codes of all processes decide the centers of the second and third iteration.
+    "crh": (*UNEVEN, "method.name=crh"),
     # Not by Adam: it divides a gradient that is nothing but rounding errors by its own size.
     "dsh": (*UNEVEN, "method.name=dsh", "schedule.lr=onecycle"),
 }
+# They share batches among processes as others do.
+SLOW = ["hashnet", "csq", "orthohash"]
+QUICK = [kind for kind in KINDS if kind not in SLOW]
 STEPS, TERMS = 3 * 2 * 3, 8 * 64
 
 # A weight's gradient is a sum over 8 images of 64 cells. In another order its rounding errors, of
@@ -134,11 +152,15 @@ def start(torchrun, tmp_path):
 
 @pytest.fixture(scope="module")
 def alone(tiny, tmp_path_factory):
-    """The folder of the one-process run of each kind."""
+    """kind -> the folder of its run by one process, which is made once."""
     folder = tmp_path_factory.mktemp("alone")
-    for kind, settings in KINDS.items():
-        Trainer(tiny.config(*settings), tiny.data(), output=folder / kind).fit()
-    return folder
+
+    def made(kind):
+        if not (folder / kind).exists():
+            Trainer(tiny.config(*KINDS[kind]), tiny.data(), output=folder / kind).fit()
+        return folder / kind
+
+    return made
 
 
 def finished(run):
@@ -178,17 +200,24 @@ def assert_equal_processes(folder, processes):
         assert all(torch.equal(first[name], other[name]) for name in first), rank
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_processes_together_give_what_one_gives(tiny, alone, start, tmp_path, processes):
-    finished(start(processes, "together", KINDS))
+@pytest.mark.parametrize(
+    "processes, kinds",
+    [
+        pytest.param(2, QUICK, id="2"),
+        pytest.param(2, SLOW, marks=pytest.mark.slow, id="2-slow"),
+        pytest.param(4, list(KINDS), marks=pytest.mark.slow, id="4"),
+    ],
+)
+def test_processes_together_give_what_one_gives(tiny, alone, start, tmp_path, processes, kinds):
+    finished(start(processes, "together", {kind: KINDS[kind] for kind in kinds}))
     for rank in range(processes):
         # A thread of gloo that needs Python while Python ends aborts the process.
         assert "gloo" not in (tmp_path / "together" / f"threads{rank}").read_text()
-    for kind in KINDS:
+    for kind in kinds:
         folder = tmp_path / "together" / kind
         assert tiny.log_of(folder)[0]["processes"] == processes
         assert_equal_processes(folder, processes)
-        assert_equal_runs(tiny, alone / kind, folder)
+        assert_equal_runs(tiny, alone(kind), folder)
 
 
 def batch_of(folder):
@@ -274,7 +303,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tiny, alone, start, tmp_
     run.communicate(timeout=200)
     assert not (tmp_path / "cut" / "semicon" / "result.json").exists()
     finished(start(processes, "cut", kind))
-    assert_equal_runs(tiny, alone / "semicon", tmp_path / "cut" / "semicon")
+    assert_equal_runs(tiny, alone("semicon"), tmp_path / "cut" / "semicon")
 
 
 @pytest.mark.gpu

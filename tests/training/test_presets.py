@@ -1,5 +1,8 @@
 """Presets against the published schedules, and their networks against the library."""
 
+import json
+from functools import cache
+
 import pytest
 import torch
 
@@ -79,16 +82,68 @@ def test_fine_tuning_runs_30000_batches_with_drops_every_4000():
     assert len(config.schedule.milestones) == 7 and config.schedule.factor == 0.6
 
 
+@cache
+def code_length_of(described):
+    """Of the network with this description, JSON, which many presets share."""
+    with torch.device("meta"):
+        return models.build(json.loads(described)).code_length
+
+
 @pytest.mark.parametrize("name", presets.names())
 def test_every_preset_describes_a_network_and_a_method(name):
     config = preset(name)
-    options = {k: v for k, v in config.model.options.items() if k != "weights"}
-    with torch.device("meta"):
-        network = models.build(
-            {"network": config.model.network, "code_length": config.model.code_length, **options}
-        )
-    assert network.code_length == config.model.code_length
+    described = config.model.model_dump(include={"network", "code_length"}) | config.model.options
+    described.pop("weights", None)
+    assert code_length_of(json.dumps(described)) == config.model.code_length
     assert methods.build(config.method.name, **config.method.options).name == config.method.name
+
+
+# lr, weight decay, options of method and network in the runs of DSH_Analysis
+COMPARED = {
+    "hashnet": (3e-4, 5e-4, {"alpha": 0.1, "weights": "balanced", "pairs": "bank"}, {}),
+    "csq": (1e-3, 1e-4, {"quantisation": 0.1}, {}),
+    "orthohash": (1e-4, 5e-4, {}, {"norm": True}),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("method", COMPARED)
+def test_rows_of_plain_resnets_are_those_of_their_logs(method, name):
+    config = preset(f"{method}-{name}-48")
+    lr, decay, of_method, of_network = COMPARED[method]
+    schedule, optimizer = config.schedule, config.optimizer
+    assert (schedule.iterations, schedule.epochs, schedule.batch_size) == (40, 30, 16)
+    assert (schedule.samples, schedule.milestones) == (PUBLISHED[name][1], (35,))
+    assert (optimizer.name, optimizer.lr, optimizer.momentum) == ("sgd", lr, 0.9)
+    assert optimizer.weight_decay == decay
+    assert of_method.items() <= config.method.options.items()
+    assert {"backbone": "resnet50", "tanh": False, **of_network}.items() <= (
+        config.model.options.items()
+    )
+
+
+@pytest.mark.parametrize("name, batches", [("cub", 1875), ("nabirds", 3750)])
+def test_hashnets_tanh_becomes_steeper_every_15_epochs(name, batches):
+    config = preset(f"hashnet-{name}-12")
+    assert config.method.options["every"] == batches
+    assert batches == 15 * (config.schedule.samples // config.schedule.batch_size)
+
+
+def test_csq_had_hadamard_centers_at_powers_of_two_alone():
+    kinds = [preset(f"csq-cub-{bits}").method.options["centers"] for bits in (12, 24, 32, 48)]
+    assert kinds == ["random", "random", "hadamard", "random"]
+
+
+def test_crh_and_dpsh_pass_over_all_images():
+    crh, dpsh = preset("crh-nabirds-32"), preset("dpsh-cub-48")
+    assert (crh.schedule.iterations, crh.schedule.lr, crh.schedule.samples) == (300, "cosine", None)
+    assert (crh.optimizer.name, crh.optimizer.lr, crh.model.options["backbone"]) == (
+        "adam", 1e-4, "resnet34",
+    )  # fmt: skip
+    assert (dpsh.optimizer.name, dpsh.optimizer.lr, dpsh.schedule.iterations) == (
+        "rmsprop", 1e-5, 150,
+    )  # fmt: skip
+    assert crh.schedule.batch_size == dpsh.schedule.batch_size == 128
 
 
 @pytest.mark.parametrize(

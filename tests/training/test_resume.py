@@ -49,6 +49,20 @@ KINDS = {
     ),
     "shc from mean features": ("method.name=shc", "selection.mode=test"),
     "shc that goes on": ("method.name=shc", 'method.options={"classify":2,"restart":false}'),
+    "dpsh": ("method.name=dpsh",),
+    "hashnet": ("method.name=hashnet", 'method.options={"every":2}'),
+    "hashnet with a bank": (
+        "method.name=hashnet",
+        'method.options={"every":5,"pairs":"bank","weights":"balanced"}',
+    ),
+    "csq": ("method.name=csq", 'method.options={"pairwise":0.2}'),
+    "orthohash": (
+        "method.name=orthohash",
+        "model.network=backbone",
+        'model.options={"backbone":"micro","norm":true,"tanh":false}',
+        "schedule.lr=cosine",
+    ),
+    "crh": ("method.name=crh", 'method.options={"first":1,"every":3}'),
     "dsh by rmsprop": ("method.name=dsh", "optimizer.name=rmsprop", "selection.mode=last"),
 }
 
@@ -74,7 +88,7 @@ def whole(tiny, tmp_path_factory):
 
 # Half of the kills come in the first stage, half in the last.
 HALVES = {kind: ("method.options.classify=8",) for kind in ("shc", "shc that goes on")}
-SLOW = {"exchnet with running anchors", "shc that goes on"}
+SLOW = {"exchnet with running anchors", "shc that goes on", "hashnet", "csq", "orthohash"}
 
 
 @pytest.mark.parametrize(

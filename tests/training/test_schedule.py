@@ -39,3 +39,17 @@ def test_a_step_drops_from_its_iteration_on():
 def test_constant_is_constant():
     schedule = ScheduleConfig(iterations=5, batch_size=1)
     assert {scheduled_rates(schedule, i, i, 5) for i in range(5)} == {(1.0, None)}
+
+
+@pytest.mark.parametrize("steps", [2, 300])
+def test_cosine_is_torchs_from_1_to_a_thousandth(steps):
+    schedule = ScheduleConfig(iterations=1, batch_size=1, lr="cosine")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    other = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps - 1, eta_min=1e-3)
+    for step in range(steps):
+        now = scheduled_rates(schedule, 0, step, steps)
+        assert now.lr == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        assert now.momentum is None
+        optimizer.step()
+        other.step()
+    assert scheduled_rates(schedule, 0, 0, 1).lr == 1

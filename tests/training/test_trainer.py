@@ -32,7 +32,16 @@ METHODS = {
     "shc": ("method.name=shc", 'method.options={"centers":"hadamard"}'),
     "dsh": ("method.name=dsh", "optimizer.name=adamw", "schedule.lr=onecycle"),
     "classify": ("method.name=classify", "model.code_length=3"),
+    "dpsh": ("method.name=dpsh",),
+    "hashnet": ("method.name=hashnet", "schedule.batch_size=16"),
+    "hashnet with a bank": ("method.name=hashnet", 'method.options={"pairs":"bank"}'),
+    "csq": ("method.name=csq",),
+    "orthohash": ("method.name=orthohash",),
+    "crh": ("method.name=crh",),
 }
+# Their codes of the database are the network's.
+SYMMETRIC_ALONE = {"dsh", "classify", "dpsh", "hashnet", "hashnet with a bank"}
+WITH_CENTERS = {"shc", "csq", "orthohash", "crh"}
 
 
 def fit(tiny, folder, *settings, data=None, **options):
@@ -43,8 +52,8 @@ def fit(tiny, folder, *settings, data=None, **options):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_leaves_model_log_codes_and_result(tiny, tmp_path, name):
     result = fit(tiny, tmp_path, *METHODS[name])
-    learned = name not in ("dsh", "classify")
-    ways = [CENTERS if name == "shc" else ASYMMETRIC, SYMMETRIC] if learned else [SYMMETRIC]
+    learned = name not in SYMMETRIC_ALONE
+    ways = [CENTERS if name in WITH_CENTERS else ASYMMETRIC, SYMMETRIC] if learned else [SYMMETRIC]
     assert list(result.evaluation) == ways
     # A sum of many rounded precisions may exceed 1 by a rounding error.
     assert all(0 <= result.evaluation[way]["mAP"] <= 1 + 1e-12 for way in ways)
@@ -67,6 +76,23 @@ def test_it_learns(tiny, tmp_path, name):
     settings = (*settings, "optimizer.name=adamw", "optimizer.lr=0.02", "selection.mode=last")
     result = fit(tiny, tmp_path, *settings)
     assert result.evaluation[SYMMETRIC]["mAP"] > 0.65
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_trains_on_images_with_several_labels(tiny, tmp_path, name):
+    settings = (*METHODS[name], "selection.mode=last", "schedule.iterations=1")
+    data = tiny.data(multi_label=True)
+    if name == "shc":
+        with pytest.raises(ValueError, match="one label for each image"):
+            fit(tiny, tmp_path, *settings, data=data)
+        return
+    losses = [line["loss"] for line in fit_and_log(tiny, tmp_path, settings, data)]
+    assert len(losses) == 2 and all(loss["total"] > 0 for loss in losses)
+
+
+def fit_and_log(tiny, folder, settings, data):
+    fit(tiny, folder, *settings, data=data)
+    return [line for line in tiny.log_of(folder) if line["event"] == "epoch"]
 
 
 def test_evaluating_the_folder_gives_the_figures_of_the_result(tiny, tmp_path):

@@ -3,10 +3,11 @@
 import difflib
 
 from ..config import Config
-from . import a2net, dsh, fine_grained, shc, small
+from . import a2net, dsh, fine_grained, plain, shc, small
 from .recipe import Recipes
 
-PRESETS: Recipes = fine_grained.table() | a2net.table() | dsh.table() | small.table() | shc.table()
+_FAMILIES = (fine_grained, a2net, dsh, small, shc, plain)
+PRESETS: Recipes = {name: made for family in _FAMILIES for name, made in family.table().items()}
 
 
 def names() -> list[str]:
