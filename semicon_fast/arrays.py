@@ -95,7 +95,7 @@ def check_finite(features: Tensor, name: str) -> Tensor:
 
 
 def as_labels(values: Any, name: str, count: int, of: str) -> Tensor:
-    """Labels of `count` things, `of` them (for the messages), as a tensor int64 (N,) or bool (N, C).
+    """Labels of `count` things, named by `of`, as a tensor int64 (N,) or bool (N, C).
 
     Raises TypeError for labels that are neither integers (N,) nor bool (N, C), ValueError for
     another number of rows.

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
+from ..arrays import as_tensor
 from ..files import atomic_write, utf8_path
 from .registry import build, hasher_class
 
@@ -34,8 +35,7 @@ def save(hasher: "Hasher", path: str | os.PathLike[str]) -> None:
     parameters = {}
     for name, value in hasher.get_params().items():
         if isinstance(value, (Tensor, np.ndarray)):
-            # As NumPy arrays they can lie in any order.
-            tensors[_PARAMETER + name] = torch.as_tensor(value).detach().cpu().contiguous()
+            tensors[_PARAMETER + name] = as_tensor(value, name).cpu().contiguous()
         else:
             parameters[name] = value.item() if isinstance(value, np.generic) else value
     header = {
