@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "metrics": {"search", "ops", "reference", "codes", "arrays"},
     "models": {"layers", "ops", "reference", "codes", "files"},
     "centers": {"arrays", "files"},
-    "methods": {"centers", "models"},
+    "methods": {"centers", "models", "arrays"},
+    "shallow": {"codes", "arrays", "files"},
     "training": {
         "methods", "models", "data", "metrics", "search", "codes", "files", "text", "distributed",
     },
@@ -36,7 +37,7 @@ MAY_IMPORT = {
     "serve": {"viz", "models", "data", "search"},
     "cli": {
         "report", "training", "encoding", "serve", "viz", "methods", "models", "data", "metrics",
-        "centers", "search", "ops", "native", "distributed", "files", "text", "torchrun",
+        "centers", "shallow", "search", "ops", "native", "distributed", "files", "text", "torchrun",
     },
     "__main__": {"cli"},
 }  # fmt: skip

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..arrays import check_number as check_number
+
 if TYPE_CHECKING:
     from ..models import HashModel
     from ..models.outputs import HashOutput
@@ -152,16 +154,3 @@ def check_labelled(labels: Tensor, method: str) -> None:
         raise ValueError(
             f"{method} needs a label of every training image, got {missing} without one"
         )
-
-
-def check_number(name: str, value: float, least: float, *, above: bool = False) -> float:
-    """`value` as a float. Raises ValueError unless it is finite and >= `least` (above: >)."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
-    enough = number > least if above else number >= least
-    if not enough or number == float("inf"):
-        wanted = f"{'more than' if above else 'at least'} {least:g}"
-        raise ValueError(f"{name} must be a finite number, {wanted}, got {value!r}")
-    return number
