@@ -9,7 +9,22 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import centers, demo, encode, evaluate, explain, index, info, search, serve, train, visualize
+from . import (
+    centers,
+    demo,
+    encode,
+    evaluate,
+    explain,
+    features,
+    fit,
+    index,
+    info,
+    recall,
+    search,
+    serve,
+    train,
+    visualize,
+)
 from .common import Commands, errors_as_sentences, help_of, run_app
 
 app = typer.Typer(
@@ -56,6 +71,9 @@ for module in (
     evaluate,
     visualize,
     centers,
+    features,
+    fit,
+    recall,
     info,
 ):
     name = module.__name__.rpartition(".")[2]

@@ -34,7 +34,7 @@ def place(given: str | os.PathLike[str]) -> Place:
     if not is_vector_file(path):
         raise ValueError(f"{path} must be a file of vectors, {', '.join(SUFFIXES)}")
     if name is not None and not SUFFIXES[path.suffix.lower()]:
-        raise ValueError(f"{path} holds one array, without a name; got the name {name!r}")
+        raise ValueError(f"{path}:{name} names an array, but {path} holds one without a name")
     return Place(path, name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,16 @@ class Vectors:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def replaced(self, *, labels: list[str] | None, names: list[str] | None) -> Vectors:
+        """The same vectors with other labels and names, one a row; None keeps them.
+
+        Raises ValueError for another number of them.
+        """
+        check_count("labels", labels, len(self), self.place)
+        check_count("names", names, len(self), self.place)
+        known = self.labels if labels is None else labels
+        return replace(self, labels=known, names=self.names if names is None else names)
 
     def blocks(self, rows: int | None = None) -> Iterator[np.ndarray]:
         """The vectors in order, floating (n, F), `rows` at a time; None: 16 MiB of float32.

@@ -4,6 +4,7 @@ resumable."""
 from .encode import encode_images, extract_features
 from .options import FeaturesSummary, Options, Summary
 from .runner import Runner
+from .vectors import encode_vectors
 
 __all__ = [
     "FeaturesSummary",
@@ -11,5 +12,6 @@ __all__ = [
     "Runner",
     "Summary",
     "encode_images",
+    "encode_vectors",
     "extract_features",
 ]

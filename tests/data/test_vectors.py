@@ -193,7 +193,7 @@ def test_pickled_arrays_are_refused(tmp_path):
         ("nowhere.npz:x", "nowhere.npz does not exist"),
         ("folder.npy", "is a folder"),
         ("x.csv", "must be a file of vectors, .npy, .npz, .parquet, .safetensors"),
-        ("x.npy:name", "holds one array, without a name"),
+        ("x.npy:name", "x.npy:name names an array, but .* holds one without a name"),
     ],
 )
 def test_a_place_that_is_none_is_named(tmp_path, given, sentence):
