@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "training": {
         "methods", "models", "data", "metrics", "search", "codes", "files", "text", "distributed",
     },
-    "encoding": {"models", "data", "search", "codes", "files", "distributed"},
+    "encoding": {"shallow", "models", "data", "search", "codes", "arrays", "files", "distributed"},
     "viz": {"methods", "models", "layers", "data", "metrics", "search", "files", "text"},
     "report": {"training", "viz", "codes", "models", "data", "search", "files", "text"},
     "serve": {"viz", "models", "data", "search"},

@@ -16,8 +16,11 @@ from . import (
     ensemble,
     evaluate,
     explain,
+    features,
+    fit,
     index,
     info,
+    recall,
     search,
     serve,
     train,
@@ -70,6 +73,9 @@ for module in (
     visualize,
     ensemble,
     centers,
+    features,
+    fit,
+    recall,
     info,
 ):
     name = module.__name__.rpartition(".")[2]

@@ -4,12 +4,14 @@ Each raises ValueError or OSError with one sentence; commands make them before h
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..data import registry
+from ..data.vector_files import place
 from ..files import check_file
 from ..viz import formats
 from .common import model_file
@@ -38,6 +40,43 @@ def check_device(name: str) -> None:
     """Whether the name is one of a device; `choose_device` looks whether there is such a device."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise ValueError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}")
+
+
+def hasher_file(path: Path) -> bool:
+    """Whether this is a safetensors file that `fit` wrote, by its header: the length in 8 bytes,
+    little-endian, and that much JSON."""
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > 100_000_000:
+                return False
+            metadata = json.loads(file.read(length))["__metadata__"]
+        return "hasher" in json.loads(metadata["semicon_fast"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def check_hasher(path: Path) -> None:
+    """The file must be one that `fit` wrote."""
+    if not hasher_file(path):
+        cause = "is not a file that it wrote" if path.exists() else "does not exist"
+        raise ValueError(f"a hasher from `semicon-fast fit` is needed, {path} {cause}")
+
+
+def check_texts(option: str, given: str | None) -> None:
+    """The file of labels or names must exist, in a format that holds them."""
+    if given is None:
+        return
+    if Path(given).suffix.lower() == ".txt":
+        if not Path(given).is_file():
+            raise ValueError(f"{option} {given} is no file")
+        return
+    try:
+        suffix = place(given).path.suffix.lower()
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
+    if suffix not in (".npy", ".npz"):
+        raise ValueError(f"{option} must be a .txt, .npy or .npz file, got {given}")
 
 
 def check_exists(paths: Sequence[Path]) -> None:

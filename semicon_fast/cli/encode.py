@@ -1,13 +1,16 @@
 """`semicon-fast encode`: encode images as packed binary codes, into a gallery that can be searched.
 
+With a hasher that `fit` wrote in place of a network, files of feature vectors are encoded.
+
 Examples:
   semicon-fast encode runs/cub-48 photos/ -o gallery
   semicon-fast encode runs/cub-48 photos/ -o gallery --resume
   torchrun --nproc-per-node 8 -m semicon_fast encode runs/cub-48 shards/ -o gallery
+  semicon-fast encode hasher features.npy --labels labels.npy -o gallery
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,59 +19,99 @@ import typer
 from rich.console import Console
 
 from .. import torchrun
+from ..data.vector_files import place
 from ..search.gallery_files import check_free
-from .arguments import ON_BROKEN, PRECISIONS, check_choice, check_device, check_exists
+from .arguments import (
+    ON_BROKEN,
+    PRECISIONS,
+    check_choice,
+    check_device,
+    check_exists,
+    check_texts,
+    hasher_file,
+)
 from .common import choose_device, console, model_file, print_json, say, say_passed_over
-from .options import AsJson, Device, Model, Output, Resume
+from .options import (
+    AsJson,
+    BatchSize,
+    Compiled,
+    Device,
+    Labels,
+    OnBroken,
+    Output,
+    Overwrite,
+    PartSize,
+    Precision,
+    Resume,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from ..models import HashModel
+
 
 def encode(
-    model: Model,
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of a finished run, or its model.safetensors; or a hasher that "
+            "`semicon-fast fit` wrote."
+        ),
+    ],
     images: Annotated[
         list[Path],
         typer.Argument(
-            help="Images, folders of images, lists of paths (.txt), tar or Parquet files."
+            help="Images, folders of images, lists of paths (.txt), tar or Parquet files; for a "
+            "hasher, files of feature vectors."
         ),
     ],
     output: Output,
-    on_broken: Annotated[
-        str,
-        typer.Option(help="What to do with files that cannot be decoded: error (stop) or skip."),
-    ] = "error",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 64,
+    on_broken: OnBroken = "error",
+    batch_size: BatchSize = 64,
     device: Device = "auto",
-    precision: Annotated[
-        str, typer.Option(help=f"Precision of the network: {', '.join(PRECISIONS)}.")
-    ] = "fp32",
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the network with torch.compile.")
-    ] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Processes that decode images; by default set by the CPU count."),
-    ] = None,
-    part_size: Annotated[
-        int, typer.Option(min=1, help="Images to encode between two saves.")
-    ] = 512,
+    precision: Precision = "fp32",
+    compiled: Compiled = False,
+    workers: Workers = None,
+    part_size: PartSize = 512,
     index: Annotated[bool, typer.Option("--index", help="Also build the search index.")] = False,
     resume: Resume = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the output folder if it exists.")
-    ] = False,
+    overwrite: Overwrite = False,
     from_checkpoint: Annotated[
         bool,
         typer.Option(
             "--from-checkpoint", help="Use the best model so far of a run that is not finished."
         ),
     ] = False,
+    labels: Labels = None,
+    names: Annotated[
+        str | None,
+        typer.Option("--names", help="Names of vectors: .npy, .npz, or lines of text (.txt)."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     check_device(device)
     check_choice("--precision", precision, PRECISIONS)
     check_choice("--on-broken", on_broken, ON_BROKEN)
+    if hasher_file(model):
+        given = {
+            "--on-broken": on_broken != "error",
+            "--batch-size": batch_size != 64,
+            "--part-size": part_size != 512,
+            "--precision": precision != "fp32",
+            "--compile": compiled,
+            "--workers": workers is not None,
+            "--resume": resume,
+            "--from-checkpoint": from_checkpoint,
+        }
+        if unused := [option for option, is_given in given.items() if is_given]:
+            raise ValueError(f"{unused[0]} is for images, {model} is a hasher of feature vectors")
+        _encode_vectors(model, images, output, labels, names, device, index, overwrite, as_json)
+        return
+    if labels is not None or names is not None:
+        option = "--labels" if labels is not None else "--names"
+        raise ValueError(f"{option} is for feature vectors, {model} is no hasher from `fit`")
     if from_checkpoint and not model.is_dir():
         raise ValueError(f"--from-checkpoint needs the folder of a run, {model} is none")
     file = None if from_checkpoint else model_file(model)
@@ -76,27 +119,15 @@ def encode(
     if not resume and not torchrun.launched():
         check_exists(images)
         check_free(output, overwrite)
-    from .. import distributed, models
+    from .. import distributed
     from ..encoding import Options, encode_images
 
     options = Options(batch_size, workers, precision, compiled, on_broken, part_size, index)
-    device = choose_device(device)
-    distributed.join("cuda" if device.startswith("cuda") else "cpu")
-    if device == "cuda" and distributed.world_size() > 1:
-        device = f"cuda:{distributed.local_rank()}"
     out = console(as_json)
-    file = file or checkpoint_file(model, out)
-    network = models.load(file)
-    about = {
-        "model": str(file.resolve()),
-        "model_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        "network": network.config(),
-        "bit_groups": {n: [s.start, s.stop] for n, s in network.bit_groups.items()},
-        "precision": precision,
-    }
-    if record := models.storage.record_of(file):
-        about["model_record"] = record
-    with _bar(out) as bar:
+    network, about, device = opened_network(
+        lambda: file or checkpoint_file(model, out), device, precision
+    )
+    with progress_bar(out) as bar:
         task = bar.add_task("encoding", total=None)
         found = encode_images(
             network,
@@ -118,6 +149,86 @@ def encode(
     if found.broken:
         say(out, f"skipped {len(found.broken)} that could not be decoded; gallery.json lists them")
     say_passed_over(out, found.passed_over, found.notes)
+
+
+def opened_network(
+    find: Callable[[], Path], device: str, precision: str
+) -> "tuple[HashModel, dict[str, Any], str]":
+    """The network of a file, what is recorded about it, and the device of this process.
+
+    find: returns the file, after the processes of torchrun have joined.
+    """
+    from .. import distributed, models
+
+    device = choose_device(device)
+    distributed.join("cuda" if device.startswith("cuda") else "cpu")
+    if device == "cuda" and distributed.world_size() > 1:
+        device = f"cuda:{distributed.local_rank()}"
+    file = find()
+    network = models.load(file)
+    about = {
+        **_origin(file),
+        "network": network.config(),
+        "bit_groups": {n: [s.start, s.stop] for n, s in network.bit_groups.items()},
+        "precision": precision,
+    }
+    if record := models.storage.record_of(file):
+        about["model_record"] = record
+    return network, about, device
+
+
+def _origin(file: Path) -> dict[str, Any]:
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return {"model": str(file.resolve()), "model_sha256": digest}
+
+
+def _encode_vectors(
+    hasher: Path,
+    files: Sequence[Path],
+    output: Path,
+    labels: str | None,
+    names: str | None,
+    device: str,
+    index: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    places = [place(file) for file in files]
+    for option, texts in (("--labels", labels), ("--names", names)):
+        check_texts(option, texts)
+        if texts is not None and len(places) > 1:
+            raise ValueError(f"{option} is for one file of vectors, got {len(places)}")
+    check_free(output, overwrite)
+    from .. import shallow
+    from ..data.vectors import open_vectors, read_texts
+    from ..encoding import encode_vectors
+
+    device = choose_device(device)
+    found = shallow.load(hasher)
+    sources = [
+        open_vectors(where).replaced(
+            labels=None if labels is None else read_texts(labels),
+            names=None if names is None else read_texts(names),
+        )
+        for where in places
+    ]
+    out = console(as_json)
+    with progress_bar(out) as bar:
+        task = bar.add_task("encoding", total=None)
+        made = encode_vectors(
+            found,
+            sources,
+            output,
+            about={**_origin(hasher), "hasher": found.name},
+            device=device,
+            index=index,
+            overwrite=overwrite,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if as_json:
+        print_json({"gallery": str(output), **asdict(made)})
+    else:
+        say(out, f"{output}: {made.count:,} vectors, codes of {made.bits} bits")
 
 
 def checkpoint_file(run: Path, out: Console) -> Path:
@@ -144,7 +255,7 @@ def checkpoint_file(run: Path, out: Console) -> Path:
     return Path(distributed.on_main(export))
 
 
-def _bar(out: Console) -> "Progress":
+def progress_bar(out: Console) -> "Progress":
     """A progress bar, shown only by the main process and only on a terminal."""
     from rich.progress import (
         BarColumn,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .arguments import PRECISIONS
+
 PICTURE_FORMATS = "PNG, SVG or PDF, by the suffix"
 
 Model = Annotated[Path, typer.Argument(help="Folder of a finished run, or its model.safetensors.")]
@@ -15,6 +17,35 @@ GalleryModel = Annotated[
     Path | None,
     typer.Option("--model", help="Model to encode with; by default the gallery's own."),
 ]
+Images = Annotated[
+    list[Path],
+    typer.Argument(help="Images, folders of images, lists of paths (.txt), tar or Parquet files."),
+]
+VectorFile = Annotated[
+    str, typer.Argument(help="File of feature vectors, .npy, .npz, .parquet or .safetensors.")
+]
+HasherFile = Annotated[Path, typer.Argument(help="File that `semicon-fast fit` wrote.")]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels", help="Labels of vectors: .npy, .npz, or lines of text (.txt); -1 is none."
+    ),
+]
+OnBroken = Annotated[
+    str,
+    typer.Option(help="What to do with files that cannot be decoded: error (stop) or skip."),
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images per forward pass.")]
+Precision = Annotated[str, typer.Option(help=f"Precision of the network: {', '.join(PRECISIONS)}.")]
+Compiled = Annotated[
+    bool, typer.Option("--compile", help="Compile the network with torch.compile.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=0, help="Processes that decode images; by default set by the CPU count."),
+]
+PartSize = Annotated[int, typer.Option(min=1, help="Images to encode between two saves.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]
 Picture = Annotated[
     Path | None,

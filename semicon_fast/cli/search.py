@@ -1,7 +1,10 @@
 """`semicon-fast search`: find the images of a gallery that are nearest to the given ones.
 
-Example:
+In a gallery of feature vectors, which a hasher encoded, queries are files of such vectors.
+
+Examples:
   semicon-fast search gallery photo.jpg -k 10 --picture hits.png
+  semicon-fast search gallery queries.npy -k 10
 """
 
 from collections.abc import Sequence
@@ -14,9 +17,10 @@ from rich.console import Console
 
 from ..data import listing
 from ..data.passed_over import PassedOver
+from ..data.vector_files import Place, place
 from ..search.gallery_files import read_about
 from ..text import printable
-from .arguments import check_device, check_picture, gallery_model
+from .arguments import check_device, check_picture, gallery_model, hasher_file
 from .common import choose_device, console, print_json, say_passed_over, table
 from .options import AsJson, Device, GalleryFolder, GalleryModel, Picture
 
@@ -34,7 +38,8 @@ LONGEST_LABEL = 80
 def search(
     gallery: GalleryFolder,
     queries: Annotated[
-        list[Path], typer.Argument(help="Images to search for, or folders of them.")
+        list[Path],
+        typer.Argument(help="Images to search for, or folders of them; or files of vectors."),
     ],
     k: Annotated[int, typer.Option("-k", min=1, help="Number of hits per query.")] = 10,
     model: GalleryModel = None,
@@ -45,20 +50,31 @@ def search(
     check_device(device)
     check_picture(picture)
     about = read_about(gallery)
-    passed = PassedOver()
-    paths = [Path(found.path) for found in listing.given(queries, passed)]
     file = gallery_model(about, model)
-    from .. import models
+    of_vectors = hasher_file(file)
+    passed = PassedOver()
+    if of_vectors:
+        if picture is not None:
+            raise ValueError("--picture draws images, but the gallery holds feature vectors")
+        places = [place(query) for query in queries]
+    else:
+        paths = [Path(found.path) for found in listing.given(queries, passed)]
     from ..search.gallery import Gallery, open_index
 
     opened = Gallery.open(gallery)
     index = open_index(gallery, opened)
-    network = models.load(file, opened.bits)
-    codes = _encode(network, paths, choose_device(device), console(as_json))
+    if of_vectors:
+        names, codes = _hashed(file, places, opened.bits)
+    else:
+        from .. import models
+
+        network = models.load(file, opened.bits)
+        names = [str(path) for path in paths]
+        codes = _encode(network, paths, choose_device(device), console(as_json))
     distances, ids = index.search(codes, min(k, len(opened)))
     found: list[dict[str, Any]] = [
-        {"query": str(path), "hits": _hits(opened, distances[row], ids[row])}
-        for row, path in enumerate(paths)
+        {"query": name, "hits": _hits(opened, distances[row], ids[row])}
+        for row, name in enumerate(names)
     ]
     if picture is not None:
         _draw(picture, found)
@@ -97,6 +113,23 @@ def _encode(
     if broken:
         raise ValueError(f"{len(broken)} of {len(paths)} images do not decode: {'; '.join(broken)}")
     return np.concatenate(codes)
+
+
+def _hashed(
+    file: Path, places: Sequence[Place], bits: int
+) -> "tuple[list[str], np.ndarray[Any, Any]]":
+    """Names and packed codes of the vectors in these files."""
+    import numpy as np
+
+    from .. import shallow
+    from ..data.vectors import open_vectors
+
+    hasher = shallow.load(file)
+    if hasher.bits != bits:
+        raise ValueError(f"{file} has {hasher.bits}-bit codes, but the gallery's have {bits}")
+    sources = [open_vectors(where) for where in places]
+    names = [f"{source.place}#{name}" for source in sources for name in source.names]
+    return names, np.concatenate([hasher.encode(source.array()) for source in sources])
 
 
 def _hits(

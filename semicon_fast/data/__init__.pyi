@@ -25,6 +25,9 @@ from . import roots as roots
 from . import seeds as seeds
 from . import tar as tar
 from . import transforms as transforms
+from . import vector_arrays as vector_arrays
+from . import vector_files as vector_files
+from . import vectors as vectors
 from . import vegfru as vegfru
 from . import workers as workers
 from .decode import BrokenFile as BrokenFile
@@ -41,3 +44,5 @@ from .registry import load as load
 from .transforms import Transform as Transform
 from .transforms import build as build
 from .transforms import from_config as from_config
+from .vectors import Vectors as Vectors
+from .vectors import open_vectors as open_vectors

@@ -1,4 +1,4 @@
-"""Images and labels in the rows of Parquet files, as Hugging Face's data sets have them."""
+"""Images, vectors and labels in Parquet files, as Hugging Face's data sets have them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
+
+import numpy as np
 
 LABEL_COLUMNS = ("label", "labels", "class")
 # What Hugging Face writes for an image without a label, as in test sets.
@@ -31,9 +33,18 @@ def rows(file: str) -> Iterator[Row]:
         ValueError: the file is damaged, has no single column of images, a label that is not among
             the class names, or labels that are neither integers, text nor bool.
     """
-    opened = _open(file)
+    _image_column(file, open_file(file).schema_arrow)
+    yield from _labelled(file)
+
+
+def labels(file: str) -> list[str]:
+    """The label of each row of a file, whatever else is in it; see `rows`."""
+    return [row.label for row in _labelled(file)]
+
+
+def _labelled(file: str) -> Iterator[Row]:
+    opened = open_file(file)
     schema = opened.schema_arrow
-    _image_column(file, schema)
     column = next((name for name in LABEL_COLUMNS if name in schema.names), None)
     if column is not None:
         _check_labels(file, column, schema.field(column).type)
@@ -41,12 +52,48 @@ def rows(file: str) -> Iterator[Row]:
     number = 0
     for group in range(opened.num_row_groups):
         count = opened.metadata.row_group(group).num_rows
-        labels = [None] * count
+        values = [None] * count
         if column is not None:
-            labels = opened.read_row_group(group, [column])[column].to_pylist()
-        for row, value in enumerate(labels):
+            values = opened.read_row_group(group, [column])[column].to_pylist()
+        for row, value in enumerate(values):
             yield Row(number, _label(file, number, value, classes), (group, row))
             number += 1
+
+
+def list_columns(schema: Any) -> dict[str, tuple[str, bool]]:
+    """Columns of lists: name -> what the lists hold, and whether that is floating point."""
+    from pyarrow import types
+
+    kinds = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    found = {f.name: f.type.value_type for f in schema if any(kind(f.type) for kind in kinds)}
+    return {name: (str(kind), types.is_floating(kind)) for name, kind in found.items()}
+
+
+def vectors(path: str, name: str, rows: int) -> Iterator[np.ndarray]:
+    """The lists of a column in order, (n, F), at most `rows` at a time.
+
+    Raises ValueError, with the number of the row, for one that is missing, that has a missing
+    value, or another length than the first.
+    """
+    start, width = 0, None
+    for batch in open_file(path).iter_batches(rows, columns=[name]):
+        column = batch.column(0)
+        lengths = np.asarray(column.value_lengths().fill_null(-1))
+        width = int(lengths[0]) if width is None and len(lengths) else width
+        wrong = (lengths != width).nonzero()[0]
+        if len(wrong) or (width is not None and width < 0):
+            row = int(wrong[0]) if len(wrong) else 0
+            got = int(lengths[row])
+            raise ValueError(
+                f"lists in the column {name!r} of {path} must be equally long; row {start + row} "
+                + (f"has {got} values, row 0 has {width}" if got >= 0 else "has none")
+            )
+        values = column.flatten()
+        if values.null_count:
+            row = start + int(np.asarray(values.is_null()).argmax()) // (width or 1)
+            raise ValueError(f"row {row} of {path}:{name} has a value that is missing")
+        yield values.to_numpy(zero_copy_only=False).reshape(len(lengths), width or 0)
+        start += len(lengths)
 
 
 def content(file: str, group: int, row: int) -> bytes | None:
@@ -85,7 +132,8 @@ def _check_labels(file: str, column: str, kind: Any) -> None:
         )
 
 
-def _open(file: str) -> Any:
+def open_file(file: str) -> Any:
+    """The file as pyarrow reads it. Raises ValueError without pyarrow, and for a damaged file."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -112,7 +160,7 @@ def _class_names(schema: Any, label: str | None) -> list[str]:
 @lru_cache(maxsize=1)
 def _images(file: str, group: int) -> Any:
     """The column of image bytes of a row group; the last one is cached."""
-    opened = _open(file)
+    opened = open_file(file)
     column = _image_column(file, opened.schema_arrow)
     found = opened.read_row_group(group, [column])
     for name in column.split("."):

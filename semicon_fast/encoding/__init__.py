@@ -1,6 +1,17 @@
-"""Encodes any number of images into a gallery of codes: streaming, in parts, resumable."""
+"""Encodes any number of images into a gallery of codes or a file of features: streaming, in parts,
+resumable."""
 
-from .encode import Options, Summary, encode_images
+from .encode import encode_images, extract_features
+from .options import FeaturesSummary, Options, Summary
 from .runner import Runner
+from .vectors import encode_vectors
 
-__all__ = ["Options", "Runner", "Summary", "encode_images"]
+__all__ = [
+    "FeaturesSummary",
+    "Options",
+    "Runner",
+    "Summary",
+    "encode_images",
+    "encode_vectors",
+    "extract_features",
+]

@@ -3,7 +3,7 @@
     OUTPUT.parts/
         catalog.jsonl           one image per line: name, label, file, place in the file
         manifest.json           inputs, network, options, and the offset of each part in the catalog
-        part-000000.safetensors codes of the decoded images and their positions in the part
+        part-000000.safetensors codes or features of the decoded images, their positions in the part
 
 Every file is written atomically. The catalog is written once, so that a part always has the same
 images, even if their folders change meanwhile.
@@ -24,7 +24,6 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialise
 
-from ..codes import code_bytes
 from ..data.catalog import Entry
 from ..data.passed_over import PassedOver, in_order
 from ..files import atomic_write, utf8_path
@@ -35,11 +34,12 @@ FORMAT = 1
 class Part(NamedTuple):
     """The result of one part.
 
-    codes: packed, uint8 (n, bytes). kept: int64 (n,), ascending positions of their images in the
-    part. broken: "path (cause)" of the images that could not be decoded.
+    values: packed codes, uint8 (n, bytes), or features, float32 (n, F). kept: int64 (n,), ascending
+    positions of their images in the part. broken: "path (cause)" of the images that could not be
+    decoded.
     """
 
-    codes: np.ndarray
+    values: np.ndarray
     kept: np.ndarray
     broken: list[str]
 
@@ -50,7 +50,7 @@ class EncodingCheckpoint:
     One process calls `create` or `check_inputs`; every process calls `open` and writes its parts.
 
     Attributes:
-        output: the folder of the gallery.
+        output: the gallery's folder or the file of features.
         folder: the folder of the checkpoint, OUTPUT.parts.
         manifest: content of manifest.json, after `create` or `open`.
     """
@@ -150,7 +150,8 @@ class EncodingCheckpoint:
 
     def write_part(self, part: int, content: Part) -> None:
         """Write a finished part."""
-        tensors = {"codes": np.ascontiguousarray(content.codes), "kept": content.kept}
+        values = np.ascontiguousarray(content.values)
+        tensors = {self.manifest["output"]: values, "kept": content.kept}
         with atomic_write(self.folder / _part_file(part)) as file:
             file.write(serialise(tensors, {"broken": json.dumps(content.broken)}))
 
@@ -160,20 +161,21 @@ class EncodingCheckpoint:
         try:
             with utf8_path(path) as name, safe_open(name, "numpy") as file:
                 broken = json.loads((file.metadata() or {})["broken"])
-                found = Part(file.get_tensor("codes"), file.get_tensor("kept"), broken)
+                values = file.get_tensor(self.manifest["output"])
+                found = Part(values, file.get_tensor("kept"), broken)
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise ValueError(f"{path} is damaged ({error}); remove it and resume") from error
-        shape = len(found.kept), code_bytes(self.manifest["bits"])
-        if found.codes.shape != shape or len(found.kept) + len(broken) != self.image_count(part):
-            raise ValueError(f"{path} has codes of shape {found.codes.shape}, expected {shape}")
+        shape = len(found.kept), self.manifest["width"]
+        if values.shape != shape or len(found.kept) + len(broken) != self.image_count(part):
+            raise ValueError(f"{path} has values of shape {values.shape}, expected {shape}")
         return found
 
-    def gallery_pieces(self) -> Iterator[tuple[np.ndarray, Sequence[str], Sequence[str]]]:
-        """(codes, image names, labels) of every part, in order, as `write_gallery` takes them."""
+    def pieces(self) -> Iterator[tuple[np.ndarray, Sequence[str], Sequence[str]]]:
+        """(values, image names, labels) of every part, in order."""
         for part in self.parts:
             found, entries = self.read_part(part), self.entries(part)
             kept = [entries[i] for i in found.kept.tolist()]
-            yield found.codes, [entry.name for entry in kept], [entry.label for entry in kept]
+            yield found.values, [entry.name for entry in kept], [entry.label for entry in kept]
 
     def remove(self) -> None:
         """Delete the folder; the manifest goes first, so that a half-deleted folder does not count

@@ -1,13 +1,12 @@
-"""Encodes images into a gallery: list the images, encode them in parts, assemble the parts."""
+"""Encodes images into a gallery of codes or a file of features: list the images, encode them in
+parts, assemble the parts."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,75 +16,15 @@ from .. import distributed
 from ..data.catalog import list_images
 from ..data.passed_over import UNLABELLED, PassedOver, in_order
 from ..models import HashModel
-from ..search.gallery import write_gallery
-from ..search.gallery_files import check_free
 from .batches import decoded_batches
 from .checkpoint import EncodingCheckpoint, Part
+from .options import FeaturesSummary, Options, Summary
+from .products import FeaturesProduct, GalleryProduct, Product, check_features_file
 from .runner import Runner
 
 Progress = Callable[[int, int], None]
 # Polling interval of process 0 while other processes finish their parts.
 WAIT_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of an encoding.
-
-    Attributes:
-        batch_size: images per forward pass.
-        workers: decoding processes of each encoding process; None: for a CUDA device all its
-            processor cores, for the CPU half of them.
-        precision: see `Runner`.
-        compile: see `Runner`.
-        on_broken: "error": images that cannot be decoded are an error, after all others have been
-            encoded and saved; "skip": they are left out.
-        part_images: images per part, that is between two checkpoints, rounded up to whole batches.
-        index: also write the index file.
-    """
-
-    batch_size: int = 64
-    workers: int | None = None
-    precision: str = "fp32"
-    compile: bool = False
-    on_broken: str = "error"
-    part_images: int = 512
-    index: bool = False
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.part_images < 1:
-            raise ValueError("batch_size and part_images must be at least 1")
-        if self.on_broken not in ("error", "skip"):
-            raise ValueError(f'on_broken must be "error" or "skip", got {self.on_broken!r}')
-        if self.workers is not None and self.workers < 0:
-            raise ValueError(f"workers must be 0 or more, got {self.workers}")
-
-    def workers_for(self, device: str) -> int:
-        """Number of decoding processes of each encoding process."""
-        if self.workers is not None:
-            return self.workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        share = (cores or 1) // distributed.world_size()
-        return max(1, share if device.startswith("cuda") else share // 2)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Result of an encoding.
-
-    count: images in the gallery. bits: code length. encoded: images that this call of this process
-    encoded. broken: "path (cause)" of the images that were left out. seconds: wall time.
-    passed_over: reason -> how many files, folders, links or members the listing left out. notes:
-    what was taken otherwise than one may expect, such as images without a label -> how many.
-    """
-
-    count: int
-    bits: int
-    encoded: int
-    broken: list[str]
-    seconds: float
-    passed_over: dict[str, int] = field(default_factory=dict)
-    notes: dict[str, int] = field(default_factory=dict)
 
 
 def encode_images(
@@ -131,27 +70,80 @@ def encode_images(
         OSError: a file cannot be written.
     """
     options = options or Options()
-    runner = Runner(network, device, precision=options.precision, compile=options.compile)
-    checkpoint, started = EncodingCheckpoint(Path(output)), time.monotonic()
-    inputs = _inputs(network, images, options)
+    product = GalleryProduct(Path(output), network.code_length, options.index)
+    done = _run(network, images, product, about, device, options, resume, overwrite, progress)
+    return Summary(bits=network.code_length, **done)
+
+
+def extract_features(
+    network: HashModel,
+    images: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    about: dict[str, Any] | None = None,
+    device: str = "cpu",
+    options: Options | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> FeaturesSummary:
+    """Write the network's pooled features of images, `HashOutput.features`, to an .npz file.
+
+    The file holds features float32 (N, F), names and labels (N,) as texts, "" for no label, and
+    "about", JSON text; `data.open_vectors` reads it, and NumPy does. All else is as in
+    `encode_images`: parts in OUTPUT.parts, resumption, processes, errors.
+
+    Args:
+        output: the file, with the suffix .npz.
+    """
+    check_features_file(output, overwrite=True)
+    options = options or Options()
+    product = FeaturesProduct(Path(output), network.feature_size)
+    done = _run(network, images, product, about, device, options, resume, overwrite, progress)
+    return FeaturesSummary(width=network.feature_size, **done)
+
+
+def _run(
+    network: HashModel,
+    images: Sequence[str | os.PathLike[str]],
+    product: Product,
+    about: dict[str, Any] | None,
+    device: str,
+    options: Options,
+    resume: bool,
+    overwrite: bool,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Encode the images into the product; the fields of a summary that both kinds have."""
+    runner = Runner(
+        network,
+        device,
+        precision=options.precision,
+        compile=options.compile,
+        output=product.output,
+    )
+    checkpoint, started = EncodingCheckpoint(product.path), time.monotonic()
+    inputs = {**_inputs(network, images, options), "output": product.output, "width": product.width}
     missing = distributed.on_main(
-        lambda: _prepare(checkpoint, images, inputs, about or {}, options, resume, overwrite)
+        lambda: _prepare(
+            checkpoint, images, inputs, about or {}, options, product, resume, overwrite
+        )
     )
     encoded = 0
     if missing is not None:
         checkpoint.open()
         mine = missing[distributed.rank() :: distributed.world_size()]
         encoded = _encode_parts(runner, checkpoint, mine, options, progress)
-    if not distributed.is_main():
-        return Summary(0, network.code_length, encoded, [], time.monotonic() - started)
-    if missing is not None:
-        while checkpoint.missing_parts():
-            time.sleep(WAIT_SECONDS)
-        _assemble(checkpoint, options)
-    info = json.loads((checkpoint.output / "gallery.json").read_text("utf-8"))
-    broken, seconds = info.get("broken", []), time.monotonic() - started
-    passed_over, notes = info.get("passed_over", {}), info.get("notes", {})
-    return Summary(info["count"], info["bits"], encoded, broken, seconds, passed_over, notes)
+    done = {"count": 0, "encoded": encoded, "broken": []}
+    if distributed.is_main():
+        if missing is not None:
+            while checkpoint.missing_parts():
+                time.sleep(WAIT_SECONDS)
+            _assemble(checkpoint, options, product)
+        info = product.info() or {}
+        for name in ("count", "broken", "passed_over", "notes"):
+            done[name] = info.get(name, done.get(name, {}))
+    return {**done, "seconds": time.monotonic() - started}
 
 
 def _inputs(network: HashModel, images: Sequence[Any], options: Options) -> dict[str, Any]:
@@ -176,10 +168,11 @@ def _prepare(
     inputs: dict[str, Any],
     about: dict[str, Any],
     options: Options,
+    product: Product,
     resume: bool,
     overwrite: bool,
 ) -> list[int] | None:
-    """Create or check the checkpoint; returns the parts that are missing, or None if the gallery is
+    """Create or check the checkpoint; returns the parts that are missing, or None if the product is
     finished already."""
     if resume and checkpoint.exists:
         checkpoint.open()
@@ -187,10 +180,9 @@ def _prepare(
         if options.on_broken == "error":
             checkpoint.discard_broken_parts()
         return checkpoint.missing_parts()
-    if resume and (checkpoint.output / "gallery.json").is_file():
-        info = json.loads((checkpoint.output / "gallery.json").read_text("utf-8"))
+    if resume and (info := product.info()) is not None:
         if info.get("model_sha256") != about.get("model_sha256"):
-            raise ValueError(f"{checkpoint.output} is a finished gallery of another model")
+            raise ValueError(f"{product.path} is a finished {product.name} of another model")
         checkpoint.remove()
         return None
     if checkpoint.exists and not overwrite:
@@ -198,7 +190,7 @@ def _prepare(
             f"an encoding to {checkpoint.output} was begun but not finished: its parts are in "
             f"{checkpoint.folder}; continue with --resume, or start again with --overwrite"
         )
-    check_free(checkpoint.output, overwrite)
+    product.check_free(overwrite)
     batches = -(-options.part_images // options.batch_size)
     passed = PassedOver()
     entries = list_images(images, passed)
@@ -224,28 +216,28 @@ def _encode_parts(
         workers=options.workers_for(runner.device.type),
         pinned=runner.device.type == "cuda",
     )
-    codes: list[np.ndarray] = []
+    values: list[np.ndarray] = []
     kept: list[np.ndarray] = []
     broken: list[str] = []
     done = encoded = 0
     for found, batch in runner.stream((batch.pixels, batch) for batch in batches):
-        codes.append(found)
+        values.append(found)
         kept.append(batch.kept)
         broken += batch.broken
         done += len(batch.kept) + len(batch.broken)
         encoded += len(batch.kept)
         if batch.last:
             checkpoint.write_part(
-                batch.part, Part(np.concatenate(codes), np.concatenate(kept), broken)
+                batch.part, Part(np.concatenate(values), np.concatenate(kept), broken)
             )
-            codes, kept, broken = [], [], []
+            values, kept, broken = [], [], []
         if progress is not None:
             progress(done, total)
     return encoded
 
 
-def _assemble(checkpoint: EncodingCheckpoint, options: Options) -> None:
-    """Assemble the gallery from the parts and delete the checkpoint.
+def _assemble(checkpoint: EncodingCheckpoint, options: Options, product: Product) -> None:
+    """Assemble the product from the parts and delete the checkpoint.
 
     Raises ValueError if images could not be decoded, unless they are skipped.
     """
@@ -269,12 +261,5 @@ def _assemble(checkpoint: EncodingCheckpoint, options: Options) -> None:
     notes = in_order({**manifest.get("notes", {}), UNLABELLED: unlabelled})
     listed = {"passed_over": manifest.get("passed_over", {}), "notes": notes}
     info = {**manifest["about"], "broken": broken, **listed}
-    write_gallery(
-        checkpoint.output,
-        checkpoint.gallery_pieces(),
-        checkpoint.manifest["bits"],
-        count,
-        info,
-        index=options.index,
-    )
+    product.write(checkpoint.pieces(), count, info)
     checkpoint.remove()

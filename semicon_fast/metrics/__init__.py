@@ -4,7 +4,7 @@ Also metrics of attention maps and of single bits, for images whose parts are an
 """
 
 from ._evaluate import evaluate
-from ._galleries import evaluate_galleries, own_rows
+from ._galleries import evaluate_galleries, numbered_labels, own_rows
 from ._interpretability import bit_information, map_likeness, map_overlap
 from ._metrics import (
     PrecisionRecallCurve,
@@ -16,16 +16,21 @@ from ._metrics import (
     precision_within_radius,
     recall_at,
 )
+from ._neighbours import CodeRecall, code_recall, neighbour_recall
 
 __all__ = [
+    "CodeRecall",
     "PrecisionRecallCurve",
     "average_precision",
     "bit_information",
+    "code_recall",
     "evaluate",
     "evaluate_galleries",
     "map_likeness",
     "map_overlap",
     "mean_average_precision",
+    "neighbour_recall",
+    "numbered_labels",
     "own_rows",
     "part_contributions",
     "precision_at",

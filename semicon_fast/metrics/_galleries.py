@@ -48,7 +48,7 @@ def evaluate_galleries(
                 "with labels"
             )
     kept = labelled.nonzero()[0]
-    mine, theirs = _numbered([queries.labels[i] for i in kept], database.labels)
+    mine, theirs = numbered_labels([queries.labels[i] for i in kept], database.labels)
     own = own_rows([queries.images[i] for i in kept], database.images, unique=leave_one_out)
     figures = evaluate(
         np.asarray(queries.codes)[kept],
@@ -89,8 +89,12 @@ def own_rows(queries: Sequence[str], database: Sequence[str], *, unique: bool = 
     return own
 
 
-def _numbered(mine: Sequence[str], theirs: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels as `evaluate` takes them: int64 (N,), -1 without a label, or bool (N, C)."""
+def numbered_labels(mine: Sequence[str], theirs: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Class names of two sets of images as labels that `evaluate` takes, numbered together.
+
+    Each is int64 (N,), -1 for "", no label; or, if every name lists 0 or 1 for each of at least two
+    classes ("0 1 0"), bool (N, C). Raises ValueError for lists of different lengths.
+    """
     names = sorted({*mine, *theirs} - {""})
     if all(_MULTI_HOT.fullmatch(name) for name in names):
         return _multi_hot(names, mine, theirs)

@@ -3,6 +3,7 @@ from . import codes as codes
 from . import gallery as gallery
 from . import gallery_files as gallery_files
 from . import index as index
+from . import neighbours as neighbours
 from . import reranking as reranking
 from . import sharded as sharded
 from . import streamed as streamed
@@ -13,6 +14,7 @@ from .codes import pack_codes as pack_codes
 from .codes import select_bits as select_bits
 from .codes import unpack_codes as unpack_codes
 from .index import HammingIndex as HammingIndex
+from .neighbours import nearest_neighbours as nearest_neighbours
 from .reranking import rerank as rerank
 from .sharded import ShardedHammingIndex as ShardedHammingIndex
 from .streamed import StreamedIndex as StreamedIndex

@@ -16,7 +16,7 @@ from ..arrays import (
 )
 from ._partitioned import NO_ID
 
-METRICS = ("euclidean", "cosine")
+METRICS = ("euclidean", "cosine", "inner_product")
 
 # Feature values gathered at a time; bounds temporary memory.
 _VALUES = 1 << 24
@@ -39,7 +39,8 @@ def rerank(
             means no candidate.
         k: at least 1. If a query has fewer candidates, the result is padded with distance inf and
             id -1.
-        metric: "euclidean", or "cosine" (1 - cosine of the angle; 1 for a zero vector).
+        metric: "euclidean", "cosine" (1 - cosine of the angle; 1 for a zero vector), or
+            "inner_product" (its negative, so that the largest product is nearest).
 
     Returns distances (Q, k), in the wider of the features' dtypes and at least float32, and ids
     int64 (Q, k), arrays or tensors like `query_features`. Raises TypeError or ValueError naming the
@@ -47,7 +48,9 @@ def rerank(
     """
     k = check_integer(k, "k", 1)
     check_choice(metric, METRICS, "metric")
-    mine, theirs = _both_features(query_features, database_features)
+    mine, theirs = both_features(
+        query_features, database_features, "query_features", "database_features"
+    )
     ids = _candidates(candidate_ids, len(mine), len(theirs)).to(mine.device)
     dtype = torch.promote_types(torch.promote_types(mine.dtype, theirs.dtype), torch.float32)
     width = max(k, ids.shape[1])
@@ -63,29 +66,34 @@ def rerank(
             if len(theirs)
             else mine.new_zeros(*block.shape, mine.shape[1])
         )
-        near = _distances(mine[rows].to(dtype), found.to(dtype), metric)
+        near = feature_distances(mine[rows].to(dtype), found.to(dtype), metric)
         near, order = near.masked_fill(block < 0, torch.inf).sort(dim=1, stable=True)
         distances[rows, : ids.shape[1]] = near
         ordered[rows, : ids.shape[1]] = block.gather(1, order)
     return like(distances[:, :k], query_features), like(ordered[:, :k], query_features)
 
 
-def _distances(queries: Tensor, found: Tensor, metric: str) -> Tensor:
-    """queries (q, F), found (q, c, F) -> (q, c)."""
+def feature_distances(queries: Tensor, found: Tensor, metric: str) -> Tensor:
+    """queries (q, F), found (q, c, F) -> distances (q, c), each from its own pair alone."""
     if metric == "euclidean":
         return (found - queries.unsqueeze(1)).square_().sum(-1).sqrt_()
+    if metric == "inner_product":
+        return -(found * queries.unsqueeze(1)).sum(-1)
     queries = torch.nn.functional.normalize(queries, dim=1)
     found = torch.nn.functional.normalize(found, dim=2)
     return 1 - (found * queries.unsqueeze(1)).sum(-1)
 
 
-def _both_features(queries: Any, database: Any) -> tuple[Tensor, Tensor]:
-    mine = check_finite(as_features(queries, "query_features"), "query_features")
-    theirs = check_finite(as_features(database, "database_features"), "database_features")
-    theirs = theirs.to(mine.device)
+def both_features(
+    queries: Any, database: Any, query_name: str, database_name: str
+) -> tuple[Tensor, Tensor]:
+    """Both as tensors on the queries' device. Raises TypeError or ValueError by these names unless
+    they are floating (Q, F) and (N, F), finite and equally wide."""
+    mine = check_finite(as_features(queries, query_name), query_name)
+    theirs = check_finite(as_features(database, database_name), database_name).to(mine.device)
     if mine.shape[1] != theirs.shape[1]:
         raise ValueError(
-            "query_features and database_features must be equally wide, "
+            f"{query_name} and {database_name} must be equally wide, "
             f"got {mine.shape[1]} and {theirs.shape[1]}"
         )
     return mine, theirs

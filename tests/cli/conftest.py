@@ -1,4 +1,5 @@
-"""A folder of what commands refuse, beside a run and a gallery that they take."""
+"""A folder of what commands refuse, beside a run, a gallery, vectors and a hasher that
+they take."""
 
 import re
 
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from semicon_fast import models
+from semicon_fast import models, shallow
 from semicon_fast.cli import app
 from semicon_fast.data.transforms import Transform
 from semicon_fast.search.gallery import write_gallery
@@ -16,7 +17,8 @@ from semicon_fast.training import presets
 
 @pytest.fixture(scope="session")
 def junk(tmp_path_factory):
-    """Things that are there, and none of them what a command wants but `run` and `gallery`."""
+    """Things that are there, and none of them what a command wants but `run`, `gallery`, `x.npy`,
+    `x.npz` and `hasher`."""
     here = tmp_path_factory.mktemp("places")
     Image.new("RGB", (16, 16)).save(here / "photo.png")
     (here / "empty").mkdir()
@@ -36,6 +38,11 @@ def junk(tmp_path_factory):
     piece = np.arange(4, dtype=np.uint8)[:, None], ["photo.png"] * 4, ["a", "a", "b", "b"]
     about = {"model": str(here / "run" / "model.safetensors")}
     write_gallery(here / "gallery", [piece], 8, 4, about, index=True)
+    rows = np.random.default_rng(0).standard_normal((20, 6))
+    np.save(here / "x.npy", rows)
+    np.savez(here / "x.npz", features=rows)
+    (here / "garbage.npy").write_bytes(bytes(range(128, 256)))
+    shallow.build("itq", 4).fit(rows).save(here / "hasher")
     for folder, content in (("garbage", bytes(range(128, 256))), ("list", b"[1, 2]")):
         (here / folder).mkdir()
         for name in ("gallery.json", "config.json"):

@@ -14,7 +14,7 @@ from semicon_fast.training import presets
 HEAVY = ("torch", "torchvision", "torch._dynamo", "numpy", "matplotlib", "pyarrow", "fastapi")
 COMMANDS = (
     "demo", "train", "encode", "index", "search", "explain", "serve", "evaluate", "visualize",
-    "ensemble", "centers", "info",
+    "ensemble", "centers", "features", "fit", "recall", "info",
 )  # fmt: skip
 SCRIPT = """
 import json, sys
@@ -32,6 +32,7 @@ print(json.dumps(said))
 
 TRAIN = ["train", "-o", "new", "--preset"]
 ENCODE = ["encode", "run", "photo.png", "-o"]
+FIT = ["fit", "itq", "--bits", "8", "-o", "new"]
 WRONG = [
     (["train", "-o", "new"], "say what to train"),
     ([*TRAIN, "cub-47"], "preset 'cub-47' does not exist; the nearest are cub-48"),
@@ -99,6 +100,29 @@ WRONG = [
      "--kind must be one of semantic, hadamard"),
     (["centers", "--classes", "4", "--bits", "8", "--similarity", "x"], "is for --kind semantic"),
     (["centers", "--classes", "4", "--bits", "8", "-o", "x"], "--output must end in .safetensors"),
+    (["features", "nowhere", "photo.png", "-o", "f.npz"], "no model at nowhere"),
+    (["features", "run", "nothing", "-o", "f.npz"], "nothing does not exist"),
+    (["features", "run", "photo.png", "-o", "f.npy"], "--output must end in .npz, got f.npy"),
+    (["features", "run", "photo.png", "-o", "there.npz"], "there.npz exists already"),
+    ([*FIT, "nowhere.npy"], "nowhere.npy does not exist"),
+    ([*FIT, "photo.png"], "photo.png must be a file of vectors, .npy, .npz, .parquet, .safe"),
+    ([*FIT, "x.npy:name"], "x.npy:name names an array, but x.npy holds one without"),
+    ([*FIT, "x.npy", "--set", "seed"], "--set must be KEY=VALUE, got 'seed'"),
+    ([*FIT, "x.npy", "--labels", "no.txt"], "--labels no.txt is no file"),
+    ([*FIT, "x.npy", "--labels", "photo.png"], "--labels: photo.png must be a file of vectors"),
+    (["fit", "pca", "x.npy", "--bits", "8", "-o", "new"], "METHOD must be one of lsh, itq"),
+    (["encode", "hasher", "photo.png", "-o", "new"], "photo.png must be a file of vectors"),
+    (["encode", "hasher", "x.npy", "-o", "run"], "run exists already"),
+    (["encode", "hasher", "x.npy", "-o", "new", "--resume"], "--resume is for images, hasher is"),
+    (["encode", "run", "photo.png", "-o", "new", "--labels", "x.npy"], "--labels is for feature"),
+    (["search", "gallery", "x.npy", "--model", "hasher", "--picture", "x.png"],
+     "--picture draws images, but the gallery holds feature vectors"),
+    (["search", "gallery", "photo.png", "--model", "hasher"], "must be a file of vectors"),
+    (["recall", "nowhere", "x.npy"], "a hasher from `semicon-fast fit` is needed, nowhere does"),
+    (["recall", "photo.png", "x.npy"], "photo.png is not a file that it wrote"),
+    (["recall", "hasher", "no.npy"], "no.npy does not exist"),
+    (["recall", "hasher", "x.npy", "--queries", "no.npy"], "no.npy does not exist"),
+    (["recall", "hasher", "x.npy", "--metric", "l1"], "--metric must be one of cosine, euclidean"),
     (["visualize", "run", "-o", "new", "--images", "no.png"], "no.png does not exist"),
 ]  # fmt: skip
 HELP = [["--help"], *([command, "--help"] for command in COMMANDS)]
@@ -133,6 +157,10 @@ def places(tmp_path_factory):
     write_gallery(here / "newer", format=99)
     write_gallery(here / "damaged")
     (here / "damaged" / "gallery.json").write_text("{")
+    for name in ("x.npy", "there.npz"):
+        (here / name).write_bytes(b"")
+    about = json.dumps({"__metadata__": {"semicon_fast": json.dumps({"hasher": "itq"})}}).encode()
+    (here / "hasher").write_bytes(len(about).to_bytes(8, "little") + about)
     return here
 
 
@@ -175,12 +203,14 @@ def test_info_imports_torch_but_not_what_networks_and_figures_need(said):
 
 def test_the_choices_of_options_are_those_of_the_library():
     from semicon_fast import centers
-    from semicon_fast.cli import arguments
+    from semicon_fast.cli import arguments, recall
     from semicon_fast.metrics._average_precision import DENOMINATORS
     from semicon_fast.models.execution import AUTOCAST_DTYPES
+    from semicon_fast.search import reranking
     from semicon_fast.training.retrieval_metrics import SIDES
 
     assert tuple(AUTOCAST_DTYPES) == arguments.PRECISIONS
     assert DENOMINATORS == arguments.DENOMINATORS
     assert tuple(SIDES) == arguments.DATABASE_SIDES
+    assert set(reranking.METRICS) == set(recall.METRICS)
     assert all(callable(getattr(centers, kind)) for kind in centers.kinds.KINDS)

@@ -39,6 +39,10 @@ ROLES = {
     ("evaluate", "queries"): "gallery", ("evaluate", "database"): "gallery",
     ("centers", "file"): "codebook", ("centers", "similarity"): "matrix",
     ("centers", "output"): "codebook file", "kind": "choice",
+    "method": "choice", "metric": "choice", "features": "vectors", "hasher": "hasher",
+    ("recall", "queries"): "vectors", "labels": "texts", "names": "texts",
+    ("features", "output"): "features file", ("fit", "output"): "file",
+    ("fit", "settings"): "options",
 }  # fmt: skip
 WRONG = {
     "gallery": NO_GALLERY,
@@ -61,6 +65,12 @@ WRONG = {
     "codebook": [*NOWHERE, "", "photo.png", "empty", "garbage.bin"],
     "matrix": [*NOWHERE, "", "photo.png", "empty", "garbage.bin"],
     "codebook file": [BELOW_A_FILE + ".safetensors", "loop/x.safetensors", "x.npy", ""],
+    "vectors": [*NOWHERE, "", "photo.png", "empty", "garbage.bin", "x.npy:name", "garbage.npy"],
+    "hasher": [*NOWHERE, "", "photo.png", "empty", "garbage.bin", "run"],
+    "texts": [*NOWHERE, "", "photo.png", "empty", "garbage.bin", "garbage.npy", "no.txt"],
+    "features file": [BELOW_A_FILE + ".npz", LONG + ".npz", "loop/x.npz", "x.npy", "", "x.npz"],
+    "options": ["", "=", "=1", "nosuch", "nosuch=1", "iterations=x", "iterations=-1",
+                "iterations=1.5", "seed=nan", "normalise=2", "start=1"],
     "any text": [],
 }  # fmt: skip
 # Arguments with which a command gets as far as its checks.
@@ -77,6 +87,9 @@ COMPLETE = {
     "info": [],
     "centers": ["--classes", "10", "--bits", "8"],
     "ensemble": ["run", "run", "-o", "new"],
+    "features": ["run", "photo.png", "-o", "new.npz"],
+    "fit": ["itq", "x.npy", "-o", "new", "--bits", "4"],
+    "recall": ["hasher", "x.npy"],
 }
 # What a sentence calls a parameter, besides its option and its value.
 SPOKEN = {
@@ -93,6 +106,8 @@ INSTEAD = {
     ("visualize", "root"): ["moved", "-o", "new"],
     ("serve", "host"): ["gallery", "--no-model"],
     ("centers", "file"): ["codebook"],
+    ("encode", "labels"): ["hasher", "x.npy", "-o", "new"],
+    ("encode", "names"): ["hasher", "x.npy", "-o", "new"],
     ("centers", "similarity"): ["--classes", "10", "--bits", "8", "--kind", "semantic"],
 }
 
@@ -157,7 +172,8 @@ def calls(command):
     """(command line, what the sentence has one of) for everything that must be refused."""
     complete = COMPLETE.get(command.name, [])
     yield [command.name, *complete, "--no-such-option"], ["--no-such-option"]
-    if command.name not in ("encode", "search", "visualize", "ensemble"):  # which take any number
+    several = "encode", "features", "search", "visualize", "ensemble"
+    if command.name not in several:
         yield [command.name, *complete, "one", "more", "more", "more"], ["more", "one"]
     for name, kind, about, required in parameters(command):
         assert isinstance(about, (ArgumentInfo, OptionInfo)), (command.name, name)

@@ -55,7 +55,11 @@ def test_no_queries_and_no_database_give_no_rows():
     "changed, error, words",
     [
         ({"k": 0}, ValueError, "k must be an integer >= 1"),
-        ({"metric": "l1"}, ValueError, "metric must be one of euclidean, cosine, got 'l1'"),
+        (
+            {"metric": "l1"},
+            ValueError,
+            "metric must be one of euclidean, cosine, inner_product, got 'l1'",
+        ),
         ({"query_features": np.ones((2, 5), int)}, TypeError, "query_features must be floating"),
         ({"query_features": np.ones(5)}, ValueError, r"query_features must be \(N, F\)"),
         ({"query_features": np.full((2, 5), np.nan)}, ValueError, "must be finite"),
