@@ -9,7 +9,20 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import centers, demo, encode, evaluate, explain, index, info, search, serve, train, visualize
+from . import (
+    centers,
+    demo,
+    encode,
+    evaluate,
+    explain,
+    index,
+    info,
+    search,
+    serve,
+    study,
+    train,
+    visualize,
+)
 from .common import Commands, errors_as_sentences, help_of, run_app
 
 app = typer.Typer(
@@ -61,6 +74,7 @@ for module in (
     name = module.__name__.rpartition(".")[2]
     command = errors_as_sentences(getattr(module, name))
     app.command(name, help=help_of(module.__doc__))(command)
+app.add_typer(study.app, name="study")
 
 
 def main() -> NoReturn:
