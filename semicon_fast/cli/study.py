@@ -127,6 +127,8 @@ def run_study(
     chosen = tuple(only or ())
     planned = plan.jobs(study, setup, chosen)
     check_folder(output)
+    if not dry_run:
+        plan.check_roots(planned)
     if torchrun.launched():
         raise ValueError("a study runs in one process, start it without torchrun")
     if dry_run:

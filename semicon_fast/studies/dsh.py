@@ -113,7 +113,8 @@ def regularised(budget: Budget, name: str) -> Train:
         if value == "0.01":
             return same
         return Train(same.preset, name, (f"method.options.alpha={value}",))
-    return Train(f"cifar10-dsh-sigmoid-{RECIPE[budget]}-m{value}-12")
+    recipe = "" if budget == "paper" else "-quick"
+    return Train(f"cifar10-dsh{recipe}-sigmoid-m{value}-12")
 
 
 def ensemble(budget: Budget, numbers: tuple[int, ...]) -> Work:

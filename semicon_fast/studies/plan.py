@@ -157,6 +157,14 @@ def missing_root(job: Job) -> str | None:
     return None
 
 
+def check_roots(planned: list[Job]) -> None:
+    """Raises ValueError if no job that is not done finds its data set."""
+    open_jobs = [job for job in planned if job.config is not None and job.state != "done"]
+    reasons = [missing_root(job) for job in open_jobs]
+    if reasons and all(reasons):
+        raise ValueError(reasons[0])
+
+
 def _add(found: dict[Path, Job], work: Work, repetition: int, setup: Setup, row: Row) -> Path:
     """Add a work after what it needs; the folder of its job."""
     needs = tuple(_add(found, need, repetition, setup, row) for need in work.needs)

@@ -27,7 +27,17 @@ from ..training.config import differences
 from ..training.factory import choose_device
 from ..training.result import device_name
 from . import features, measured, output
-from .plan import ENCODED, FEATURES, FIRST_SEED, Job, Setup, jobs, missing_root, study_command
+from .plan import (
+    ENCODED,
+    FEATURES,
+    FIRST_SEED,
+    Job,
+    Setup,
+    check_roots,
+    jobs,
+    missing_root,
+    study_command,
+)
 from .study import WAYS, Ensemble, Features, Shallow, Study, Train
 
 
@@ -59,10 +69,7 @@ def run(
     """
     show = reporter or Reporter()
     planned = jobs(study, setup, only)
-    open_jobs = [job for job in planned if job.state != "done"]
-    reasons = [missing_root(job) for job in open_jobs if job.config is not None]
-    if reasons and all(reasons):
-        raise ValueError(reasons[0])
+    check_roots(planned)
     failed: dict[Path, str] = {}
     try:
         for number, job in enumerate(planned):

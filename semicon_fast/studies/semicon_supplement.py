@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from .semicon import ABLATED, BITS, DATA, PROTOCOL, SMALL, SMALL_DATA, semicon, vanilla
-from .study import Figure, Row, Study
+from .study import Figure, Row, Study, Train
 
 SUPPLEMENT = "SEMICON (ECCV 2022), supplement"
 ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.5)
@@ -14,24 +15,22 @@ MAPS = (1, 2, 3, 4)
 UNPRINTED = "The paper draws this figure and prints no numbers."
 
 
-def _rows(bits: tuple[int, ...], works: dict[str, tuple[str, dict[str, object]]]) -> Iterator[Row]:
-    """Rows of SEMICON with other modules or options for the data sets of Table 2.
+def _rows(
+    bits: tuple[int, ...], works: dict[str, tuple[str, Callable[[str | None, int], Train]]]
+) -> Iterator[Row]:
+    """Rows for the data sets of Table 2.
 
-    works: name -> (label, options of `semicon`; {"vanilla": True}: the plain backbone).
+    works: name -> (label, what makes the work of a data set, None for the small setting, and a code
+    length).
     """
     for data in ABLATED:
         for length in bits:
-            for name, (label, options) in works.items():
-                plain = "vanilla" in options
-                made = [
-                    vanilla(where, length) if plain else semicon(where, length, **options)  # type: ignore[arg-type]
-                    for where in (data, None)
-                ]
+            for name, (label, make) in works.items():
                 yield Row(
                     f"{data}-{length}-{name}",
                     (DATA[data], str(length), label),
-                    made[0],
-                    made[1] if data == SMALL_DATA else None,
+                    make(data, length),
+                    make(None, length) if data == SMALL_DATA else None,
                     side="learned",
                 )
 
@@ -50,6 +49,13 @@ def _figure(number: int, title: str, rows: Iterator[Row], figure: Figure, column
     )
 
 
+def _differing(
+    name: str, value: float, default: float, **options: str
+) -> Callable[[str | None, int], Train]:
+    """SEMICON with an option, which is not set where it has its default."""
+    return partial(semicon, **options, **({} if value == default else {name: value}))
+
+
 def _pictures(data: tuple[str, ...]) -> Iterator[Row]:
     for name in data:
         small = semicon(None, 48) if name == SMALL_DATA else None
@@ -59,20 +65,17 @@ def _pictures(data: tuple[str, ...]) -> Iterator[Row]:
 def studies() -> tuple[Study, ...]:
     """The figures of the supplement."""
     figure1 = {
-        "baseline": ("baseline (ADSH)", {"vanilla": True}),
-        "erase": ("erasing", {"attention": "erase", "icon": "none"}),
-        "sem": ("SEM", {"icon": "none"}),
+        "baseline": ("baseline (ADSH)", vanilla),
+        "erase": ("erasing", partial(semicon, attention="erase", icon="none")),
+        "sem": ("SEM", partial(semicon, icon="none")),
     }
     figure3 = {
-        "none": ("without ICON", {"icon": "none"}),
-        "one": ("first step", {"icon": "one-step"}),
-        "two": ("both steps", {}),
+        "none": ("without ICON", partial(semicon, icon="none")),
+        "one": ("first step", partial(semicon, icon="one-step")),
+        "two": ("both steps", semicon),
     }
-    maps = {f"m{m}": (str(m), {"icon": "none", **({"parts": m} if m != 3 else {})}) for m in MAPS}
-    alphas = {
-        f"alpha{alpha}": (str(alpha), {"alpha": alpha} if alpha != DEFAULT_ALPHA else {})
-        for alpha in ALPHAS
-    }
+    maps = {f"m{m}": (str(m), _differing("parts", m, 3, icon="none")) for m in MAPS}
+    alphas = {f"alpha{a}": (str(a), _differing("alpha", a, DEFAULT_ALPHA)) for a in ALPHAS}
     over = Figure("lines", x="bits", line="attention", panel="data")
     figures = (
         _figure(1, "SEM beside erasing and the baseline", _rows(BITS, figure1), over, "attention"),
@@ -97,7 +100,7 @@ def studies() -> tuple[Study, ...]:
         _figure(
             4,
             "What the part-level codes contribute",
-            _rows(BITS, {"semicon": ("SEMICON", {})}),
+            _rows(BITS, {"semicon": ("SEMICON", semicon)}),
             Figure("parts", line="bits", panel="data"),
             "method",
         ),

@@ -14,7 +14,7 @@ from semicon_fast.training import presets
 HEAVY = ("torch", "torchvision", "torch._dynamo", "numpy", "matplotlib", "pyarrow", "fastapi")
 COMMANDS = (
     "demo", "train", "encode", "index", "search", "explain", "serve", "evaluate", "visualize",
-    "centers", "info",
+    "centers", "info", "study", "study list", "study run", "study show",
 )  # fmt: skip
 SCRIPT = """
 import json, sys
@@ -31,6 +31,7 @@ print(json.dumps(said))
 """
 
 TRAIN = ["train", "-o", "new", "--preset"]
+STUDY = ["study", "run", "-o", "new"]
 ENCODE = ["encode", "run", "photo.png", "-o"]
 WRONG = [
     (["train", "-o", "new"], "say what to train"),
@@ -90,8 +91,18 @@ WRONG = [
     (["centers", "--classes", "4", "--bits", "8", "--similarity", "x"], "is for --kind semantic"),
     (["centers", "--classes", "4", "--bits", "8", "-o", "x"], "--output must end in .safetensors"),
     (["visualize", "run", "-o", "new", "--images", "no.png"], "no.png does not exist"),
+    ([*STUDY, "readme-cifar"], "study 'readme-cifar' does not exist; the nearest are readme-cif"),
+    ([*STUDY, "readme-cifar10", "--only", "x"], "--only 'x' names no row of readme-cifar10"),
+    ([*STUDY, "readme-cifar10", "--budget", "large"], "--budget must be one of paper, small"),
+    ([*STUDY, "readme-cifar10", "--root", "nowhere"], "found nothing at nowhere"),
+    ([*STUDY, "readme-cifar10", "--root", "cub=nowhere"], "found nothing at nowhere"),
+    ([*STUDY, "readme-cifar10", "--root", "run", "--root", "empty"], "given twice for all data"),
+    ([*STUDY, "readme-cifar10", "--set", "schedule.iteration=3"], "did you mean"),
+    ([*STUDY, "readme-cifar10"], "data set cifar10 needs root"),
+    (["study", "show", "empty"], "empty has no study; run one with: semicon-fast study run NAME"),
+    (["study", "show", "nowhere"], "nowhere has no study"),
 ]  # fmt: skip
-HELP = [["--help"], *([command, "--help"] for command in COMMANDS)]
+HELP = [["--help"], *([*command.split(), "--help"] for command in COMMANDS)]
 
 
 def write_run(folder, preset, root=None):
