@@ -31,6 +31,7 @@ from .codes import unpack_codes as unpack_codes
 from .layers import ICON as ICON
 from .layers import SEM as SEM
 from .models import SEMICON as SEMICON
+from .models import A2Net as A2Net
 from .models import BackboneHash as BackboneHash
 from .models import DSHNet as DSHNet
 from .models import ExchNet as ExchNet

@@ -13,6 +13,7 @@ from . import (
     centers,
     demo,
     encode,
+    ensemble,
     evaluate,
     explain,
     index,
@@ -68,6 +69,7 @@ for module in (
     serve,
     evaluate,
     visualize,
+    ensemble,
     centers,
     info,
 ):

@@ -4,8 +4,12 @@ Evaluates a finished run, or one gallery as queries against another as database.
 galleries must have been encoded from folders named by class, or from lists with labels; images
 without a label are left out of the queries, and relevant to nothing in the database.
 
+The codes of a run's database can be learned, the centers of the images' classes, or encoded by the
+network. They compare badly, so each that the run has is reported apart.
+
 Examples:
   semicon-fast evaluate --run runs/cub-48
+  semicon-fast evaluate --run runs/cub-48 --database encoded
   semicon-fast evaluate --queries test_gallery --database train_gallery
   semicon-fast evaluate --queries gallery --database gallery --leave-one-out
 """
@@ -18,7 +22,7 @@ from rich.console import Console
 
 from ..files import check_file
 from ..search.gallery_files import read_about
-from .arguments import DENOMINATORS, check_choice, check_picture, check_run
+from .arguments import DATABASE_SIDES, DENOMINATORS, check_choice, check_picture, check_run
 from .common import console, facts_of, print_json, say, say_passed_over, table
 from .options import PICTURE_FORMATS, AsJson, Root
 
@@ -30,7 +34,13 @@ if TYPE_CHECKING:
 def evaluate(
     run: Annotated[Path | None, typer.Option(help="Folder of a finished run.")] = None,
     queries: Annotated[Path | None, typer.Option(help="Gallery of the queries.")] = None,
-    database: Annotated[Path | None, typer.Option(help="Gallery to search.")] = None,
+    database: Annotated[
+        Path | None,
+        typer.Option(
+            help="Gallery to search; with --run the codes of its database: "
+            f"{', '.join(DATABASE_SIDES)}, by default each that it has."
+        ),
+    ] = None,
     root: Root = None,
     topk: Annotated[
         int | None, typer.Option(min=1, help="Compute mAP over the first K hits only.")
@@ -63,8 +73,10 @@ def evaluate(
     check_choice("--denominator", denominator, DENOMINATORS)
     check_picture(curve)
     if run is not None:
-        if queries or database:
+        if queries:
             raise ValueError("give --run, or --queries and --database, not both")
+        if database is not None:
+            check_choice("--database with --run", str(database), DATABASE_SIDES)
         check_run(run, root)
         target = page or run / "evaluation.html"
     elif queries is not None and database is not None:
@@ -79,10 +91,15 @@ def evaluate(
     if run is not None:
         from ..training import encoded_run, evaluate_encoded
 
-        found = encoded_run(run, root=root)
+        side = None if database is None else str(database)
+        found = encoded_run(run, root=root, database=side)
         result = distributed.on_main(
             lambda: evaluate_encoded(
-                found, topk=topk, denominator=denominator, leave_one_out=leave_one_out
+                found,
+                topk=topk,
+                denominator=denominator,
+                leave_one_out=leave_one_out,
+                database=side,
             )
         )
         if not distributed.is_main():
@@ -146,6 +163,7 @@ def _galleries(
 
     from .. import metrics
     from ..search.gallery import Gallery
+    from ..training.retrieval_metrics import SYMMETRIC
 
     asked, searched = Gallery.open(queries), Gallery.open(database)
     out = Console(stderr=True)
@@ -164,7 +182,7 @@ def _galleries(
         )
     figures = found.pop("metrics")
     protocol = f"query = {queries} ({len(asked):,}), database = {database} ({len(searched):,})"
-    evaluation = {"symmetric (encoded database)": figures}
+    evaluation = {SYMMETRIC: figures}
     return {"protocol": protocol, "evaluation": evaluation, **found, "passed_over": {}}
 
 

@@ -75,8 +75,9 @@ def _by_length(presets: list[str]) -> list[str]:
     """Presets that differ in code length only as one name: cub-{12,24,...}."""
     lengths: dict[str, list[str]] = {}
     for name in presets:
-        number = re.findall(r"-(\d+)", name)[-1]
-        lengths.setdefault(name.replace(f"-{number}", "-{}"), []).append(number)
+        number = (re.findall(r"-(\d+)", name) or [""])[-1]
+        key = name.replace(f"-{number}", "-{}") if number else name
+        lengths.setdefault(key, []).append(number)
     return [
         key.replace("{}", f"{{{','.join(found)}}}" if len(found) > 1 else found[0])
         for key, found in lengths.items()

@@ -9,6 +9,7 @@ from . import decode as decode
 from . import folder as folder
 from . import food101 as food101
 from . import hashing_data as hashing_data
+from . import hog as hog
 from . import image_set as image_set
 from . import listing as listing
 from . import lists as lists
@@ -29,6 +30,7 @@ from . import workers as workers
 from .decode import BrokenFile as BrokenFile
 from .decode import BrokenImageError as BrokenImageError
 from .hashing_data import HashingData as HashingData
+from .hog import hog_features as hog_features
 from .image_set import ImageSet as ImageSet
 from .loader import Batch as Batch
 from .loader import batch_count as batch_count

@@ -4,15 +4,18 @@ import difflib
 import inspect
 from typing import Any
 
+from .a2net import A2NetObjective
 from .adsh import ADSH
 from .base import Method
+from .classify import Classify
 from .dsh import DSH
 from .exchnet import ExchNetObjective
 from .semicon import SEMICONObjective
 from .shc import SHC
 
 METHODS: dict[str, type[Method]] = {
-    cls.name: cls for cls in (SEMICONObjective, ADSH, DSH, ExchNetObjective, SHC)
+    cls.name: cls
+    for cls in (SEMICONObjective, ADSH, DSH, ExchNetObjective, A2NetObjective, SHC, Classify)
 }
 
 
@@ -36,6 +39,8 @@ __all__ = [
     "DSH",
     "METHODS",
     "SHC",
+    "A2NetObjective",
+    "Classify",
     "ExchNetObjective",
     "Method",
     "SEMICONObjective",

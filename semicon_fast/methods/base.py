@@ -127,6 +127,11 @@ class Method(nn.Module):
         symmetric methods."""
         return None
 
+    @property
+    def has_centers(self) -> bool:
+        """Whether the learned codes are those of classes, rows of the buffer `centers` (C, k)."""
+        return isinstance(getattr(self, "centers", None), Tensor)
+
 
 def check_labels(labels: Tensor) -> None:
     """Raises ValueError unless labels are int64 (N,) >= 0 or bool (N, C)."""

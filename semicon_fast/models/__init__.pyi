@@ -1,7 +1,9 @@
+from . import a2net as a2net
 from . import backbone_hash as backbone_hash
 from . import backbones as backbones
 from . import base as base
 from . import dsh as dsh
+from . import ensemble as ensemble
 from . import exchnet as exchnet
 from . import execution as execution
 from . import inference as inference
@@ -13,10 +15,12 @@ from . import small as small
 from . import state_dicts as state_dicts
 from . import storage as storage
 from . import weights as weights
+from .a2net import A2Net as A2Net
 from .backbone_hash import BackboneHash as BackboneHash
 from .backbones import BACKBONES as BACKBONES
 from .base import HashModel as HashModel
 from .dsh import DSHNet as DSHNet
+from .ensemble import Ensemble as Ensemble
 from .exchnet import ExchNet as ExchNet
 from .inference import for_inference as for_inference
 from .outputs import HashOutput as HashOutput

@@ -18,12 +18,14 @@ class HashModel(nn.Module):
         code_length: number of bits k.
         bit_groups: the columns of the codes that belong to each branch, in order.
         preprocess: the `Transform.config()` that the network was trained with, None if unknown.
+        decodes: whether `forward` decodes features from the codes in training, see `A2Net`.
         feature_size: F of the features (B, F) in the output of `forward`.
         part_shape: (m, F) of the part features that `forward` can exchange for anchors, None if it
             takes none, see `ExchNet`.
     """
 
     network: ClassVar[str]
+    decodes: ClassVar[bool] = False
     feature_size: int
 
     def __init__(self, code_length: int) -> None:

@@ -35,7 +35,8 @@ class WithinChannelNorm(nn.Module):
 
 
 class DSHNet(HashModel):
-    """Images (B, 3, S, S) -> linear outputs (B, k) and features (B, 500), which are after the ReLU.
+    """Images (B, 3, S, S) -> linear outputs (B, k) and features (B, 500): the activations of the
+    first fully connected layer, after the ReLU.
 
     Pooling rounds sizes up (32 -> 16 -> 8 -> 4), so the input of the first linear layer has 4 x 4
     cells of 64 channels; rounding down would give 3 x 3.
@@ -45,15 +46,26 @@ class DSHNet(HashModel):
         image_size: side of the square input in pixels.
         extended: the network was initialised from one with shorter codes (`extend`); the learning
             rate of its last layer is then ten times higher, as in the paper's fine-tuning.
+        sigmoid: the outputs are sigmoid(z) - 1/2 of the linear ones z: the relaxation that DSH's
+            supplement (Table 1) compares with its regulariser, where a bit is 1 if sigmoid(z) is
+            above one half. The shift changes no distance. Codes differ by 1 in a bit then, not by
+            2, so that the method's margin must be set.
     """
 
     network = "dsh"
 
-    def __init__(self, code_length: int, *, image_size: int = 32, extended: bool = False) -> None:
+    def __init__(
+        self,
+        code_length: int,
+        *,
+        image_size: int = 32,
+        extended: bool = False,
+        sigmoid: bool = False,
+    ) -> None:
         super().__init__(code_length)
         if image_size < 8:
             raise ValueError(f"DSHNet: image_size must be at least 8, got {image_size}")
-        self.image_size, self.extended = image_size, extended
+        self.image_size, self.extended, self.sigmoid = image_size, extended, bool(sigmoid)
         self.conv1 = nn.Conv2d(3, 32, 5, padding=2)
         self.conv2 = nn.Conv2d(32, 32, 5, padding=2)
         self.conv3 = nn.Conv2d(32, 64, 5, padding=2)
@@ -66,15 +78,19 @@ class DSHNet(HashModel):
             _xavier(layer)
 
     def options(self) -> dict[str, Any]:
-        """code_length, image_size, extended."""
-        return {
+        """code_length, image_size, extended, and sigmoid if it is set."""
+        options: dict[str, Any] = {
             "code_length": self.code_length,
             "image_size": self.image_size,
             "extended": self.extended,
         }
+        return {**options, "sigmoid": True} if self.sigmoid else options
 
     def forward(self, images: Tensor) -> HashOutput:
-        """images (B, 3, S, S), S = image_size -> codes (B, k) unbounded, features (B, 500)."""
+        """images (B, 3, S, S), S = image_size -> codes (B, k), features (B, 500).
+
+        Codes are unbounded, with `sigmoid` in (-1/2, 1/2).
+        """
         if images.shape[-2:] != (self.image_size, self.image_size):
             raise ValueError(
                 f"DSHNet: images must be {self.image_size} x {self.image_size}, "
@@ -84,7 +100,11 @@ class DSHNet(HashModel):
         x = self.norm2(F.relu(F.avg_pool2d(self.conv2(x), 3, 2, ceil_mode=True)))
         x = F.avg_pool2d(F.relu(self.conv3(x)), 3, 2, ceil_mode=True)
         features = F.relu(self.fc(x.flatten(1)))
-        return HashOutput(self.hash(features), features)
+        codes = self.hash(features)
+        if self.sigmoid:
+            # sigmoid(z) - 1/2 with the sign of z, however small that is.
+            codes = torch.tanh(codes / 2) / 2
+        return HashOutput(codes, features)
 
     def extend(self, code_length: int) -> "DSHNet":
         """A network for longer codes, initialised from this one except for a new last layer.
@@ -96,7 +116,9 @@ class DSHNet(HashModel):
                 f"DSHNet.extend: code_length must be greater than {self.code_length}, "
                 f"got {code_length}"
             )
-        longer = DSHNet(code_length, image_size=self.image_size, extended=True)
+        longer = DSHNet(
+            code_length, image_size=self.image_size, extended=True, sigmoid=self.sigmoid
+        )
         kept = {k: v for k, v in self.state_dict().items() if not k.startswith("hash.")}
         longer.load_state_dict(kept, strict=False)
         longer.preprocess = self.preprocess

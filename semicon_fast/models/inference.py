@@ -38,9 +38,10 @@ def for_inference(model: HashModel) -> HashModel:
             assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
             setattr(owner, first, fuse_conv_bn_eval(conv, norm))
             setattr(owner, second, nn.Identity())
-    for name, module in list(model.named_children()):
-        if isinstance(module, Trunk):
-            setattr(model, name, _SmallBatches(module))
+    for owner in list(model.modules()):
+        for name, module in list(owner.named_children()):
+            if isinstance(module, Trunk):
+                setattr(owner, name, _SmallBatches(module))
     return model.to(memory_format=torch.channels_last)
 
 
@@ -73,14 +74,16 @@ def _pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
 
 def _unfoldable_norms(model: nn.Module) -> Iterator[nn.Module]:
     """BatchNorms that do not directly follow a convolution: see `Stage4.refine_parts`, `SEM`."""
-    if isinstance(model, SEMICON | ExchNet):
-        first = model.refine_local.layer4[0]
+    for network in model.modules():
+        if not isinstance(network, SEMICON | ExchNet):
+            continue
+        first = network.refine_local.layer4[0]
         assert isinstance(first, BasicBlock | Bottleneck) and first.downsample is not None
         yield first.downsample[1]
         if isinstance(first, Bottleneck):
             yield first.bn1
-        for i in range(model.parts):
-            yield model.attention.get_submodule(f"feature{i + 1}.1")
+        for i in range(network.parts):
+            yield network.attention.get_submodule(f"feature{i + 1}.1")
 
 
 def _can_fold(conv: nn.Module, norm: nn.Module) -> bool:

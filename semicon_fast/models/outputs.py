@@ -15,6 +15,8 @@ class HashOutput(NamedTuple):
         maps: attention maps (B, m, H, W), None if the network has none.
         part_maps: refined features of each part averaged over their channels, (B, m, h, w); only
             where a method needs them (ExchNet).
+        decoded: what the codes decode to, the features of all parts and the global ones
+            concatenated, (B, (m + 1) F); only in training, and where a method needs it (A2-Net).
     """
 
     codes: Tensor
@@ -22,3 +24,4 @@ class HashOutput(NamedTuple):
     parts: Tensor | None = None
     maps: Tensor | None = None
     part_maps: Tensor | None = None
+    decoded: Tensor | None = None

@@ -20,6 +20,8 @@ _HOMES = {
     "dsh": ("dsh", "DSHNet"),
     "small": ("small", "SmallHashNet"),
     "exchnet": ("exchnet", "ExchNet"),
+    "a2net": ("a2net", "A2Net"),
+    "ensemble": ("ensemble", "Ensemble"),
 }
 NETWORKS = tuple(_HOMES)
 

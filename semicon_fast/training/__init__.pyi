@@ -3,9 +3,12 @@ from . import best as best
 from . import checkpoint as checkpoint
 from . import config as config
 from . import convolution as convolution
+from . import ensemble as ensemble
 from . import evaluation as evaluation
 from . import factory as factory
+from . import features as features
 from . import interrupt as interrupt
+from . import learned_codes as learned_codes
 from . import learner as learner
 from . import log as log
 from . import parallel as parallel
@@ -26,10 +29,14 @@ from . import trainer as trainer
 from .best import BestSoFar as BestSoFar
 from .best import best_so_far as best_so_far
 from .config import Config as Config
+from .ensemble import join_runs as join_runs
 from .evaluation import EncodedRun as EncodedRun
 from .evaluation import encoded_run as encoded_run
 from .evaluation import evaluate_encoded as evaluate_encoded
 from .evaluation import evaluate_run as evaluate_run
+from .features import RunFeatures as RunFeatures
+from .features import feature_set as feature_set
+from .features import run_features as run_features
 from .interrupt import Interrupted as Interrupted
 from .interrupt import Stop as Stop
 from .presets import preset as preset

@@ -5,21 +5,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as serialise
 from torch import Tensor
 
 from .. import data as datasets
 from .. import distributed, metrics, models
-from ..codes import code_bytes, pack_codes
+from ..codes import code_bytes
 from ..data import HashingData, ImageSet, Transform, batch_count, evaluation_batches
-from ..files import atomic_write, utf8_path
 from ..models import HashModel
 from .config import Config, DataConfig
 from .factory import choose_device
-from .resume import CONFIG, MODEL, check_finished
-from .retrieval_metrics import ASYMMETRIC, SYMMETRIC, Codes, compute_metrics
+from .learned_codes import LearnedCodes, known_codes, load_codes, save_codes
+from .resume import CODES, CONFIG, MODEL, check_finished
+from .retrieval_metrics import SIDES, Codes, check_side, compute_metrics
 
 Progress = Callable[[int], None]
 
@@ -64,27 +61,16 @@ def encode_set(
     return distributed.gather(torch.cat(found))
 
 
-def database_codes(learned: Tensor, data: HashingData) -> Tensor | None:
-    """Reorder learned codes (len(train), ...) to the order of the database.
-
-    None if some database image is not a training image, so that it has no learned code.
-    """
-    inside = data.train_rows >= 0
-    position = torch.full((len(data.database),), -1)
-    position[data.train_rows[inside]] = inside.nonzero()[:, 0]
-    return None if bool((position < 0).any()) else learned[position]
-
-
 def all_codes(
     model: HashModel,
     data: HashingData,
     config: Config,
-    learned: Tensor | None,
+    learned: LearnedCodes | None,
     progress: Progress | None = None,
 ) -> Codes:
     """Encode queries and database.
 
-    learned: packed codes of the training images; None for symmetric methods.
+    learned: codes of the training images; None for methods that learn none.
     """
     options: dict[str, Any] = {
         "batch_size": config.selection.batch_size,
@@ -94,32 +80,18 @@ def all_codes(
     transform = transform_of(config.data, train=False)
     queries = encode_set(model, data.query, transform, **options)
     database = encode_set(model, data.database, transform, **options)
-    return Codes(queries, database, None if learned is None else database_codes(learned, data))
+    return Codes(queries, database, *known_codes(learned, data))
 
 
-def save_codes(path: Path, packed: Tensor, labels: Tensor, bits: int) -> None:
-    """Save packed learned codes of the training images and their labels as a .safetensors file."""
-    content = serialise(
-        {"codes": packed.contiguous(), "labels": labels.contiguous()}, {"bits": str(bits)}
-    )
-    with atomic_write(path) as file:
-        file.write(content)
-
-
-def keep(folder: Path, model: HashModel, learned: Tensor | None, labels: Tensor) -> None:
+def keep(folder: Path, model: HashModel, learned: LearnedCodes | None, labels: Tensor) -> None:
     """Write model.safetensors and, for methods that learn codes, codes.safetensors."""
     models.save(model, folder / MODEL)
     if learned is not None:
-        save_codes(folder / "codes.safetensors", learned, labels, model.code_length)
-
-
-def pack_learned(codes: Tensor | None) -> Tensor | None:
-    """Pack codes of -1 and +1, float (N, k) on any device: uint8 (N, bytes) on the CPU."""
-    return None if codes is None else pack_codes(codes).cpu()
+        save_codes(folder / CODES, learned, labels, model.code_length)
 
 
 class EncodedRun(NamedTuple):
-    """A finished run with its packed uint8 codes; see `Codes` for queries, database, learned."""
+    """A finished run with its packed uint8 codes; see `Codes` for those."""
 
     data: HashingData
     config: Config
@@ -127,14 +99,24 @@ class EncodedRun(NamedTuple):
     queries: Tensor
     database: Tensor
     learned: Tensor | None
+    centers: Tensor | None = None
 
     @property
     def bits(self) -> int:
         return self.model.code_length
 
+    @property
+    def codes(self) -> Codes:
+        """The codes alone."""
+        return Codes(self.queries, self.database, self.learned, self.centers)
+
 
 def encoded_run(
-    run: Path | str, *, root: str | None = None, data: HashingData | None = None
+    run: Path | str,
+    *,
+    root: str | None = None,
+    data: HashingData | None = None,
+    database: str | None = None,
 ) -> EncodedRun:
     """Load a finished run of `Trainer` and encode its queries and database.
 
@@ -144,11 +126,14 @@ def encoded_run(
         run: the run's output folder.
         root: folder of the dataset, if it has moved.
         data: the dataset, if it is already loaded.
+        database: a side of the database's codes that the run must have, see `SIDES`; without it
+            nothing is encoded.
 
     Raises:
         ValueError: the folder has no finished run, or its learned codes are damaged or belong to
-            other training images.
+            other training images, or it has no codes of `database`.
     """
+    check_side(database, SIDES)
     folder = Path(run)
     check_finished(folder, CONFIG, MODEL)
     config = Config.read(folder / CONFIG)
@@ -157,9 +142,12 @@ def encoded_run(
         config = config.model_copy(update={"data": place})
     data = load_data(config.data) if data is None else data
     model = models.load(folder / MODEL, config.model.code_length)
+    learned = load_codes(folder / CODES, data.train.labels)
+    own, centers = known_codes(learned, data)
+    there = {"learned": own, "centers": centers, "encoded": True}
+    check_side(database, [name for name, codes in there.items() if codes is not None])
     device = choose_device("auto")
     distributed.join(device.type)
-    learned = _load_learned_codes(folder / "codes.safetensors", data)
     codes = all_codes(model.to(device), data, config, learned)
     return EncodedRun(data, config, model.cpu(), *codes)
 
@@ -172,12 +160,17 @@ def evaluate_run(
     denominator: str = "retrieved",
     leave_one_out: bool = False,
     data: HashingData | None = None,
+    database: str | None = None,
 ) -> dict[str, Any]:
     """`encoded_run`, then `evaluate_encoded`."""
-    found = encoded_run(run, root=root, data=data)
+    found = encoded_run(run, root=root, data=data, database=database)
     return distributed.on_main(
         lambda: evaluate_encoded(
-            found, topk=topk, denominator=denominator, leave_one_out=leave_one_out
+            found,
+            topk=topk,
+            denominator=denominator,
+            leave_one_out=leave_one_out,
+            database=database,
         )
     )
 
@@ -188,6 +181,7 @@ def evaluate_encoded(
     topk: int | None = None,
     denominator: str = "retrieved",
     leave_one_out: bool = False,
+    database: str | None = None,
 ) -> dict[str, Any]:
     """Retrieval metrics of a run.
 
@@ -196,6 +190,8 @@ def evaluate_encoded(
         topk: see `metrics.evaluate`.
         denominator: see `metrics.evaluate`.
         leave_one_out: leave each query's own image, if the database has it, out of its ranking.
+        database: the side of the database's codes: "learned", "centers" or "encoded", see
+            `retrieval_metrics.SIDES`; None: each that the run has.
 
     Returns:
         {"protocol": description of the data, "evaluation": {way: metrics}, "passed_over": what the
@@ -203,35 +199,36 @@ def evaluate_encoded(
         "queries_in_database" and "left_out" as `metrics.evaluate_galleries` counts them. The
         metrics include "curve" and, if the code has several parts, "parts".
 
-    Raises ValueError with leave_one_out if the database has the image of a query more than once.
+    Raises ValueError for a side that the run has no codes of, and with leave_one_out if the
+    database has the image of a query more than once.
     """
     sets = found.data.query, found.data.database
     names = [[images.identifier(i) for i in range(len(images))] for images in sets]
     own = metrics.own_rows(*names, unique=leave_one_out)
     exclude = torch.from_numpy(own) if leave_one_out else None
-    codes = Codes(found.queries, found.database, found.learned)
+    codes = found.codes
     result = compute_metrics(
         codes,
         found.data,
         found.bits,
+        database,
         topk=topk,
         denominator=denominator,
         curve=True,
         exclude=exclude,
     )
     if len(found.model.bit_groups) > 1:
-        for way, database in ((ASYMMETRIC, codes.learned), (SYMMETRIC, codes.database)):
-            if database is not None:
-                result[way]["parts"] = metrics.part_contributions(
-                    codes.queries,
-                    database,
-                    found.data.query.labels,
-                    found.data.database.labels,
-                    bits=found.bits,
-                    bit_groups=found.model.bit_groups,
-                    ties="expected",
-                    exclude=exclude,
-                )
+        for way, searched in codes.by_way(database).items():
+            result[way]["parts"] = metrics.part_contributions(
+                codes.queries,
+                searched,
+                found.data.query.labels,
+                found.data.database.labels,
+                bits=found.bits,
+                bit_groups=found.model.bit_groups,
+                ties="expected",
+                exclude=exclude,
+            )
     shared = int((own >= 0).sum())
     return {
         "protocol": found.data.protocol,
@@ -240,16 +237,3 @@ def evaluate_encoded(
         "left_out": shared if leave_one_out else 0,
         "passed_over": found.data.passed_over,
     }
-
-
-def _load_learned_codes(path: Path, data: HashingData) -> Tensor | None:
-    if not path.is_file():
-        return None
-    try:
-        with utf8_path(path) as name:
-            content = load_file(name)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if not torch.equal(content["labels"], data.train.labels):
-        raise ValueError(f"{path} was learned for training images with other labels")
-    return content["codes"]

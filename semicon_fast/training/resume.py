@@ -6,6 +6,7 @@ torch is imported only if the folder contains checkpoints, so that most checks a
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
     from . import checkpoint
 
 CONFIG, LOG, RESULT, CHECKPOINTS = "config.json", "log.jsonl", "result.json", "checkpoints"
-MODEL = "model.safetensors"
+MODEL, CODES = "model.safetensors", "codes.safetensors"
 
 # Settings that may be changed on resume. They do not affect the result, except for rounding: the
 # order of additions depends on the device and the number of threads.
 MAY_CHANGE = {"run.workers", "run.threads", "run.device", "run.tensorboard", "data.root"}
+
+
+# Settings of the data that the runs of an ensemble must share: its images and what networks see.
+SHARED = ("name", "options", "image_size", "transform", "mean", "std", "cache_size")
 
 
 def check_finished(run: Path, *names: str) -> None:
@@ -49,6 +54,30 @@ def refuse_used(output: Path) -> None:
             f"output {output} holds a run already; continue it with resume=True (--resume), or "
             "choose another folder"
         )
+
+
+def check_members(runs: Sequence[Path], output: Path) -> Config:
+    """The configuration of the first of the runs, which can be joined to an ensemble in `output`.
+
+    Raises ValueError unless there are at least two runs, all finished and on the same data, and no
+    run in `output`; OSError if that could not be written.
+    """
+    if len(runs) < 2:
+        raise ValueError(f"an ensemble needs at least 2 runs, got {len(runs)}")
+    configs = []
+    for run in runs:
+        check_finished(run, CONFIG, MODEL)
+        configs.append(Config.read(run / CONFIG))
+    for run, config in zip(runs[1:], configs[1:], strict=True):
+        for key in SHARED:
+            one, other = getattr(configs[0].data, key), getattr(config.data, key)
+            if one != other:
+                raise ValueError(
+                    "the runs of an ensemble must have the same data, prepared in the same way, "
+                    f"but data.{key} is {one!r} in {runs[0]} and {other!r} in {run}"
+                )
+    refuse_used(output)
+    return configs[0]
 
 
 def find_checkpoint(

@@ -11,7 +11,8 @@ from ..data import HashingData, ImageSet, Transform
 from ..methods import Method
 from ..models import HashModel
 from .config import Config
-from .evaluation import Progress, database_codes, encode_set
+from .evaluation import Progress, encode_set
+from .learned_codes import LearnedCodes, database_codes, pack_learned
 from .retrieval_metrics import ASYMMETRIC, SYMMETRIC
 from .sampler import hold_out
 from .state import Tensors, state_copy, with_prefix, without_prefix
@@ -44,7 +45,7 @@ class Selection:
         self.config, self.data, self.model = config, data, model
         self.transform, self.encoding = transform, encoding
         self.mode = config.selection.mode
-        self._asymmetric, self._first = method.asymmetric, max(method.stages, default=0)
+        self._method, self._first = method, max(method.stages, default=0)
         everything = torch.arange(len(data.train))
         self.kept, self.held = everything, everything[:0]
         if self.mode == "holdout":
@@ -73,11 +74,9 @@ class Selection:
             return False
         return last or (iteration + 1) % self.config.selection.every == 0
 
-    def evaluate(self, iteration: int, learned: Tensor | None) -> dict[str, Any]:
-        """Evaluate, update the best model, and return the event for the log.
-
-        learned: packed codes of the training images; None for symmetric methods.
-        """
+    def evaluate(self, iteration: int) -> dict[str, Any]:
+        """Evaluate, update the best model, and return the event for the log."""
+        learned = pack_learned(self._method.learned_codes)
         if self.mode == "holdout":
             queries = self.data.train.subset(self.held)
             database = self.data.train.subset(self.kept)
@@ -85,7 +84,7 @@ class Selection:
         else:
             queries, database = self.data.query, self.data.database
             codes = None if learned is None else database_codes(learned, self.data)
-        if not self._asymmetric:
+        if not self._method.asymmetric:
             codes = None
         way = SYMMETRIC if codes is None else ASYMMETRIC
         if codes is None:
@@ -117,12 +116,15 @@ class Selection:
             "best": better,
         }
 
-    def choose(self, learned: Tensor | None) -> Tensor | None:
-        """Load the best weights into the model and return the learned codes that belong to them."""
+    def choose(self) -> LearnedCodes | None:
+        """Load the best weights into the model and return the learned codes that belong to them;
+        the last ones if no model was evaluated."""
+        codes = self._codes
         if self.best is None:
-            return learned
-        self.model.load_state_dict(self._network)
-        return self._codes
+            codes = pack_learned(self._method.learned_codes)
+        else:
+            self.model.load_state_dict(self._network)
+        return None if codes is None else LearnedCodes(codes, self._method.has_centers)
 
     def summary(self) -> dict[str, Any]:
         """Content of the result: mode, sentence, and the kept iteration with its mAP."""

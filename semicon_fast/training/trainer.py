@@ -11,7 +11,7 @@ from .. import distributed
 from ..data import HashingData
 from .checkpoint import Checkpoint, Position
 from .config import Config
-from .evaluation import EncodedRun, all_codes, keep, load_data, pack_learned, transform_of
+from .evaluation import EncodedRun, all_codes, keep, load_data, transform_of
 from .factory import choose_device
 from .interrupt import AgreedStop, Interrupted, Stop, StopRequested, signals
 from .learner import Learner
@@ -215,9 +215,8 @@ class Trainer:
                 self.learner.end_iteration()
             self.at = self.at._replace(updated=True)
         if self.selection.due(iteration):
-            learned = pack_learned(self.learner.method.learned_codes)
             with self.progress.measure(EVALUATION):
-                evaluation = self.selection.evaluate(iteration, learned)
+                evaluation = self.selection.evaluate(iteration)
             self.folder.record("evaluation", **evaluation)
         self.at = Position(iteration + 1)
         self._save()
@@ -234,7 +233,7 @@ class Trainer:
             self.learner.share_method_state()
 
     def _finish(self) -> Result:
-        learned = self.selection.choose(pack_learned(self.learner.method.learned_codes))
+        learned = self.selection.choose()
         model, bits = self.learner.model, self.config.model.code_length
         both = len(self.data.query) + len(self.data.database)
         progress = self._encoding("queries and database with the final model", both)

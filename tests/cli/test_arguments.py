@@ -14,7 +14,7 @@ from semicon_fast.training import presets
 HEAVY = ("torch", "torchvision", "torch._dynamo", "numpy", "matplotlib", "pyarrow", "fastapi")
 COMMANDS = (
     "demo", "train", "encode", "index", "search", "explain", "serve", "evaluate", "visualize",
-    "centers", "info", "study", "study list", "study run", "study show",
+    "centers", "ensemble", "info", "study", "study list", "study run", "study show",
 )  # fmt: skip
 SCRIPT = """
 import json, sys
@@ -73,6 +73,8 @@ WRONG = [
     (["serve", "gallery", "--no-model", "--device", "tpu"], "--device must be auto"),
     (["evaluate"], "say what to evaluate"),
     (["evaluate", "--run", "run", "--queries", "gallery"], "not both"),
+    (["evaluate", "--run", "run", "--database", "gallery"],
+     "--database with --run must be one of learned, centers, encoded, got 'gallery'"),
     (["evaluate", "--run", "nowhere"], "nowhere holds no finished run: config.json is missing"),
     (["evaluate", "--run", "moved"], "root must be an existing folder, found nothing at gone"),
     (["evaluate", "--run", "run", "--denominator", "all"], "--denominator must be one of"),
@@ -83,6 +85,11 @@ WRONG = [
     (["visualize", "moved", "-o", "new"], "found nothing at gone"),
     (["visualize", "run", "-o", "new", "--kind", "nose"], "--kind must be among maps,"),
     (["visualize", "run", "-o", "new", "--format", "gif"], "--format must be among png, svg"),
+    (["ensemble", "run", "-o", "new"], "an ensemble needs at least 2 runs, got 1"),
+    (["ensemble", "run", "nowhere", "-o", "new"], "nowhere holds no finished run"),
+    (["ensemble", "run", "moved", "-o", "new"],
+     "but data.name is 'birdlets' in run and 'folder' in moved"),
+    (["ensemble", "run", "run", "-o", "moved"], "output moved holds a run already"),
     (["centers"], "give a file to show, or --classes and --bits to make a codebook"),
     (["centers", "nowhere"], "centers file nowhere does not exist"),
     (["centers", "photo.png", "--bits", "8"], "not both"),
@@ -177,7 +184,9 @@ def test_the_choices_of_options_are_those_of_the_library():
     from semicon_fast.cli import arguments
     from semicon_fast.metrics._average_precision import DENOMINATORS
     from semicon_fast.models.execution import AUTOCAST_DTYPES
+    from semicon_fast.training.retrieval_metrics import SIDES
 
     assert tuple(AUTOCAST_DTYPES) == arguments.PRECISIONS
     assert DENOMINATORS == arguments.DENOMINATORS
+    assert tuple(SIDES) == arguments.DATABASE_SIDES
     assert all(callable(getattr(centers, kind)) for kind in centers.kinds.KINDS)

@@ -130,6 +130,18 @@ def test_evaluate_agrees_between_run_and_galleries(trained, gallery, photos, tmp
     assert from_galleries["evaluation"][way]["mAP"] == pytest.approx(from_run, abs=1e-12)
 
 
+def test_evaluate_names_the_side_of_the_database(trained):
+    way = "symmetric (encoded database)"
+    alone = answer("evaluate", "--run", trained[0], "--database", "encoded")
+    assert list(alone["evaluation"]) == [way]
+    assert way in run("evaluate", "--run", trained[0], "--database", "encoded").stdout
+    assert way in (trained[0] / "evaluation.html").read_text("utf-8")
+    for side in ("learned", "centers"):
+        said = run("evaluate", "--run", trained[0], "--database", side, code=2).stderr
+        assert "database must be encoded, for which this run has codes of all database " in said
+        assert f"got '{side}'" in said
+
+
 def test_evaluate_says_which_queries_find_themselves_and_leaves_them_out(
     trained, gallery, photos, tmp_path
 ):
@@ -203,6 +215,30 @@ def test_a_run_whose_queries_are_in_the_database_leaves_them_out(photos, tmp_pat
     assert left["evaluation"][way]["precision@100"] == pytest.approx(7 / 15)
     assert found["evaluation"][way]["precision@100"] == pytest.approx(8 / 16)
     assert "4 of 4 queries are in the database" in run("evaluate", "--run", output).stdout
+
+
+def test_an_ensemble_is_a_run_for_the_other_commands(trained, gallery, photos, tmp_path):
+    both = tmp_path / "both"
+    said = answer("ensemble", trained[0], trained[0], "-o", both)
+    assert said == {"run": str(both), "bits": 24, "networks": {"network1": 12, "network2": 12}}
+    shown = run("ensemble", trained[0], trained[0], "-o", tmp_path / "again").stdout
+    assert shown.strip() == f"{tmp_path / 'again'}: 2 networks, codes of 12 + 12 bits"
+    run("encode", both, photos / "train", "-o", tmp_path / "gallery")
+    about = json.loads((tmp_path / "gallery" / "gallery.json").read_text())
+    assert about["bit_groups"] == {"network1": [0, 12], "network2": [12, 24]}
+    query = photos / "test" / "red" / "0.png"
+    found, alone = (
+        answer("search", folder, query, "-k", "16")["queries"][0]["hits"]
+        for folder in (tmp_path / "gallery", gallery)
+    )
+    # The same network twice: every distance is doubled, and no order is changed.
+    assert [hit["distance"] for hit in found] == [2 * hit["distance"] for hit in alone]
+    assert [hit["image"] for hit in found] == [hit["image"] for hit in alone]
+    way = "symmetric (encoded database)"
+    evaluated = answer("evaluate", "--run", both)["evaluation"][way]
+    wanted = answer("evaluate", "--run", trained[0])["evaluation"][way]
+    assert evaluated["bits"] == 24 and evaluated["mAP"] == wanted["mAP"]
+    assert set(evaluated["parts"]["alone"]) == {"network1", "network2"}
 
 
 def test_evaluate_draws_the_curve(trained, tmp_path):

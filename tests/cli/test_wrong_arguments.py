@@ -83,6 +83,7 @@ COMPLETE = {
     "study list": [],
     "study run": ["readme-clothing", "--root", "loops", "-o", "new"],
     "study show": ["empty"],
+    "ensemble": ["run", "run", "-o", "new"],
 }
 # What a sentence calls a parameter, besides its option and its value.
 SPOKEN = {
@@ -168,7 +169,7 @@ def calls(command):
     complete = COMPLETE.get(command.name, [])
     words = command.name.split()
     yield [*words, *complete, "--no-such-option"], ["--no-such-option"]
-    if command.name not in ("encode", "search", "visualize"):  # which take any number
+    if command.name not in ("encode", "search", "visualize", "ensemble"):  # which take any number
         yield [*words, *complete, "one", "more", "more", "more"], ["more", "one"]
     for name, kind, about, required in parameters(command):
         assert isinstance(about, (ArgumentInfo, OptionInfo)), (command.name, name)

@@ -90,3 +90,16 @@ def test_codes_are_not_learned():
     method.start_iteration(0, torch.tensor([0, 1]))
     method.end_iteration()
     assert method.learned_codes is None and not method.asymmetric
+
+
+@pytest.mark.parametrize("margin, distance, wanted", [(6, 6, 0), (6, 4, 2), (3, 2, 1), (1, 1, 0)])
+def test_relaxed_codes_have_the_hamming_distance_for_their_squared_distance(
+    margin, distance, wanted
+):
+    """Sigmoids that are 0 and 1, less one half: |.|^2 is d_H, so that a margin of 6 is that of 24
+    between codes of -1 and +1."""
+    codes = torch.stack([code(12), flipped(code(12), distance)]) / 2
+    terms = loss(codes, torch.tensor([0, 1]), margin=margin, alpha=0)
+    assert float(terms["pair"]) == wanted / 2 and float(terms["regulariser"]) == 0
+    doubled = loss(2 * codes, torch.tensor([0, 1]), margin=4 * margin, alpha=0)
+    assert float(doubled["pair"]) == 4 * float(terms["pair"])

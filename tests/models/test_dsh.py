@@ -112,3 +112,31 @@ def test_layers_follow_the_published_order():
     assert x.shape == (2, 64, 4, 4)
     expected = model.fc(x.flatten(1)).relu()
     torch.testing.assert_close(model(images()).features, expected)
+
+
+def test_the_relaxed_outputs_are_sigmoids_less_one_half():
+    plain, relaxed = (build({"network": "dsh", "code_length": 12, **o}, seed=1) for o in OPTIONS)
+    x = images(8)
+    linear, out = plain(x), relaxed(x)
+    torch.testing.assert_close(out.codes, linear.codes.sigmoid() - 0.5)
+    assert torch.equal(out.features, linear.features)
+    assert torch.equal(relaxed.encode(x), plain.encode(x))
+    above = out.codes + 0.5 > 0.5
+    assert torch.equal(above, linear.codes > 0)
+
+
+OPTIONS = ({}, {"sigmoid": True})
+
+
+def test_a_relaxed_output_keeps_its_sign_however_small_it_is():
+    model = build({"network": "dsh", "code_length": 2, "sigmoid": True}, seed=1)
+    with torch.no_grad():
+        model.hash.weight.zero_()
+        model.hash.bias.copy_(torch.tensor([-1e-12, 1e-12]))
+    assert torch.equal(model(images(1)).codes.sign(), torch.tensor([[-1.0, 1.0]]))
+
+
+def test_the_relaxation_is_kept_by_configuration_and_extension():
+    model = DSHNet(12, sigmoid=True)
+    assert build(model.config()).sigmoid and model.extend(24).sigmoid
+    assert "sigmoid" not in DSHNet(12).config() and not DSHNet(12).extend(24).sigmoid

@@ -13,10 +13,18 @@ NETWORKS = {
     "semicon, official": {"network": "semicon", "backbone": "tiny", "variant": "official"},
     "semicon, no icon": {"network": "semicon", "backbone": "resnet18", "icon": "none"},
     "exchnet": {"network": "exchnet", "backbone": "tiny"},
+    "a2net": {"network": "a2net", "backbone": "tiny", "parts": 2},
     "vanilla": {"network": "backbone", "backbone": "tiny"},
     "normalised bits": {"network": "backbone", "backbone": "micro", "norm": True},
     "small": {"network": "small", "width": 4},
     "dsh": {"network": "dsh"},
+    "ensemble": {
+        "network": "ensemble",
+        "networks": [
+            {"network": "semicon", "code_length": 12, "backbone": "tiny"},
+            {"network": "dsh", "code_length": 12},
+        ],
+    },
 }
 
 
@@ -55,7 +63,7 @@ def test_codes_are_as_exact_as_the_models_and_bits_differ_nowhere_else(name, few
     assert torch.equal((folded >= 0)[sure], (plain >= 0)[sure])
 
 
-@pytest.mark.parametrize("name", ["semicon, official", "vanilla", "small"])
+@pytest.mark.parametrize("name", ["semicon, official", "vanilla", "small", "ensemble"])
 def test_folding_leaves_only_what_it_must(name):
     model = trained(name)
     before = copy.deepcopy(model.state_dict())
@@ -63,7 +71,7 @@ def test_folding_leaves_only_what_it_must(name):
     folded = for_inference(model)
     left = [n for n, m in folded.named_modules() if isinstance(m, nn.BatchNorm2d)]
     # Three heads, the layer that adds to the product with the maps, four inside ICON.
-    assert len(left) == (8 if name.startswith("semicon") else 0) and count > len(left)
+    assert len(left) == (8 if name.startswith(("semicon", "ensemble")) else 0) < count
     after = model.state_dict()
     assert model.training and all(torch.equal(after[k], v) for k, v in before.items())
 

@@ -13,6 +13,7 @@ CONFIGS = [
     {"network": "backbone", "code_length": 16, "backbone": "tiny"},
     {"network": "backbone", "code_length": 16, "backbone": "micro", "norm": True},
     {"network": "exchnet", "code_length": 12, "parts": 3, "backbone": "micro"},
+    {"network": "a2net", "code_length": 12, "parts": 3, "backbone": "micro"},
     {
         "network": "semicon",
         "code_length": 20,
@@ -22,6 +23,14 @@ CONFIGS = [
         "attention": "erase",
         "icon": "one-step",
         "alpha": 0.7,
+    },
+    {
+        "network": "ensemble",
+        "code_length": 20,
+        "networks": [
+            {"network": "dsh", "code_length": 12, "image_size": 32, "extended": False},
+            {"network": "small", "code_length": 8, "width": 8},
+        ],
     },
 ]
 
@@ -38,7 +47,7 @@ def test_config_is_what_build_was_given(config):
     }
 
 
-@pytest.mark.parametrize("config", CONFIGS[:5], ids=lambda c: c["network"])
+@pytest.mark.parametrize("config", CONFIGS[:6], ids=lambda c: c["network"])
 def test_a_seed_fixes_the_weights_and_leaves_the_global_generator_alone(config):
     before = torch.random.get_rng_state()
     first, second, other = build(config, seed=3), build(config, seed=3), build(config, seed=4)
@@ -54,7 +63,8 @@ def test_bits_are_named_once_each_and_in_order(config):
         model = build(config)
     named = [bit for group in model.bit_groups.values() for bit in range(*group.indices(10**6))]
     assert named == list(range(config["code_length"]))
-    assert next(iter(model.bit_groups)) == "global"
+    first = "network1" if config["network"] == "ensemble" else "global"
+    assert next(iter(model.bit_groups)) == first
 
 
 @pytest.mark.parametrize(

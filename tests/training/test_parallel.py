@@ -46,6 +46,18 @@ KINDS = {
         "data.image_size=32",
         "schedule.iterations=2",
     ),
+    # The second of two small steps is the fine-tuning.
+    "a2net": (
+        "method.name=a2net",
+        "optimizer.lr=1e-4",
+        "schedule.samples=7",
+        "schedule.epochs=1",
+        "run.batch_norm=global",
+        "model.network=a2net",
+        'model.options={"backbone":"micro","parts":2}',
+        "data.image_size=32",
+        "schedule.iterations=2",
+    ),
     # The classifier in the first iteration, then codes by a network with a BatchNorm over them.
     "shc": (
         *UNEVEN,

@@ -114,3 +114,41 @@ def test_every_shc_preset_leaves_most_iterations_to_its_codes(name):
     config = preset(name)
     classify = config.method.options["classify"]
     assert 0 < classify <= config.schedule.iterations / 3 and config.model.options["norm"]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a2nets_rows_are_those_of_its_logs(name):
+    for bits in (12, 48):
+        config, exchnet = preset(f"a2net-{name}-{bits}"), preset(f"exchnet-{name}-{bits}")
+        assert config.schedule == exchnet.schedule and config.optimizer == exchnet.optimizer
+        assert config.data == exchnet.data and config.model.options["parts"] == bits
+        assert (config.model.network, config.method.name) == ("a2net", "a2net")
+
+
+@pytest.mark.parametrize("margin", [6, 3, 2, 1])
+def test_the_sigmoid_relaxation_has_its_margin_and_no_regulariser(margin):
+    for recipe, plain in (("", "-paper"), ("-quick", "-quick")):
+        config = preset(f"cifar10-dsh{recipe}-sigmoid-m{margin}-12")
+        assert config.method.options == {"margin": margin, "alpha": 0}
+        assert config.model.options == {"sigmoid": True}
+        assert config.schedule == preset(f"cifar10-dsh{plain}-12").schedule
+
+
+def test_quick_fine_tuning_takes_the_papers_fraction_of_the_steps_and_of_the_rate():
+    pairs = [(preset("cifar10-dsh-paper-12"), preset("cifar10-dsh-finetune-24"))]
+    pairs += [(preset("cifar10-dsh-quick-12"), preset("cifar10-dsh-quick-finetune-24"))]
+    steps = [tuned.schedule.iterations / whole.schedule.iterations for whole, tuned in pairs]
+    assert steps[1] == pytest.approx(steps[0], abs=0.01)
+    assert [tuned.optimizer.lr / whole.optimizer.lr for whole, tuned in pairs] == [
+        pytest.approx(0.1)
+    ] * 2
+    for name in ("paper", "quick"):
+        start = preset(f"cifar10-dsh-{name}-finetune-36".replace("-paper", "")).model.start
+        assert start == f"runs/cifar10-dsh-{name}-12/model.safetensors"
+
+
+def test_the_classifier_has_an_output_for_each_class():
+    for name in ("cifar10-classify", "cifar10-classify-paper"):
+        config = preset(name)
+        assert (config.model.network, config.model.code_length) == ("dsh", 10)
+        assert config.method.name == "classify"

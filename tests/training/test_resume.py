@@ -20,6 +20,12 @@ EXCHNET = (
     'model.options={"backbone":"micro","parts":2}',
     "data.image_size=16",
 )
+A2NET = (
+    "method.name=a2net",
+    "model.network=a2net",
+    'model.options={"backbone":"micro","parts":2}',
+    "data.image_size=16",
+)
 KINDS = {
     "semicon": (),
     "semicon on all images": ("schedule.samples=null", "run.checkpoint_every=iteration"),
@@ -32,6 +38,7 @@ KINDS = {
         *EXCHNET,
         'method.options={"align":1,"anchors":"running","squared":true,"alignment":0.01}',
     ),
+    "a2net": (*A2NET, 'method.options={"finetune":1}'),
     "shc": (
         "method.name=shc",
         'method.options={"classify":1}',

@@ -24,13 +24,14 @@ from semicon_fast.training import (
     trainer,
 )
 from semicon_fast.training.learner import Learner
-from semicon_fast.training.retrieval_metrics import ASYMMETRIC, SYMMETRIC
+from semicon_fast.training.retrieval_metrics import ASYMMETRIC, CENTERS, SYMMETRIC
 
 METHODS = {
     "semicon": (),
     "adsh": ("method.name=adsh",),
     "shc": ("method.name=shc", 'method.options={"centers":"hadamard"}'),
     "dsh": ("method.name=dsh", "optimizer.name=adamw", "schedule.lr=onecycle"),
+    "classify": ("method.name=classify", "model.code_length=3"),
 }
 
 
@@ -42,8 +43,8 @@ def fit(tiny, folder, *settings, data=None, **options):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_leaves_model_log_codes_and_result(tiny, tmp_path, name):
     result = fit(tiny, tmp_path, *METHODS[name])
-    learned = name != "dsh"
-    ways = [ASYMMETRIC, SYMMETRIC] if learned else [SYMMETRIC]
+    learned = name not in ("dsh", "classify")
+    ways = [CENTERS if name == "shc" else ASYMMETRIC, SYMMETRIC] if learned else [SYMMETRIC]
     assert list(result.evaluation) == ways
     # A sum of many rounded precisions may exceed 1 by a rounding error.
     assert all(0 <= result.evaluation[way]["mAP"] <= 1 + 1e-12 for way in ways)
@@ -161,7 +162,7 @@ def test_learned_codes_of_a_part_of_the_database_are_not_used_as_the_database(ti
     assert torch.equal(found.learned[permuted], codes) and ASYMMETRIC in other.evaluation
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "shc"])
+@pytest.mark.parametrize("name", [n for n in METHODS if n not in ("shc", "classify")])
 def test_images_with_several_labels_are_learned_too(tiny, tmp_path, name):
     result = fit(tiny, tmp_path, *METHODS[name], data=tiny.data(multi_label=True))
     assert 0 <= result.evaluation[SYMMETRIC]["mAP"] <= 1

@@ -3,10 +3,10 @@
 import difflib
 
 from ..config import Config
-from . import dsh, fine_grained, shc, small
+from . import a2net, dsh, fine_grained, shc, small
 from .recipe import Recipes
 
-PRESETS: Recipes = fine_grained.table() | dsh.table() | small.table() | shc.table()
+PRESETS: Recipes = fine_grained.table() | a2net.table() | dsh.table() | small.table() | shc.table()
 
 
 def names() -> list[str]:

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 from .recipe import Recipes
 
 LENGTHS = (12, 24, 36, 48)
+# Margins of the sigmoid relaxation. Codes of 0 and 1 have a squared distance of d_H, a quarter of
+# that of codes of -1 and +1, so that 6 is the margin of 24 at 12 bits.
+MARGINS = (6, 3, 2, 1)
 
 # Channel means and standard deviations of CIFAR-10's training images.
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
@@ -68,19 +71,36 @@ def cifar10(bits: int, recipe: str) -> dict[str, Any]:
     }
 
 
-def finetune(bits: int) -> dict[str, Any]:
-    """DSH's fine-tuning of its 12-bit network: 30,000 batches, lr x 0.6 every 4,000.
+def finetune(bits: int, recipe: str) -> dict[str, Any]:
+    """DSH's fine-tuning of its 12-bit network: with "-paper" 30,000 batches, lr x 0.6 every 4,000.
 
+    With "-quick" the fraction of the steps from scratch and of their lr is the same, in one cycle.
     model.start is the model of the 12-bit run; override it if that run is in another folder.
     """
-    config = cifar10(bits, "-paper")
-    milestones = tuple(range(16, 120, 16))
-    changes = {"iterations": 120, "milestones": milestones, "factor": 0.6}
+    config = cifar10(bits, recipe)
+    changes: dict[str, Any] = {"iterations": 19}
+    if recipe == "-paper":
+        changes = {"iterations": 120, "milestones": tuple(range(16, 120, 16)), "factor": 0.6}
+    start = f"runs/cifar10-dsh{recipe}-12/model.safetensors"
     return config | {
-        "model": config["model"] | {"start": "runs/cifar10-dsh-paper-12/model.safetensors"},
+        "model": config["model"] | {"start": start},
         "optimizer": config["optimizer"] | {"lr": 1e-4},
         "schedule": config["schedule"] | changes,
     }
+
+
+def sigmoid(margin: int, recipe: str) -> dict[str, Any]:
+    """The sigmoid relaxation with this margin and no regulariser (supplement, Table 1)."""
+    config = cifar10(12, recipe)
+    return config | {
+        "model": config["model"] | {"options": {"sigmoid": True}},
+        "method": {"name": "dsh", "options": {"margin": margin, "alpha": 0}},
+    }
+
+
+def classify(recipe: str) -> dict[str, Any]:
+    """The classifier of the supplement's Table 4: the same network, with 10 logits as outputs."""
+    return cifar10(10, recipe) | {"method": {"name": "classify"}}
 
 
 def table() -> Recipes:
@@ -89,6 +109,11 @@ def table() -> Recipes:
     for recipe in DSH_RECIPES:
         for bits in LENGTHS:
             found[f"cifar10-dsh{recipe}-{bits}"] = partial(cifar10, bits, recipe)
-    for bits in LENGTHS[1:]:
-        found[f"cifar10-dsh-finetune-{bits}"] = partial(finetune, bits)
+    for recipe, name in (("-paper", ""), ("-quick", "-quick")):
+        for bits in LENGTHS[1:]:
+            found[f"cifar10-dsh{name}-finetune-{bits}"] = partial(finetune, bits, recipe)
+        for margin in MARGINS:
+            found[f"cifar10-dsh{name}-sigmoid-m{margin}-12"] = partial(sigmoid, margin, recipe)
+    found["cifar10-classify-paper"] = partial(classify, "-paper")
+    found["cifar10-classify"] = partial(classify, "-quick")
     return found
