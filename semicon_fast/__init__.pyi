@@ -23,6 +23,7 @@ from . import metrics as metrics
 from . import models as models
 from . import ops as ops
 from . import search as search
+from . import shallow as shallow
 from . import training as training
 from . import viz as viz
 from .codes import convert_codes as convert_codes

@@ -33,6 +33,19 @@ def check_choice(value: str, choices: Sequence[str], name: str) -> str:
     return value
 
 
+def check_number(name: str, value: Any, least: float, *, above: bool = False) -> float:
+    """`value` as a float. Raises ValueError unless it is finite and >= `least` (above: >)."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    enough = number > least if above else number >= least
+    if not enough or number == float("inf"):
+        wanted = f"{'more than' if above else 'at least'} {least:g}"
+        raise ValueError(f"{name} must be a finite number, {wanted}, got {value!r}")
+    return number
+
+
 def as_tensor(values: Any, name: str) -> Tensor:
     """`values`, a NumPy array or tensor, as a tensor that shares its memory; not to be written.
 
@@ -59,6 +72,54 @@ def as_tensor(values: Any, name: str) -> Tensor:
             return torch.from_numpy(values)
     except TypeError as error:
         raise TypeError(f"{name} has a dtype torch does not have: {values.dtype}") from error
+
+
+def as_features(values: Any, name: str) -> Tensor:
+    """Feature vectors (N, F), a NumPy array or tensor, as a tensor that shares their memory.
+
+    Raises TypeError unless they are floating point, ValueError unless they are two-dimensional.
+    """
+    features = as_tensor(values, name)
+    if not features.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {features.dtype}")
+    if features.ndim != 2:
+        raise ValueError(f"{name} must be (N, F), got {tuple(features.shape)}")
+    return features
+
+
+def check_finite(features: Tensor, name: str) -> Tensor:
+    """`features`. Raises ValueError if there is NaN or infinity among them."""
+    if not features.isfinite().all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
+    return features
+
+
+def as_labels(values: Any, name: str, count: int, of: str) -> Tensor:
+    """Labels of `count` things, named by `of`, as a tensor int64 (N,) or bool (N, C).
+
+    Raises TypeError for labels that are neither integers (N,) nor bool (N, C), ValueError for
+    another number of rows.
+    """
+    if isinstance(values, np.ndarray) and values.dtype.kind in "USTO":
+        raise TypeError(
+            f"{name} must be integers (N,) or bool (N, C), got {values.dtype}; number the classes "
+            "of both sets together: np.unique(names, return_inverse=True)[1]"
+        )
+    labels = as_tensor(values, name)
+    multi_hot = labels.ndim == 2 and labels.dtype is torch.bool
+    if not multi_hot:
+        real = labels.is_floating_point() or labels.is_complex()
+        if labels.ndim != 1 or real or labels.dtype is torch.bool:
+            hint = "; convert labels of 0 and 1 to bool" if labels.ndim == 2 else ""
+            raise TypeError(
+                f"{name} must be integers (N,) or bool (N, C), "
+                f"got {labels.dtype} {tuple(labels.shape)}{hint}"
+            )
+    if len(labels) != count:
+        raise ValueError(
+            f"{name} must have one row for each of the {count} {of}, got {len(labels)}"
+        )
+    return labels if multi_hot else labels.to(torch.int64)
 
 
 def as_integers(values: Any, name: str) -> Tensor:

@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "metrics": {"search", "ops", "reference", "codes", "arrays"},
     "models": {"layers", "ops", "reference", "codes", "files"},
     "centers": {"arrays", "files"},
-    "methods": {"centers", "models"},
+    "methods": {"centers", "models", "arrays"},
+    "shallow": {"codes", "arrays", "files"},
     "training": {
         "methods", "models", "data", "metrics", "search", "codes", "files", "text", "distributed",
     },
@@ -34,13 +35,14 @@ MAY_IMPORT = {
     "viz": {"methods", "models", "layers", "data", "metrics", "search", "files", "text"},
     "report": {"training", "viz", "codes", "models", "data", "search", "files", "text"},
     "studies": {
-        "report", "training", "viz", "models", "data", "metrics", "search", "codes", "files",
-        "text",
+        "report", "training", "viz", "shallow", "models", "data", "metrics", "search", "codes",
+        "files", "text",
     },
     "serve": {"viz", "models", "data", "search"},
     "cli": {
         "studies", "report", "training", "encoding", "serve", "viz", "methods", "models", "data",
-        "metrics", "centers", "search", "ops", "native", "distributed", "files", "text", "torchrun",
+        "metrics", "centers", "shallow", "search", "ops", "native", "distributed", "files", "text",
+        "torchrun",
     },
     "__main__": {"cli"},
 }  # fmt: skip

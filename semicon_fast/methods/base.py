@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..arrays import check_number as check_number
+
 if TYPE_CHECKING:
     from ..models import HashModel
     from ..models.outputs import HashOutput
@@ -144,13 +146,3 @@ def check_labels(labels: Tensor) -> None:
         )
     if single and int(labels.min()) < 0:
         raise ValueError(f"labels must be 0 or more, got {int(labels.min())}")
-
-
-def check_number(name: str, value: float, least: float, *, above: bool = False) -> float:
-    """`value` as a float. Raises ValueError unless it is finite and >= `least` (above: >)."""
-    number = float(value)
-    enough = number > least if above else number >= least
-    if not enough or number == float("inf"):
-        wanted = f"{'more than' if above else 'at least'} {least:g}"
-        raise ValueError(f"{name} must be a finite number, {wanted}, got {value!r}")
-    return number

@@ -5,7 +5,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..arrays import Array, as_tensor, check_choice, check_integer, like
+from ..arrays import (
+    Array,
+    as_features,
+    as_tensor,
+    check_choice,
+    check_finite,
+    check_integer,
+    like,
+)
 from ._partitioned import NO_ID
 
 METRICS = ("euclidean", "cosine")
@@ -71,20 +79,10 @@ def _distances(queries: Tensor, found: Tensor, metric: str) -> Tensor:
     return 1 - (found * queries.unsqueeze(1)).sum(-1)
 
 
-def _features(values: Any, name: str) -> Tensor:
-    features = as_tensor(values, name)
-    if not features.is_floating_point():
-        raise TypeError(f"{name} must be floating point, got {features.dtype}")
-    if features.ndim != 2:
-        raise ValueError(f"{name} must be (N, F), got {tuple(features.shape)}")
-    if not features.isfinite().all():
-        raise ValueError(f"{name} must be finite, got NaN or infinity")
-    return features
-
-
 def _both_features(queries: Any, database: Any) -> tuple[Tensor, Tensor]:
-    mine = _features(queries, "query_features")
-    theirs = _features(database, "database_features").to(mine.device)
+    mine = check_finite(as_features(queries, "query_features"), "query_features")
+    theirs = check_finite(as_features(database, "database_features"), "database_features")
+    theirs = theirs.to(mine.device)
     if mine.shape[1] != theirs.shape[1]:
         raise ValueError(
             "query_features and database_features must be equally wide, "
