@@ -21,6 +21,12 @@ AXES = {
     "alpha": "exponent alpha of SEM",
     RADIUS_2: "precision within Hamming radius 2",
 }
+CAPTIONS = {
+    "curves": "precision over recall",
+    "loss": "training loss",
+    "parts": "mAP by parts of the code",
+}
+# Characters of a name in a figure.
 LONGEST = 48
 
 
@@ -62,13 +68,13 @@ def slug(text: str) -> str:
 
 
 def _named(study: Study, figure: Figure, value: str) -> tuple[str, str]:
-    what = figure.metric if figure.kind in ("lines", "dots") else figure.kind
-    words = {"curves": "precision over recall", "loss": "training loss", "parts": "mAP by parts"}
-    caption = words.get(figure.kind, AXES.get(figure.metric, figure.metric))
-    caption = caption[:1].upper() + caption[1:] if figure.metric != what else caption
-    return "-".join(filter(None, ("figure", slug(what), slug(value)))), ": ".join(
-        filter(None, (f"{study.source}, {caption}", _panel_text(figure, value)))
-    )
+    """The name of the files and the caption of a picture."""
+    what, caption = figure.kind, CAPTIONS.get(figure.kind, "")
+    if figure.kind in ("lines", "dots"):
+        what, caption = figure.metric, AXES.get(figure.metric, figure.metric)
+    name = "-".join(filter(None, ("figure", slug(what), slug(value))))
+    words = ", ".join(filter(None, (caption, _panel_text(figure, value))))
+    return name, f"{study.source}: {words}"
 
 
 def _panel_text(figure: Figure, value: str) -> str:

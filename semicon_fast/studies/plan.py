@@ -200,7 +200,7 @@ def _generated(config: Config) -> Iterator[str]:
     """Settings that put generated birds in the place of a data set."""
     if config.data.name not in registry.GENERATED:
         yield 'data.name="birdlets"'
-        yield "data.options={}"
+        yield f'data.options={{"size": {config.data.image_size}}}'
 
 
 def cost(study: Study, budget: Budget) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .. import metrics
+from .. import metrics, shallow
 from ..codes import pack_codes, unpack_codes
 from ..training import (
     Config,
@@ -235,7 +235,7 @@ def _hash(job: Job, work: Shallow, reporter: Reporter) -> None:
     reporter.begin(f"{work.method}, {work.bits} bits", None)
     found, _ = features.load_tensors(job.needs[0] / FEATURES)
     seed = FIRST_SEED + job.repetition
-    hasher = features.shallow_hasher(work.method, work.bits, seed, dict(work.options))
+    hasher = shallow.build(work.method, work.bits, seed=seed, **work.options)
     hasher.fit(found["train"], found["train_labels"])
     side = "database" if "database" in found else "train"
     tensors = {

@@ -130,7 +130,7 @@ def _method(method: str, data: str | None, bits: int) -> Work:
         return semicon(data, bits)
     if method in ("ITQ", "SDH"):
         if data is None:
-            return Shallow(name, bits, Features("hog-small", "hog", vanilla(None, 48)))
+            return Shallow(name, bits, Features("vanilla-small", "network", vanilla(None, 48)))
         return Shallow(name, bits, Features(f"resnet50-{data}", "resnet50", Train(f"{data}-48")))
     if method == "ADSH" and data is None:
         return Train(f"folder-small-{bits}-vanilla", "adsh", ("method.name=adsh",))
@@ -185,7 +185,8 @@ def studies() -> tuple[Study, ...]:
         columns=("data", "bits", "method"),
         rows=tuple(_table1()),
         figures=(lines,),
-        small=SMALL + " ITQ and SDH hash HOG-512 features instead of those of a ResNet-50.",
+        small=SMALL + " ITQ and SDH hash the features of the vanilla "
+        "network, which has been trained on the labels, instead of those of a ResNet-50.",
         notes=(
             "The paper's values of ADSH, ExchNet, A2-Net and SEMICON are about learned database "
             "codes, which have seen the labels; the others about codes of the database images.",
