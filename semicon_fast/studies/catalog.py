@@ -6,11 +6,7 @@ from . import dsh, dsh_figures, exchnet, own, semicon, semicon_supplement, shc
 from .study import Study
 
 MODULES = (semicon, semicon_supplement, dsh, dsh_figures, shc, exchnet, own)
-STUDIES: dict[str, Study] = {
-    study.name: study
-    for module in MODULES
-    for study in module.studies()  # type: ignore[attr-defined]
-}
+STUDIES: dict[str, Study] = {study.name: study for module in MODULES for study in module.studies()}
 
 
 def names() -> list[str]:

@@ -64,14 +64,14 @@ def figures(study: Study, setup: Setup) -> Iterator[Drawn]:
 
 def slug(text: str) -> str:
     """Text as a part of a file's name."""
-    return re.sub(r"[^\w.]+", "-", text).strip("-").lower()
+    return re.sub(r"[^\w.]+", "-", text).strip("-")
 
 
 def _named(study: Study, figure: Figure, value: str) -> tuple[str, str]:
     """The name of the files and the caption of a picture."""
-    what, caption = figure.kind, CAPTIONS.get(figure.kind, "")
-    if figure.kind in ("lines", "dots"):
-        what, caption = figure.metric, AXES.get(figure.metric, figure.metric)
+    drawn = figure.kind in ("lines", "dots")
+    what: str = figure.metric if drawn else figure.kind
+    caption = AXES.get(what, what) if drawn else CAPTIONS[what]
     name = "-".join(filter(None, ("figure", slug(what), slug(value))))
     words = ", ".join(filter(None, (caption, _panel_text(figure, value))))
     return name, f"{study.source}: {words}"
@@ -114,8 +114,8 @@ def _lines(study: Study, setup: Setup, figure: Figure, panel: _Panel) -> Picture
                 if named[figure.line] == line]  # fmt: skip
         style = _style(number)
         printed = [(x, c.published) for x, c in mine if c.published is not None]
-        hollow = {"markerfacecolor": "white", "linestyle": "dotted", "linewidth": 1.0}
-        axis.plot([places[x] for x, _ in printed], [y for _, y in printed], **style, **hollow)
+        hollow = style | {"markerfacecolor": "white", "linestyle": "dotted"}
+        axis.plot([places[x] for x, _ in printed], [y for _, y in printed], **hollow)
         ours = [(x, c.ours, c.spread) for x, c in mine if c.ours is not None]
         axis.errorbar(
             [places[x] for x, _, _ in ours],

@@ -5,7 +5,8 @@ NUS-WIDE has no reader here: its rows are the paper's numbers alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from .study import (
     MAP,
@@ -35,7 +36,6 @@ NUS_WIDE = Missing("needs NUS-WIDE, for which there is no reader")
 CIFAR, NUS = "CIFAR-10", "NUS-WIDE"
 # The recipes of the presets cifar10-dsh-*, by budget.
 RECIPE = {"paper": "paper", "small": "quick"}
-BUDGETS: tuple[Budget, Budget] = ("paper", "small")
 
 # Table 1, precision within Hamming radius 2 at 12 bits: name -> (label, CIFAR-10, NUS-WIDE).
 TABLE1 = {
@@ -129,26 +129,36 @@ def models_text(numbers: tuple[int, ...], between: str) -> str:
     return between.join(f"M{number}" for number in numbers)
 
 
+def row(
+    name: str,
+    labels: tuple[str, ...],
+    make: Callable[[Budget], Work],
+    published: dict[str, float] | None = None,
+) -> Row:
+    """A row whose work is made for each budget."""
+    return Row(name, labels, make("paper"), make("small"), published or {})
+
+
 def _pair(
     name: str,
     labels: tuple[str, ...],
-    works: tuple[Work, Work],
+    make: Callable[[Budget], Work],
     values: tuple[dict[str, float], dict[str, float]],
 ) -> Iterator[Row]:
     """The rows of CIFAR-10 and NUS-WIDE."""
-    yield Row(f"cifar10-{name}", (CIFAR, *labels), *works, published=values[0])
+    yield row(f"cifar10-{name}", (CIFAR, *labels), make, values[0])
     yield Row(f"nuswide-{name}", (NUS, *labels), NUS_WIDE, NUS_WIDE, published=values[1])
 
 
 def table1() -> Iterator[Row]:
     for name, (label, cifar, nus) in TABLE1.items():
-        works = regularised("paper", name), regularised("small", name)
-        yield from _pair(name, (label,), works, ({RADIUS_2: cifar}, {RADIUS_2: nus}))
+        make = partial(regularised, name=name)
+        yield from _pair(name, (label,), make, ({RADIUS_2: cifar}, {RADIUS_2: nus}))
 
 
-def by_training(training: str, bits: int) -> tuple[Train, Train]:
-    make = scratch if training == "scratch" else finetuned
-    return make("paper", bits), make("small", bits)
+def by_training(budget: Budget, training: str, bits: int) -> Train:
+    """A row of Table 2."""
+    return (scratch if training == "scratch" else finetuned)(budget, bits)
 
 
 def table2() -> Iterator[Row]:
@@ -156,7 +166,7 @@ def table2() -> Iterator[Row]:
         yield from _pair(
             f"{training}-{bits}",
             (TRAINING[training], str(bits)),
-            by_training(training, bits),
+            partial(by_training, training=training, bits=bits),
             ({RADIUS_2: cifar}, {RADIUS_2: nus}),
         )
 
@@ -170,7 +180,7 @@ def _table3() -> Iterator[Row]:
         yield from _pair(
             models_text(numbers, "-"),
             (str(len(numbers)), models_text(numbers, " + ")),
-            (ensemble("paper", numbers), ensemble("small", numbers)),
+            partial(ensemble, numbers=numbers),
             (values[0], values[1]),
         )
 
@@ -179,7 +189,7 @@ def hashed(budget: Budget, features: str, method: str, bits: int = 48) -> Shallo
     """A shallow method on one of the kinds of features of Table 4."""
     recipe, ours = RECIPE[budget], scratch(budget, 12)
     chosen = {
-        "hand": Features("hog-cifar10", "hog", ours),
+        "hand": Features("hog-cifar10", "hog", scratch("paper", 12)),
         "cls": Features(f"cnn-cls-{recipe}", "network", _classifier(budget)),
         "ours": Features(f"cnn-ours-{recipe}", "network", ours),
     }
@@ -193,10 +203,9 @@ def _classifier(budget: Budget) -> Train:
 def _table4() -> Iterator[Row]:
     for features, (label, values) in TABLE4.items():
         for (method, name), value in zip(TABLE4_METHODS.items(), values, strict=True):
-            works = [hashed(budget, features, method) for budget in BUDGETS]
-            yield Row(f"{features}-{method}", (label, name), *works, published={MAP: value})
-    works48 = [scratch(budget, 48) for budget in BUDGETS]
-    yield Row("ours-dsh", ("CNN-ours", "DSH"), *works48, published={MAP: TABLE4_DSH})
+            make = partial(hashed, features=features, method=method)
+            yield row(f"{features}-{method}", (label, name), make, {MAP: value})
+    yield row("ours-dsh", ("CNN-ours", "DSH"), partial(scratch, bits=48), {MAP: TABLE4_DSH})
 
 
 def study(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from .dsh import (
-    BUDGETS,
     CIFAR,
     TABLE4_METHODS,
     TRAINING,
@@ -14,6 +14,7 @@ from .dsh import (
     finetuned,
     hashed,
     models_text,
+    row,
     scratch,
     study,
     table1,
@@ -27,37 +28,33 @@ FIGURE5 = {24: (3, 4), 36: (1, 3, 4), 48: (1, 2, 3, 4)}
 
 def _figure5() -> Iterator[Row]:
     for bits, numbers in FIGURE5.items():
-        tuned = [finetuned(budget, bits) for budget in BUDGETS]
-        yield Row(f"{bits}-finetuned", (str(bits), "fine-tuned"), *tuned)
-        several = [ensemble(budget, numbers) for budget in BUDGETS]
+        yield row(f"{bits}-finetuned", (str(bits), "fine-tuned"), partial(finetuned, bits=bits))
         label = f"ensemble {models_text(numbers, ' + ')}"
-        yield Row(f"{bits}-ensemble", (str(bits), label), *several)
+        yield row(f"{bits}-ensemble", (str(bits), label), partial(ensemble, numbers=numbers))
 
 
 def _figure6() -> Iterator[Row]:
     for bits in (12, 24, 36, 48):
-        dsh = [scratch(budget, bits) for budget in BUDGETS]
-        yield Row(f"{bits}-dsh", (str(bits), "DSH"), *dsh)
+        yield row(f"{bits}-dsh", (str(bits), "DSH"), partial(scratch, bits=bits))
         for method, name in TABLE4_METHODS.items():
-            works = [hashed(budget, "hand", method, bits) for budget in BUDGETS]
-            yield Row(f"{bits}-{method}", (str(bits), f"{name} on HOG-512"), *works)
+            make = partial(hashed, features="hand", method=method, bits=bits)
+            yield row(f"{bits}-{method}", (str(bits), f"{name} on HOG-512"), make)
 
 
 def _cifar(rows: Iterator[Row]) -> Iterator[Row]:
     """The rows of CIFAR-10 without the paper's numbers, for figures of the same models."""
-    for row in rows:
-        if row.labels[0] == CIFAR:
-            yield Row(row.name.removeprefix("cifar10-"), row.labels[1:], row.work, row.small)
+    for one in rows:
+        if one.labels[0] == CIFAR:
+            yield Row(one.name.removeprefix("cifar10-"), one.labels[1:], one.work, one.small)
 
 
 def _converging() -> Iterator[Row]:
-    for training in TRAINING:
-        works = by_training(training, 48)
-        yield Row(f"{training}-48", (TRAINING[training],), *works)
+    for training, label in TRAINING.items():
+        yield row(f"{training}-48", (label,), partial(by_training, training=training, bits=48))
 
 
 def _cases() -> Iterator[Row]:
-    yield Row("cifar10-48", (CIFAR,), scratch("paper", 48), scratch("small", 48))
+    yield row("cifar10-48", (CIFAR,), partial(scratch, bits=48))
 
 
 def studies() -> Iterator[Study]:

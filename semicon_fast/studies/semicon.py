@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from .study import Features, Figure, Row, Shallow, Study, Train, Work
@@ -104,18 +105,26 @@ def fraction(percent: float) -> float:
 
 
 def semicon(
-    data: str | None, bits: int, attention: str = "sem", icon: str = "two-step", **options: object
+    data: str | None,
+    bits: int,
+    *,
+    attention: str = "sem",
+    icon: str = "two-step",
+    parts: int = 3,
+    alpha: float = 0.3,
 ) -> Train:
-    """SEMICON with other modules or options; data None: the small setting."""
-    chosen = {
-        **({"attention": f'"{attention}"'} if attention != "sem" else {}),
-        **({"icon": f'"{icon}"'} if icon != "two-step" else {}),
-        **options,
-    }
-    plain = {"attention": f"{attention}-maps", "icon": f"icon-{icon}"}
-    words = [plain.get(name, f"{name}-{value}") for name, value in chosen.items()]
-    settings = tuple(f"model.options.{name}={value}" for name, value in chosen.items())
-    return Train(f"{data or 'folder-small'}-{bits}", "-".join(words), settings)
+    """SEMICON, with other modules or options than the preset's; data None: the small setting."""
+    words, settings = [], []
+    for name, value, default, word in (
+        ("attention", attention, "sem", f"{attention}-maps"),
+        ("icon", icon, "two-step", f"icon-{icon}"),
+        ("parts", parts, 3, f"parts-{parts}"),
+        ("alpha", alpha, 0.3, f"alpha-{alpha}"),
+    ):
+        if value != default:
+            words.append(word)
+            settings.append(f"model.options.{name}={json.dumps(value)}")
+    return Train(f"{data or 'folder-small'}-{bits}", "-".join(words), tuple(settings))
 
 
 def vanilla(data: str | None, bits: int) -> Train:
@@ -151,12 +160,16 @@ def _table1() -> Iterator[Row]:
                 )
 
 
+def _with(data: str | None, bits: int, modules: tuple[str, str]) -> Train:
+    return semicon(data, bits, attention=modules[0], icon=modules[1])
+
+
 def _step(data: str | None, bits: int, modules: tuple[str, str] | None, official: bool) -> Train:
     if modules is None:
         return vanilla(data, bits)
+    same = _with(data, bits, modules)
     if not official:
-        return semicon(data, bits, *modules)
-    same = semicon(data, bits, *modules)
+        return same
     return Train(f"{same.preset}-official", same.label, same.settings)
 
 

@@ -10,18 +10,16 @@ from .study import Figure, Row, Study, Train
 
 SUPPLEMENT = "SEMICON (ECCV 2022), supplement"
 ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.5)
-DEFAULT_ALPHA = 0.3
 MAPS = (1, 2, 3, 4)
+# A label, and what makes the work of a data set, None for the small setting, and a code length.
+Made = tuple[str, Callable[[str | None, int], Train]]
 UNPRINTED = "The paper draws this figure and prints no numbers."
 
 
-def _rows(
-    bits: tuple[int, ...], works: dict[str, tuple[str, Callable[[str | None, int], Train]]]
-) -> Iterator[Row]:
+def _rows(bits: tuple[int, ...], works: dict[str, Made]) -> Iterator[Row]:
     """Rows for the data sets of Table 2.
 
-    works: name -> (label, what makes the work of a data set, None for the small setting, and a code
-    length).
+    works: name -> (label, what makes the work).
     """
     for data in ABLATED:
         for length in bits:
@@ -49,13 +47,6 @@ def _figure(number: int, title: str, rows: Iterator[Row], figure: Figure, column
     )
 
 
-def _differing(
-    name: str, value: float, default: float, **options: str
-) -> Callable[[str | None, int], Train]:
-    """SEMICON with an option, which is not set where it has its default."""
-    return partial(semicon, **options, **({} if value == default else {name: value}))
-
-
 def _pictures(data: tuple[str, ...]) -> Iterator[Row]:
     for name in data:
         small = semicon(None, 48) if name == SMALL_DATA else None
@@ -64,18 +55,20 @@ def _pictures(data: tuple[str, ...]) -> Iterator[Row]:
 
 def studies() -> tuple[Study, ...]:
     """The figures of the supplement."""
-    figure1 = {
+    figure1: dict[str, Made] = {
         "baseline": ("baseline (ADSH)", vanilla),
         "erase": ("erasing", partial(semicon, attention="erase", icon="none")),
         "sem": ("SEM", partial(semicon, icon="none")),
     }
-    figure3 = {
+    figure3: dict[str, Made] = {
         "none": ("without ICON", partial(semicon, icon="none")),
         "one": ("first step", partial(semicon, icon="one-step")),
         "two": ("both steps", semicon),
     }
-    maps = {f"m{m}": (str(m), _differing("parts", m, 3, icon="none")) for m in MAPS}
-    alphas = {f"alpha{a}": (str(a), _differing("alpha", a, DEFAULT_ALPHA)) for a in ALPHAS}
+    maps: dict[str, Made] = {
+        f"m{m}": (str(m), partial(semicon, icon="none", parts=m)) for m in MAPS
+    }
+    alphas: dict[str, Made] = {f"alpha{a}": (str(a), partial(semicon, alpha=a)) for a in ALPHAS}
     over = Figure("lines", x="bits", line="attention", panel="data")
     figures = (
         _figure(1, "SEM beside erasing and the baseline", _rows(BITS, figure1), over, "attention"),

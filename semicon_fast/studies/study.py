@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-BUDGETS = ("paper", "small")
 Budget = Literal["paper", "small"]
+BUDGETS: tuple[Budget, Budget] = ("paper", "small")
 
 # Where the codes of the database come from, and what results call it.
 Side = Literal["learned", "encoded", "centers"]

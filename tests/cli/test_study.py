@@ -43,15 +43,6 @@ def register(monkeypatch):
     return register
 
 
-def test_list_says_what_there_is_and_what_it_costs():
-    found = json.loads(invoke("list", "--json").stdout)
-    assert list(found) == catalog.names()
-    assert found["readme-cifar10"]["cost"]["paper"] == {"networks": 3, "image passes": 6_750_000}
-    assert "cub-12-sem" in found["semicon-table2"]["rows"]
-    shown = invoke("list")
-    assert shown.exit_code == 0 and "semicon-table1" in shown.stdout
-
-
 def test_a_plan_names_states_commands_and_what_cannot_be_run(register, photos, tmp_path):
     register(good=Train("folder-small-12", "good", TINY), none=Missing("needs the moon"))
     arguments = ("run", "tiny", "--root", photos, "-o", tmp_path / "out")

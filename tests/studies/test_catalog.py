@@ -1,7 +1,11 @@
 """The studies as data: names, presets, and the papers' numbers."""
 
-import pytest
+import json
 
+import pytest
+from typer.testing import CliRunner
+
+from semicon_fast.cli import app
 from semicon_fast.studies import catalog, dsh, exchnet, plan, semicon, shc
 from semicon_fast.studies.study import RADIUS_2, Ensemble, Features, Missing, Shallow, Train
 from semicon_fast.training import presets
@@ -183,6 +187,16 @@ def test_the_cost_of_a_study_is_its_networks_and_their_passes():
     per_row = {"cub": 40, "aircraft": 40, "food101": 50}
     assert plan.cost(study, "paper") == (48, sum(16 * n * 30 * 2000 for n in per_row.values()))
     assert plan.cost(catalog.study_of("readme-cifar10"), "small") == (3, 3 * 45 * 50_000)
+
+
+@pytest.mark.skipif(bool(AWAITED), reason="costs are those of presets")
+def test_list_says_what_there_is_and_what_it_costs():
+    found = json.loads(CliRunner().invoke(app, ["study", "list", "--json"]).stdout)
+    assert list(found) == catalog.names()
+    assert found["readme-cifar10"]["cost"]["paper"] == {"networks": 3, "image passes": 6_750_000}
+    assert "cub-12-sem" in found["semicon-table2"]["rows"]
+    shown = CliRunner().invoke(app, ["study", "list"])
+    assert shown.exit_code == 0 and "semicon-table1" in shown.stdout
 
 
 def test_roots_are_found_by_the_name_of_the_data_set(tmp_path):

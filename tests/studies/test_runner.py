@@ -56,9 +56,13 @@ class Notes(Reporter):
 
 
 def files_of(runs):
-    """What a stopped run must share with an uninterrupted one."""
-    found = {path.relative_to(runs): path.read_bytes() for path in runs.rglob("*.safetensors")}
-    return {path: content for path, content in found.items() if "checkpoints" not in path.parts}
+    """The tensors that a stopped run must share with an uninterrupted one, as bytes."""
+    return {
+        (path.relative_to(runs), name): tensor.numpy().tobytes()
+        for path in runs.rglob("*.safetensors")
+        if "checkpoints" not in path.parts
+        for name, tensor in load_file(path).items()
+    }
 
 
 def test_a_study_is_run_and_its_table_has_ours_beside_the_published(tiny, tmp_path):
@@ -79,10 +83,10 @@ def test_a_study_is_run_and_its_table_has_ours_beside_the_published(tiny, tmp_pa
     runs = rows_of(folder, "runs.csv")
     assert [r["row"] for r in runs] == ["a-8", "a-8", "b-8"] and runs[2]["mAP"] == b["mAP"]
     assert all(r["study"] == "tiny" and r["seed"] == "68" and r["device"] for r in runs)
-    for name in ("figure-map", "figure-curves"):
+    for name in ("figure-mAP", "figure-curves"):
         for suffix in ("png", "svg", "csv"):
             assert (folder / f"{name}.{suffix}").stat().st_size > 0
-    points = rows_of(folder, "figure-map.csv")
+    points = rows_of(folder, "figure-mAP.csv")
     assert [(p["row"], p["values"]) for p in points][:2] == [
         ("paper's data, a-8", "published"),
         ("paper's data, a-8", "ours"),
