@@ -8,7 +8,7 @@ import typer
 from .. import torchrun
 from ..data.roots import existing_folder
 from ..files import check_folder
-from ..studies.study import BUDGETS, Budget, Missing, Study
+from ..studies.study import BUDGETS, Budget, Missing, Row, Study
 from .arguments import check_choice
 from .common import console, errors_as_sentences, help_of, print_json, say, table
 from .options import AsJson, Output
@@ -141,7 +141,7 @@ def run_study(
     out = console(as_json)
     failed = runner.run(study, setup, chosen, reporter=reporter.RichReporter(out))
     page = saved.folder_of_study(study, setup) / outputs.PAGE
-    _show_result(study, setup, failed, page, as_json)
+    _show_result(study, setup, chosen, failed, page, as_json)
     if failed:
         for row, reason in failed.items():
             say(console(True), (f"{row} failed: ", "red"), reason)
@@ -211,18 +211,39 @@ def _show_plan(study: Study, setup: Any, planned: list[Any], only: Any, as_json:
         say(out, f"{row}: {reason}")
 
 
-def _show_result(study: Study, setup: Any, failed: Any, page: Path, as_json: bool) -> None:
+def _show_result(
+    study: Study, setup: Any, chosen: tuple[str, ...], failed: Any, page: Path, as_json: bool
+) -> None:
     from ..studies import measured
 
-    columns, rows = measured.table(study, setup, failed)
     if as_json:
+        columns, rows = measured.table(study, setup, failed)
         named = [dict(zip(columns, row, strict=True)) for row in rows]
         print_json({"study": study.name, "rows": named, "page": str(page)})
         return
     out = console(False)
-    shown = [["" if value is None else value for value in row] for row in rows]
-    out.print(table(f"{study.name}: {study.title}", columns, shown))
+    names = ["row", "database"]
+    for metric in study.metrics:
+        names += [metric, "published", "difference"]
+    shown = [_short_line(study, row, setup) for row in study.chosen(setup.budget, chosen)]
+    out.print(table(f"{study.name}: {study.title}", names, shown))
     say(out, "page: ", (page, "bold"))
+
+
+def _short_line(study: Study, row: Row, setup: Any) -> list[Any]:
+    from ..studies import measured
+
+    line: list[Any] = [row.name, row.side]
+    for metric in study.metrics:
+        found = measured.cell(row, setup, metric)
+        spread = "" if found.spread is None else f" ± {found.spread:.4f}"
+        difference = found.difference if measured.comparable(study, setup) else None
+        line.append("" if found.ours is None else f"{found.ours:.4f}{spread}")
+        line += [
+            "" if value is None else f"{value:{form}.4f}"
+            for value, form in ((found.published, ""), (difference, "+"))
+        ]
+    return line
 
 
 app = typer.Typer(help=help_of(__doc__), no_args_is_help=True)

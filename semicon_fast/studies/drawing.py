@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from ..training import resume
 from ..viz import Picture, Table, parts_figure, precision_recall_figure
 from ..viz.figure import COLOURS, MARKERS, STYLES, drawable
-from .measured import cell, labels, records
+from .measured import cell, comparable, labels, records
 from .plan import Setup, folder_of
-from .study import RADIUS_2, WAYS, Figure, Row, Study, Train
+from .study import RADIUS_2, WAYS, Figure, Row, Side, Study, Train
 
 # What axes say of columns and metrics.
 AXES = {
@@ -25,6 +25,11 @@ CAPTIONS = {
     "curves": "precision over recall",
     "loss": "training loss",
     "parts": "mAP by parts of the code",
+}
+SIDES: dict[Side, str] = {
+    "learned": "learned database codes",
+    "encoded": "encoded database",
+    "centers": "class centers",
 }
 # Characters of a name in a figure.
 LONGEST = 48
@@ -102,7 +107,6 @@ def _style(number: int) -> dict[str, Any]:
 
 def _lines(study: Study, setup: Setup, figure: Figure, panel: _Panel) -> Picture | None:
     """A metric over a column: filled markers are ours with their spread, hollow ones published."""
-    metric = AXES.get(figure.metric, figure.metric)
     table = Table((figure.line, figure.x, "values", figure.metric, "spread"))
     picture = Picture(5.4, 3.8, table)
     axis = picture.subplots()
@@ -131,14 +135,34 @@ def _lines(study: Study, setup: Setup, figure: Figure, panel: _Panel) -> Picture
     axis.set_xticks(list(places.values()), [drawable(name) for name in places])
     axis.set(
         xlabel=AXES.get(figure.x, figure.x),
-        ylabel=metric,
+        ylabel=AXES.get(figure.metric, figure.metric) + _side(panel),
         ylim=(0, _end(highest)),
     )
     axis.grid(alpha=0.3)
     axis.set_title(drawable(panel.value, LONGEST), fontsize=10)
-    entries = [_entry(axis, drawable(line, LONGEST), _style(i)) for i, line in enumerate(lines)]
-    _explain(axis, entries, "solid: measured", "hollow, dotted: published")
+    sides = {named[figure.line]: row.side for row, named in panel.rows}
+    entries = [
+        _entry(axis, drawable(line, LONGEST) + _own_side(panel, sides[line]), _style(number))
+        for number, line in enumerate(lines)
+    ]
+    remarks = ("solid: measured", f"hollow, dotted: {_published(study, setup)}")
+    _explain(axis, entries, *(remarks if any(row.published for row, _ in panel.rows) else ()))
     return picture
+
+
+def _side(panel: _Panel) -> str:
+    """The side of the database, as the end of an axis' name; empty where rows differ in it."""
+    sides = {row.side for row, _ in panel.rows}
+    return f"\n({SIDES[sides.pop()]})" if len(sides) == 1 else ""
+
+
+def _own_side(panel: _Panel, side: Side) -> str:
+    """The side of the database, as the end of a line's name where rows differ in it."""
+    return "" if _side(panel) else f" ({SIDES[side]})"
+
+
+def _published(study: Study, setup: Setup) -> str:
+    return "published" if comparable(study, setup) else "published, with other data or settings"
 
 
 def _end(highest: float) -> float:
@@ -180,7 +204,8 @@ def _dots(study: Study, setup: Setup, figure: Figure, panel: _Panel) -> Picture 
     names = []
     highest = 0.0
     for place, (row, named) in enumerate(panel.rows):
-        names.append(", ".join(v for c, v in named.items() if c != figure.panel))
+        text = ", ".join(value for name, value in named.items() if name != figure.panel)
+        names.append(text + _own_side(panel, row.side))
         found = cell(row, setup, figure.metric)
         if found.published is not None:
             axis.plot(found.published, place, "o", color=COLOURS[1], markerfacecolor="white")
@@ -192,13 +217,12 @@ def _dots(study: Study, setup: Setup, figure: Figure, panel: _Panel) -> Picture 
         highest = max(highest, found.published or 0.0, found.ours or 0.0)
     axis.set_yticks(range(len(names)), [drawable(name, LONGEST) for name in names], fontsize=8)
     axis.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, _end(highest)))
-    axis.set_xlabel(AXES.get(figure.metric, figure.metric))
+    axis.set_xlabel(AXES.get(figure.metric, figure.metric) + _side(panel))
     axis.grid(alpha=0.3)
     axis.set_title(drawable(panel.value, LONGEST), fontsize=10)
     ours = axis.plot([], [], "D", color=COLOURS[0], label="measured")[0]
-    printed = axis.plot([], [], "o", color=COLOURS[1], markerfacecolor="white", label="published")[
-        0
-    ]
+    hollow: dict[str, Any] = {"color": COLOURS[1], "markerfacecolor": "white"}
+    printed = axis.plot([], [], "o", label=_published(study, setup), **hollow)[0]
     _explain(axis, [ours, printed])
     return picture
 
@@ -211,20 +235,21 @@ def _curves(study: Study, setup: Setup, figure: Figure, panel: _Panel) -> Pictur
             evaluation = record["evaluation"].get(WAYS[row.side])
             if evaluation is not None:
                 curve = evaluation["curve"]
-                name = named[figure.line]
+                name = named[figure.line] + _own_side(panel, row.side)
                 # Lines of one panel that share their name are told apart by the row.
                 name = f"{name} ({row.name})" if name in found else name
                 found[name] = (curve["recall"], curve["precision"])
     if not found:
         return None
     picture = precision_recall_figure(found)
+    picture.axes[0].set_ylabel(f"precision{_side(panel)}")
     if panel.value:
         picture.axes[0].set_xlabel(f"recall, {drawable(_panel_text(figure, panel.value), LONGEST)}")
     return picture
 
 
 def _loss(study: Study, setup: Setup, figure: Figure, panel: _Panel) -> Picture | None:
-    """The sum of the loss terms over the passes, of the first seed of each row."""
+    """The loss of each pass over the training images, of the first seed of each row."""
     table = Table((figure.line, "pass", "loss"))
     picture = Picture(5.4, 3.8, table)
     axis = picture.subplots()
@@ -234,7 +259,7 @@ def _loss(study: Study, setup: Setup, figure: Figure, panel: _Panel) -> Picture 
         if path is None or not path.is_file():
             continue
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-        losses = [sum(e["loss"].values()) for e in lines if e["event"] == "epoch"]
+        losses = [e["loss"]["total"] for e in lines if e["event"] == "epoch"]
         name = named[figure.line]
         axis.plot(
             range(1, len(losses) + 1),
@@ -248,6 +273,7 @@ def _loss(study: Study, setup: Setup, figure: Figure, panel: _Panel) -> Picture 
         return None
     axis.set(xlabel="passes over the training images", ylabel="training loss")
     axis.set_ylim(bottom=0)
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.3)
     axis.legend(frameon=False, fontsize=8)
     return picture

@@ -179,7 +179,7 @@ def _table3() -> Iterator[Row]:
         ]
         yield from _pair(
             models_text(numbers, "-"),
-            (str(len(numbers)), models_text(numbers, " + ")),
+            (models_text(numbers, " + "),),
             partial(ensemble, numbers=numbers),
             (values[0], values[1]),
         )
@@ -249,7 +249,7 @@ def studies() -> Iterator[Study]:
     yield study(
         "Table 3",
         "Ensembles of four 12-bit networks with different initial weights",
-        ("data", "networks", "models"),
+        ("data", "models"),
         _table3(),
         metrics=(MAP, RADIUS_2),
         figures=(Figure("dots", MAP, panel="data"), Figure("dots", RADIUS_2, panel="data")),

@@ -9,8 +9,8 @@ from statistics import mean, pstdev
 from typing import Any, NamedTuple
 
 from ..files import atomic_write
-from .plan import MEASURED, RUNS, Setup, config_of, folder_of, study_command
-from .study import WAYS, Missing, Row, Study, Train
+from .plan import MEASURED, RUNS, Setup, config_of, folder_of, source_of, study_command
+from .study import WAYS, Missing, Row, Study
 
 FORMAT = 1
 # The columns of the table of single runs.
@@ -92,9 +92,10 @@ def comparable(study: Study, setup: Setup) -> bool:
 def labels(study: Study, row: Row, setup: Setup) -> tuple[str, ...]:
     """The row's labels, where in the small setting the user's data set stands for the paper's."""
     work = row.of(setup.budget)
-    if comparable(study, setup) or "data" not in study.columns or not isinstance(work, Train):
+    source = None if work is None else source_of(work)
+    if comparable(study, setup) or "data" not in study.columns or source is None:
         return row.labels
-    data = config_of(work, 0, setup).data
+    data = config_of(source, 0, setup).data
     own = Path(data.root).name if data.root else data.name
     number = study.columns.index("data")
     return (*row.labels[:number], own, *row.labels[number + 1 :])

@@ -147,6 +147,17 @@ def similarity_file(network: str, data: str, setup: Setup) -> Path:
     return setup.output / RUNS / f"class-features-{network}-{data}.safetensors"
 
 
+def source_of(work: Work) -> Train | None:
+    """The work whose configuration names the data set of a work; None for `Missing`."""
+    if isinstance(work, Features):
+        return work.of
+    if isinstance(work, Shallow):
+        return work.features.of
+    if isinstance(work, Ensemble):
+        return work.members[0]
+    return work if isinstance(work, Train) else None
+
+
 def missing_root(job: Job) -> str | None:
     """Why the data set of a job cannot be read, None if it is there."""
     if job.config is not None:
@@ -175,19 +186,10 @@ def _add(found: dict[Path, Job], work: Work, repetition: int, setup: Setup, row:
             rows = (*job.rows, row.name)
             found[folder] = Job(job.work, job.repetition, folder, job.config, job.needs, rows)
         return folder
-    source = _source(work)
+    source = None if isinstance(work, Ensemble) else source_of(work)
     config = None if source is None else config_of(source, repetition, setup)
     found[folder] = Job(work, repetition, folder, config, needs, (row.name,))
     return folder
-
-
-def _source(work: Work) -> Train | None:
-    """The work whose configuration names the data set."""
-    if isinstance(work, Train):
-        return work
-    if isinstance(work, Features):
-        return work.of
-    return work.features.of if isinstance(work, Shallow) else None
 
 
 def _seed(work: Train, repetition: int, setup: Setup) -> int:
@@ -199,8 +201,11 @@ def _seed(work: Train, repetition: int, setup: Setup) -> int:
 def _generated(config: Config) -> Iterator[str]:
     """Settings that put generated birds in the place of a data set."""
     if config.data.name not in registry.GENERATED:
+        options = {"size": config.data.image_size}
+        # A classifier of CIFAR-10 has ten outputs.
+        options |= {"classes": 10} if config.data.name == "cifar10" else {}
         yield 'data.name="birdlets"'
-        yield f'data.options={{"size": {config.data.image_size}}}'
+        yield f"data.options={json.dumps(options)}"
 
 
 def cost(study: Study, budget: Budget) -> tuple[int, int]:
