@@ -8,7 +8,7 @@ import typer
 from .. import torchrun
 from ..data.roots import existing_folder
 from ..files import check_folder
-from ..studies.study import BUDGETS, Budget, Missing, Row, Study
+from ..studies.study import BUDGETS, Budget, Missing, Study
 from .arguments import check_choice
 from .common import console, errors_as_sentences, help_of, print_json, say, table
 from .options import AsJson, Output
@@ -222,28 +222,10 @@ def _show_result(
         print_json({"study": study.name, "rows": named, "page": str(page)})
         return
     out = console(False)
-    names = ["row", "database"]
-    for metric in study.metrics:
-        names += [metric, "published", "difference"]
-    shown = [_short_line(study, row, setup) for row in study.chosen(setup.budget, chosen)]
-    out.print(table(f"{study.name}: {study.title}", names, shown))
+    shown = study.chosen(setup.budget, chosen)
+    lines = measured.short_table(study, setup, shown, by_name=True)
+    out.print(table(f"{study.name}: {study.title}", *lines))
     say(out, "page: ", (page, "bold"))
-
-
-def _short_line(study: Study, row: Row, setup: Any) -> list[Any]:
-    from ..studies import measured
-
-    line: list[Any] = [row.name, row.side]
-    for metric in study.metrics:
-        found = measured.cell(row, setup, metric)
-        spread = "" if found.spread is None else f" ± {found.spread:.4f}"
-        difference = found.difference if measured.comparable(study, setup) else None
-        line.append("" if found.ours is None else f"{found.ours:.4f}{spread}")
-        line += [
-            "" if value is None else f"{value:{form}.4f}"
-            for value, form in ((found.published, ""), (difference, "+"))
-        ]
-    return line
 
 
 app = typer.Typer(help=help_of(__doc__), no_args_is_help=True)

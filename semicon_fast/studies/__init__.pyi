@@ -1,4 +1,5 @@
 from . import catalog as catalog
+from . import charts as charts
 from . import drawing as drawing
 from . import dsh as dsh
 from . import dsh_figures as dsh_figures
@@ -7,6 +8,7 @@ from . import features as features
 from . import measured as measured
 from . import output as output
 from . import own as own
+from . import panels as panels
 from . import pictures as pictures
 from . import plan as plan
 from . import runner as runner

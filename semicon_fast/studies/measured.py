@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, pstdev
 from typing import Any, NamedTuple
@@ -13,6 +13,8 @@ from .plan import MEASURED, RUNS, Setup, config_of, folder_of, source_of, study_
 from .study import WAYS, Missing, Row, Study
 
 FORMAT = 1
+# What people read of metrics.
+METRICS = {"precision_within_radius_2": "precision within radius 2"}
 # The columns of the table of single runs.
 RUN_COLUMNS = (
     "study", "row", "seed", "data", "network", "method", "bits", "database codes", "mAP",
@@ -118,12 +120,57 @@ def table(
     return columns, body
 
 
+def short_table(
+    study: Study, setup: Setup, rows: Sequence[Row], by_name: bool = False
+) -> tuple[list[str], list[list[Any]]]:
+    """(columns, rows) of the table as people read it, with the spread beside the mean.
+
+    by_name: rows are told apart by their names in place of their labels.
+    """
+    columns = ["row"] if by_name else list(study.columns)
+    columns.append("database codes")
+    printed = any(row.published for row in rows)
+    compared = printed and comparable(study, setup)
+    for metric in study.metrics:
+        columns.append(METRICS.get(metric, metric))
+        columns += ["published"] * printed + ["difference"] * compared
+    body: list[list[Any]] = []
+    for row in rows:
+        line = [row.name] if by_name else list(labels(study, row, setup))
+        line.append(row.side)
+        for metric in study.metrics:
+            found = cell(row, setup, metric)
+            spread = "" if found.spread is None else f" ± {found.spread:.4f}"
+            line.append("" if found.ours is None else f"{found.ours:.4f}{spread}")
+            line += [_digits(found.published)] * printed
+            line += [_digits(found.difference, "+")] * compared
+        body.append(line)
+    return columns, body
+
+
+def not_run(study: Study, setup: Setup, failed: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(row, why it was not run or how to run it) of each row that has not all of its values."""
+    rows = study.chosen(setup.budget)
+    states = (
+        (row.name, _state(study, row, setup, failed, _done(study, row, setup))) for row in rows
+    )
+    return [(name, state) for name, state in states if state]
+
+
+def _digits(value: float | None, sign: str = "") -> str:
+    return "" if value is None else f"{value:{sign}.4f}"
+
+
+def _done(study: Study, row: Row, setup: Setup) -> int:
+    """How many seeds of a row have its values."""
+    return max(len(values(row, setup, metric)) for metric in study.metrics)
+
+
 def _line(study: Study, row: Row, setup: Setup, failed: Mapping[str, str]) -> list[Any]:
     line: list[Any] = [row.name, *labels(study, row, setup), WAYS[row.side]]
-    done = 0
+    done = _done(study, row, setup)
     for metric in study.metrics:
         found = cell(row, setup, metric)
-        done = max(done, len(values(row, setup, metric)))
         difference = found.difference if comparable(study, setup) else None
         line += [found.ours, found.spread, found.published, difference]
     return [*line, done, _state(study, row, setup, failed, done)]

@@ -44,11 +44,15 @@ def write(
         figures += list(pictures.draw(study, setup, folder))
     except (ValueError, OSError) as error:
         (reporter or Reporter()).warning(f"pictures of {study.name} are missing: {error}")
-    shown = [["" if value is None else value for value in row] for row in rows]
+    tables: dict[str, Any] = {
+        "Table": measured.short_table(study, setup, study.chosen(setup.budget))
+    }
+    if missing := measured.not_run(study, setup, failed):
+        tables["Rows without all of their values"] = (("row", "why, or how to run it"), missing)
     page = Page(
         f"{study.source}: {study.title}",
         sentences(study, setup),
-        {"Table": (columns, shown)},
+        tables,
         figures,
         facts={
             "run": study_command(study, setup),

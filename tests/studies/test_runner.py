@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from semicon_fast import metrics
+from semicon_fast import metrics, shallow
 from semicon_fast.codes import unpack_codes
 from semicon_fast.studies import output, plan, runner
-from semicon_fast.studies.study import Missing
+from semicon_fast.studies.study import Features, Missing, Shallow
 from semicon_fast.training import Interrupted, Reporter, Stop
 
 
@@ -208,3 +208,22 @@ def test_without_a_folder_the_small_setting_has_generated_images_and_no_differen
     assert found["data"] == "birdlets" and found["mAP"] and found["mAP difference"] == ""
     page = (tmp_path / "tiny-small" / "index.html").read_text("utf-8")
     assert "Small setting, not the published one. Tiny." in page and "not comparable" in page
+
+
+def test_shallow_methods_hash_the_features_of_a_network(tiny, tmp_path):
+    features = Features("of-encoded", "network", tiny.ENCODED)
+    rows = [tiny.row(f"{m}-8", Shallow(m, 4, features), 0.5) for m in ("lsh", "ksh")]
+    study, setup = tiny.register(*rows), tiny.setup(tmp_path)
+    assert runner.run(study, setup) == {}
+    found = load_file(tmp_path / "runs/of-encoded/seed-68/features.safetensors")
+    assert set(found) == {"train", "query", "train_labels", "query_labels"}
+    assert torch.allclose(found["train"].norm(dim=1), torch.ones(len(found["train"])))
+    hasher = shallow.build("lsh", 4, seed=68).fit(found["train"])
+    score = metrics.mean_average_precision(
+        hasher.encode(found["query"]), hasher.encode(found["train"]),
+        found["query_labels"], found["train_labels"], bits=4, ties="expected",
+    )  # fmt: skip
+    lsh, ksh = rows_of(tmp_path / "tiny")
+    assert lsh["mAP"] == f"{score:.4f}" and ksh["mAP"]
+    (line, _) = rows_of(tmp_path / "tiny", "runs.csv")
+    assert (line["method"], line["network"], line["bits"]) == ("lsh", "of-encoded", "4")
