@@ -95,7 +95,8 @@ def grid_picture(
         [[bool(hit.right) for hit in row] for row in examples.hits] if known else None,
         query_names=titles(examples) if names is None else names,
         hit_names=[[hit.name for hit in row] for row in examples.hits],
-        title=f"{run.data.name}, {run.bits} bits: queries and their nearest images, encoded database",
+        title=f"{run.data.name}, {run.bits} bits: queries and their nearest images "
+        "(encoded database)",
     )
 
 

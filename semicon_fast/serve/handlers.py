@@ -103,8 +103,9 @@ class HandlerContext(NamedTuple):
         shares = np.divide(
             found.values, peaks, out=np.zeros(found.values.shape), where=peaks > 0
         ).clip(0, 1)
+        names = [name for name in self.searcher.parts if name != "global"]
         return schemas.AttentionMaps(
-            parts=[name for name in self.searcher.parts if name != "global"],
+            parts=names if len(names) == len(shares) else ["code"] * len(shares),
             height=shares.shape[1],
             width=shares.shape[2],
             values=[m.round(4).ravel().tolist() for m in shares],

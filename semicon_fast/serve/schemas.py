@@ -121,11 +121,13 @@ class Hits(BaseModel):
 
 
 class AttentionMaps(BaseModel):
-    parts: list[str]
+    parts: list[str] = Field(
+        description="The part of the code that each map leads to; `code` where that is none alone."
+    )
     height: int = Field(ge=1)
     width: int = Field(ge=1)
     values: list[list[Fraction]] = Field(
-        description="One map per part, in row-major order, scaled so that its maximum is 1."
+        description="The maps, in row-major order, each scaled so that its maximum is 1."
     )
     peaks: list[float] = Field(description="Maximum of each map before scaling.")
     # A tuple would be `prefixItems` in the description, which many readers of OpenAPI do not know.

@@ -1,5 +1,6 @@
 """Codes that a method learned of the training images: their file, and those of the database."""
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from ..codes import pack_codes
 from ..data import HashingData
 from ..files import atomic_write, utf8_path
+from ..models.storage import KEY
 
 
 class LearnedCodes(NamedTuple):
@@ -68,10 +70,14 @@ def known_codes(
 
 
 def save_codes(path: Path, learned: LearnedCodes, labels: Tensor, bits: int) -> None:
-    """Save learned codes of the training images and their labels as a .safetensors file."""
-    about = {"bits": str(bits), "codes": "centers" if learned.of_classes else "learned"}
+    """Save learned codes of the training images and their labels as a .safetensors file.
+
+    Its metadata entry "semicon_fast" is JSON: {"bits", "codes": "learned" or "centers"}.
+    """
+    about = {"bits": bits, "codes": "centers" if learned.of_classes else "learned"}
     tensors = {"codes": learned.codes.contiguous(), "labels": labels.contiguous()}
-    content = serialise(tensors, about)
+    # One entry: several would be written in a random order.
+    content = serialise(tensors, {KEY: json.dumps(about)})
     with atomic_write(path) as file:
         file.write(content)
 
@@ -85,7 +91,7 @@ def read_codes(path: Path) -> tuple[LearnedCodes, Tensor] | None:
         return None
     try:
         with utf8_path(path) as name, safe_open(name, framework="pt") as file:
-            about = file.metadata() or {}
+            about = json.loads((file.metadata() or {}).get(KEY, "{}"))
             codes, labels = file.get_tensor("codes"), file.get_tensor("labels")
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged: {error}") from error

@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from semicon_fast import models
 from semicon_fast.cli import app
 from semicon_fast.data.passed_over import BROKEN, HIDDEN, LOOPS, OTHER
+from semicon_fast.search.gallery import Gallery
+from semicon_fast.serve import Searcher
 
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200)}
 
@@ -234,6 +237,12 @@ def test_an_ensemble_is_a_run_for_the_other_commands(trained, gallery, photos, t
     # The same network twice: every distance is doubled, and no order is changed.
     assert [hit["distance"] for hit in found] == [2 * hit["distance"] for hit in alone]
     assert [hit["image"] for hit in found] == [hit["image"] for hit in alone]
+    opened = Gallery.open(tmp_path / "gallery")
+    network = models.load(both / "model.safetensors", opened.bits)
+    served = Searcher(opened, opened.build_index(), network)
+    assert served.parts == {"network1": 12, "network2": 12}
+    code = served.by_image(query.read_bytes(), 10**6)
+    assert [h.distance for h in served.search(code, 16, None)] == [h["distance"] for h in found]
     way = "symmetric (encoded database)"
     evaluated = answer("evaluate", "--run", both)["evaluation"][way]
     wanted = answer("evaluate", "--run", trained[0])["evaluation"][way]

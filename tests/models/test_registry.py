@@ -70,7 +70,7 @@ def test_bits_are_named_once_each_and_in_order(config):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"network": "alexnet"}, "network must be one of backbone, .*small, got 'alex"),
+        ({"network": "alexnet"}, "network must be one of a2net, .*small, got 'alex"),
         ({"code_length": 12}, "network must be one of .* got None"),
         ({"network": "small"}, "network 'small' needs a code_length"),
         ({"network": "small", "code_length": 12, "depth": 3}, "has no option depth; it has"),

@@ -2,6 +2,7 @@
 
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from semicon_fast.data import transforms
 from semicon_fast.data.decode import decode
 from semicon_fast.search import part_distances
 from semicon_fast.search.gallery import Gallery
+from semicon_fast.serve.handlers import HandlerContext
+from semicon_fast.serve.searcher import Maps
 
 PNG = {"Content-Type": "image/png"}
 
@@ -174,3 +177,19 @@ def test_without_a_model_numbers_still_search(modelless, make_file, make_picture
         body = make_file(make_picture(0)) if method == "POST" else None
         status, _, content = modelless.ask(method, path, body, PNG)
         assert status == 409 and "no model" in json.loads(content)["detail"]
+
+
+@pytest.mark.parametrize(
+    "parts, maps, wanted",
+    [
+        ({"global": 8, "part1": 2, "part2": 2}, 2, ["part1", "part2"]),
+        ({"global": 12}, 4, ["code"] * 4),
+        ({"network1": 12, "network2": 12}, 6, ["code"] * 6),
+    ],
+)
+def test_every_map_has_a_part_to_be_named_after(parts, maps, wanted):
+    """ExchNet and A2-Net have one code of all maps, an ensemble several maps a network."""
+    found = Maps(np.ones((maps, 2, 2), np.float32), [1.0] * maps, (0.0, 0.0, 1.0, 1.0))
+    handlers = SimpleNamespace(searcher=SimpleNamespace(parts=parts))
+    sent = HandlerContext.maps_response(handlers, found)
+    assert sent.parts == wanted and len(sent.values) == maps
