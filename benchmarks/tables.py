@@ -17,6 +17,7 @@ from hamming_cuda_cases import PROBLEMS
 from harness import README, RESULTS, markdown_table, read_rows
 
 from semicon_fast.files import atomic_write
+from semicon_fast.shallow import NAMES
 from semicon_fast.studies import dsh
 
 # Folder of tables that `semicon-fast study run` wrote, each called by its study.
@@ -58,6 +59,21 @@ def study(name: str) -> str:
     rows = read_rows(RESULTS / STUDIES / f"{name}.csv")
     columns = [c for c in rows[0] if c not in ("row", "seeds") and any(r[c] for r in rows)]
     return markdown_table(columns, [[r[c] for c in columns] for r in rows])
+
+
+def shallow() -> str:
+    """For each data set and hasher, mAP by the number of bits."""
+    rows = read_rows(RESULTS / "shallow.csv")
+    lengths = sorted({int(r["bits"]) for r in rows if r["bits"] != "float"})
+    body = []
+    for data in dict.fromkeys(r["data"] for r in rows):
+        scores = {(r["hasher"], r["bits"]): r["mAP"] for r in rows if r["data"] == data}
+        exact = next(score for (_, bits), score in scores.items() if bits == "float")
+        for name in (n for n in NAMES if any(n == hasher for hasher, _ in scores)):
+            found = [scores.get((name, str(bits)), "-") for bits in lengths]
+            body.append([data, f"`{name}`", *found, exact])
+    columns = ["features of", "hasher", *(f"{bits} bits" for bits in lengths), "float cosine"]
+    return markdown_table(columns, body)
 
 
 def _short(value: str) -> str:
@@ -187,6 +203,7 @@ def _beside(own: dict[str, str], peer: dict[str, str]) -> list[str]:
 TABLES: dict[str, Callable[[], str]] = {
     "cifar10": cifar10,
     "clothing": clothing,
+    "shallow": shallow,
     "attention": attention,
     "hamming": hamming,
     "parts": parts,

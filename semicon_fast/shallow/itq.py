@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -108,8 +109,9 @@ def random_rotation(size: int, seed: int) -> Tensor:
 
 def _checked_rotation(start: Any, bits: int) -> Tensor:
     try:
-        rotation = torch.as_tensor(start).detach().cpu().double()
-    except (TypeError, ValueError, RuntimeError):
+        given = start.detach().cpu().double().numpy() if isinstance(start, Tensor) else start
+        rotation = torch.from_numpy(np.array(given, dtype=np.float64))
+    except (TypeError, ValueError):
         raise TypeError(f"start must be a matrix of numbers, got {type(start).__name__}") from None
     if rotation.shape != (bits, bits):
         raise ValueError(

@@ -82,14 +82,14 @@ def test_the_projection_is_a_rotation_of_the_first_principal_components():
 def test_bits_beyond_the_rank_are_mixed_in():
     features = draw(100, 3) @ np.random.default_rng(1).normal(size=(3, 10)).astype(np.float32)
     values = shallow.ITQ(8).fit(features).project(features.astype(np.float64))
-    assert np.linalg.matrix_rank(values, tol=1e-6) == 3
+    assert np.linalg.matrix_rank(values, tol=1e-3) == 3
     assert (np.abs(values).max(0) > 0.1).all()
 
 
 @pytest.mark.parametrize(
     "start, error_type, sentence",
     [
-        (np.eye(3), ValueError, r"start must be \(4, 4\), got \(3, 3\)"),
+        (np.eye(3), ValueError, r"start must be \(4, 4\) for 4 bits, got \(3, 3\)"),
         (np.ones((4, 4)), ValueError, "start must be a rotation"),
         (np.full((4, 4), np.nan), ValueError, "start must be a rotation"),
         ("random", TypeError, "start must be a matrix of numbers, got str"),
@@ -125,3 +125,13 @@ def test_codes_by_faiss_rotation_are_those_of_faiss():
     plain = shallow.ITQ(12, **options).fit(features)
     signs = unpack_codes(plain.encode(queries), 12) != unpack_codes(ours.encode(queries), 12)
     assert signs.mean() > 0.01
+
+
+def test_the_error_of_faiss_rotation_can_still_be_lowered():
+    """faiss takes the singular vectors in the wrong order, so it ends anywhere."""
+    features = draw(2000, 24)
+    _, start = of_faiss(features, 12)
+    plain = shallow.ITQ(12, normalise=True, iterations=0, start=np.eye(12)).fit(features)
+    values = torch.from_numpy(plain.project(features.astype(np.float64)))
+    theirs = torch.from_numpy(start)
+    assert error(values, learn_rotation(values, theirs, 50)) < 0.995 * error(values, theirs)
