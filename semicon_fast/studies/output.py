@@ -20,6 +20,11 @@ from .study import Study
 
 PAGE = "index.html"
 FORMATS = ("png", "svg")
+SIDES = {
+    "learned": "Database codes that are learned have seen the labels of the database images.",
+    "encoded": "Database codes that are encoded are given by the network or method, as are the queries'.",
+    "centers": "Database codes that are centers are those of the images' classes, by their labels.",
+}
 
 
 def write(
@@ -34,7 +39,7 @@ def write(
     _write_csv(folder / "table.csv", columns, rows)
     lines = [list(line.values()) for line in _run_lines(study, setup)]
     _write_csv(folder / "runs.csv", measured.RUN_COLUMNS, lines)
-    _write_text(folder / "table.md", _markdown(study, setup, columns, rows))
+    _write_text(folder / "table.md", _markdown(study, setup, failed))
     _write_text(folder / saved.SETUP, saved.text_of(study, setup, failed))
     figures: list[tuple[str, Any]] = []
     for drawn in drawing.figures(study, setup):
@@ -65,7 +70,8 @@ def write(
 
 def sentences(study: Study, setup: Setup) -> list[str]:
     """What a reader of the table must know."""
-    said = [study.protocol]
+    sides = {row.side for row in study.chosen(setup.budget)}
+    said = [study.protocol, *(text for side, text in SIDES.items() if side in sides)]
     if setup.budget == "small":
         said.append(f"Small setting, not the published one. {study.small}")
     if not measured.comparable(study, setup):
@@ -102,12 +108,13 @@ def _write_text(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _markdown(
-    study: Study, setup: Setup, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-) -> str:
-    body = [[_text(value) for value in row] for row in rows]
+def _markdown(study: Study, setup: Setup, failed: Mapping[str, str]) -> str:
+    columns, rows = measured.short_table(study, setup, study.chosen(setup.budget))
     paragraphs = [f"# {study.source}: {study.title}", *sentences(study, setup)]
-    return "\n\n".join([*paragraphs, markdown_table(columns, body)]) + "\n"
+    paragraphs.append(markdown_table(columns, rows))
+    if missing := measured.not_run(study, setup, failed):
+        paragraphs.append("\n".join(f"- {row}: {state}" for row, state in missing))
+    return "\n\n".join(paragraphs) + "\n"
 
 
 def _text(value: Any) -> str:

@@ -81,7 +81,7 @@ COMPLETE = {
     "info": [],
     "centers": ["--classes", "10", "--bits", "8"],
     "study list": [],
-    "study run": ["readme-clothing", "--root", "loops", "-o", "new"],
+    "study run": ["readme-clothing", "-o", "new", "--root", "loops"],
     "study show": ["empty"],
     "ensemble": ["run", "run", "-o", "new"],
 }
@@ -205,7 +205,7 @@ def commands():
             yield own
 
 
-@pytest.mark.parametrize("command", commands(), ids=lambda command: command.name)
+@pytest.mark.parametrize("command", list(commands()), ids=lambda command: command.name)
 def test_a_command_refuses_every_wrong_argument(command, junk, refused, monkeypatch):
     monkeypatch.chdir(junk)
     failed = list(failures(calls(command), junk, refused))

@@ -88,11 +88,12 @@ def test_a_study_is_run_and_its_table_has_ours_beside_the_published(tiny, tmp_pa
             assert (folder / f"{name}.{suffix}").stat().st_size > 0
     points = rows_of(folder, "figure-mAP.csv")
     assert [(p["row"], p["values"]) for p in points][:2] == [
-        ("paper's data, a-8", "published"),
-        ("paper's data, a-8", "ours"),
+        ("paper's data, a-8 (learned database codes)", "published"),
+        ("paper's data, a-8 (learned database codes)", "ours"),
     ]
     page = (folder / "index.html").read_text("utf-8")
     assert "a protocol" in page and b["mAP"] in page and "data:image/svg+xml" in page
+    assert "codes that are learned have seen" in page and "codes that are encoded are" in page
     assert f"| {b['mAP']} |" in (folder / "table.md").read_text("utf-8")
 
 
