@@ -93,7 +93,7 @@ def test_a_study_is_run_and_its_table_has_ours_beside_the_published(tiny, tmp_pa
     ]
     page = (folder / "index.html").read_text("utf-8")
     assert "a protocol" in page and b["mAP"] in page and "data:image/svg+xml" in page
-    assert "codes that are learned have seen" in page and "codes that are encoded are" in page
+    assert "codes that are learned have seen" in page and "codes that are encoded come" in page
     assert f"| {b['mAP']} |" in (folder / "table.md").read_text("utf-8")
 
 
