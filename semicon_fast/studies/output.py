@@ -22,7 +22,7 @@ PAGE = "index.html"
 FORMATS = ("png", "svg")
 SIDES = {
     "learned": "Database codes that are learned have seen the labels of the database images.",
-    "encoded": "Database codes that are encoded come from the network or method, as the queries' do.",
+    "encoded": "Database codes that are encoded come from the network or the method.",
     "centers": "Database codes that are centers are those of the images' classes, by their labels.",
 }
 
