@@ -38,10 +38,12 @@ class Hasher:
     # The tensors of a fitted hasher.
     STATE: ClassVar[tuple[str, ...]]
 
-    bits: int
-    seed: int
     state_: dict[str, Tensor]
     n_features_in_: int
+
+    def __init__(self, bits: int, *, seed: int = 0) -> None:
+        self.bits = bits
+        self.seed = seed
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's arguments by name. deep: ignored, for scikit-learn."""

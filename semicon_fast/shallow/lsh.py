@@ -22,10 +22,6 @@ class LSH(LinearHasher):
 
     name = "lsh"
 
-    def __init__(self, bits: int, *, seed: int = 0) -> None:
-        self.bits = bits
-        self.seed = seed
-
     def _learn(self, features: Tensor, labels: Tensor | None) -> Mapping[str, Tensor]:
         shape = (features.shape[1], self.bits)
         drawn = torch.randn(shape, generator=generator(self.seed), dtype=torch.float64)
