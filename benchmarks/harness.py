@@ -2,8 +2,6 @@
 
 import csv
 import io
-import os
-import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,30 +12,20 @@ from typing import Any
 import torch
 
 from semicon_fast.files import atomic_write
+from semicon_fast.text import markdown_table as markdown_table
+from semicon_fast.training.result import device_name
 
 RESULTS = Path(__file__).resolve().parent / "results"
 README = Path(__file__).resolve().parent.parent / "README.md"
 
 
-def cpu_name() -> str:
-    """Model of the CPU, and the number of cores that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        name = lines[0].partition(":")[2].strip() if lines else name
-    return f"{name}, {cores} cores"
-
-
 def environment(device: str = "cpu") -> dict[str, str]:
     """The columns device, torch and semicon_fast: where a row was measured, with which versions."""
-    named = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name()
     try:
         own = version("semicon_fast")
     except PackageNotFoundError:
         own = "not installed"
-    return {"device": named, "torch": torch.__version__, "semicon_fast": own}
+    return {"device": device_name(device), "torch": torch.__version__, "semicon_fast": own}
 
 
 def command() -> str:
@@ -70,8 +58,3 @@ def merge_rows(path: Path, rows: Sequence[Mapping[str, Any]], key: Sequence[str]
 
 def _text(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -10,6 +10,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from hamming_cases import CASES
 from hamming_cuda_cases import PROBLEMS
@@ -17,15 +18,13 @@ from harness import README, RESULTS, markdown_table, read_rows
 
 from semicon_fast.files import atomic_write
 from semicon_fast.shallow import NAMES
+from semicon_fast.studies import dsh
 
-# From Tables 2 and 3 of DSH's supplement: mAP of model M1, and precision within radius 2 of models
-# trained from scratch.
-DSH_PAPER = {
-    "12": ("0.6157", "0.5671"),
-    "24": ("", "0.6774"),
-    "36": ("", "0.6321"),
-    "48": ("0.6755", "0.5690"),
-}
+# Folder of tables that `semicon-fast study run` wrote, each called by its study.
+STUDIES = "studies"
+
+# mAP that DSH's supplement gives: of model M1 in Table 3, and at 48 bits in Table 4.
+DSH_MAP = {"12": dsh.TABLE3[(1,)][0][0], "48": dsh.TABLE4_DSH}
 
 
 def _minutes(row: dict[str, str]) -> str:
@@ -33,14 +32,15 @@ def _minutes(row: dict[str, str]) -> str:
 
 
 def cifar10() -> str:
-    rows = [r for r in read_rows(RESULTS / "accuracy.csv") if r["run"].startswith("cifar10-dsh")]
-    rows.sort(key=lambda r: ("paper" not in r["run"], int(r["bits"])))
+    rows = read_rows(RESULTS / "readme-cifar10.csv")
+    rows.sort(key=lambda r: int(r["bits"]))
     body = []
     for r in rows:
-        published = DSH_PAPER.get(r["bits"], ("", ""))
+        score, within = DSH_MAP.get(r["bits"]), dsh.TABLE2["scratch", int(r["bits"])][0]
         body.append(
-            [f"`{r['run']}`", r["bits"], r["mAP"], r["mAP_stable"], published[0] or "-"]
-            + [r["precision_within_radius_2"], published[1] or "-", _minutes(r)]
+            [f"`{r['row']}`", r["bits"], r["mAP"], r["mAP_stable"]]
+            + [f"{score:.4f}" if score else "-", r["precision_within_radius_2"], f"{within:.4f}"]
+            + [_minutes(r)]
         )
     columns = ["preset", "bits", "mAP", "ties by position", "paper"]
     columns += ["precision within radius 2", "paper", "training"]
@@ -48,10 +48,17 @@ def cifar10() -> str:
 
 
 def clothing() -> str:
-    rows = [r for r in read_rows(RESULTS / "accuracy.csv") if r["run"].startswith("clothing-")]
-    rows.sort(key=lambda r: (int(r["bits"]), r["method"], r["run"], r["database codes"]))
-    body = [[f"`{r['run']}`", r["bits"], r["database codes"], r["mAP"], _minutes(r)] for r in rows]
+    rows = read_rows(RESULTS / "readme-clothing.csv")
+    rows.sort(key=lambda r: (int(r["bits"]), r["network"], r["row"], r["database codes"]))
+    body = [[f"`{r['row']}`", r["bits"], r["database codes"], r["mAP"], _minutes(r)] for r in rows]
     return markdown_table(["run", "bits", "database codes", "mAP", "training"], body)
+
+
+def study(name: str) -> str:
+    """The table.csv of a study, without what is empty in every row."""
+    rows = read_rows(RESULTS / STUDIES / f"{name}.csv")
+    columns = [c for c in rows[0] if c not in ("row", "seeds") and any(r[c] for r in rows)]
+    return markdown_table(columns, [[r[c] for c in columns] for r in rows])
 
 
 def shallow() -> str:
@@ -203,6 +210,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "maps": maps,
     "pipeline": pipeline,
     "hamming-cuda": hamming_cuda,
+    **{
+        f"{STUDIES}/{path.stem}": partial(study, path.stem)
+        for path in sorted((RESULTS / STUDIES).glob("*.csv"))
+    },
 }
 
 
@@ -212,7 +223,7 @@ def filled(text: str) -> str:
         if name not in TABLES:
             raise ValueError(f"README.md marks a table {name!r}; known are {sorted(TABLES)}")
     for name, make in TABLES.items():
-        block = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
+        block = rf"(<!-- table: {re.escape(name)} -->\n).*?(<!-- end -->)"
         text = re.sub(block, lambda m, make=make: f"{m[1]}{make()}\n{m[2]}", text, flags=re.S)
     return text
 

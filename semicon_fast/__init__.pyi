@@ -10,6 +10,7 @@ from . import native as native
 from . import reference as reference
 from . import report as report
 from . import serve as serve
+from . import studies as studies
 from . import text as text
 from . import torchrun as torchrun
 

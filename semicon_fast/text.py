@@ -8,7 +8,7 @@ read (console, figures, pages) goes through `printable`; what programs read keep
 import csv
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 # Control characters, line and paragraph separators, controls that change the direction of the
@@ -55,6 +55,13 @@ def check_encodable(what: str, value: str) -> None:
             f"{what} must be text or a file name, got the surrogate "
             f"{printable(value[error.start])} at {error.start} of {printable(value, 60)!r}"
         ) from None
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
 
 
 def read_rows(file: Iterable[str]) -> list[dict[str, str]]:

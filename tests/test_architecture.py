@@ -34,10 +34,15 @@ MAY_IMPORT = {
     "encoding": {"shallow", "models", "data", "search", "codes", "arrays", "files", "distributed"},
     "viz": {"methods", "models", "layers", "data", "metrics", "search", "files", "text"},
     "report": {"training", "viz", "codes", "models", "data", "search", "files", "text"},
+    "studies": {
+        "report", "training", "viz", "shallow", "models", "data", "metrics", "search", "codes",
+        "files", "text",
+    },
     "serve": {"viz", "models", "data", "search"},
     "cli": {
-        "report", "training", "encoding", "serve", "viz", "methods", "models", "data", "metrics",
-        "centers", "shallow", "search", "ops", "native", "distributed", "files", "text", "torchrun",
+        "studies", "report", "training", "encoding", "serve", "viz", "methods", "models", "data",
+        "metrics", "centers", "shallow", "search", "ops", "native", "distributed", "files", "text",
+        "torchrun",
     },
     "__main__": {"cli"},
 }  # fmt: skip

@@ -40,6 +40,8 @@ def commands() -> list[list[str]]:
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_its_commands_exist_with_their_options(words):
     command = typer.main.get_command(app).commands[words[1]]
+    if hasattr(command, "commands"):  # a group, such as `study`
+        command = command.commands[words[2]]
     known = {name for parameter in command.params for name in parameter.opts}
     options = {word for word in words[2:] if re.fullmatch("--?[a-z][a-z-]*", word)}
     assert options <= known

@@ -23,6 +23,7 @@ from . import (
     recall,
     search,
     serve,
+    study,
     train,
     visualize,
 )
@@ -81,6 +82,7 @@ for module in (
     name = module.__name__.rpartition(".")[2]
     command = errors_as_sentences(getattr(module, name))
     app.command(name, help=help_of(module.__doc__))(command)
+app.add_typer(study.app, name="study")
 
 
 def main() -> NoReturn:

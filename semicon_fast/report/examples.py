@@ -51,8 +51,12 @@ class Examples:
 
 def of_run(run: EncodedRun, queries: int = QUERIES, hits: int = HITS) -> Examples:
     """The first queries of different classes with their nearest database images."""
-    query = run.data.query
-    chosen = _one_per_class(query.labels, queries)
+    return of_queries(run, _one_per_class(run.data.query.labels, queries), hits)
+
+
+def of_queries(run: EncodedRun, chosen: Sequence[int], hits: int = HITS) -> Examples:
+    """The queries with these numbers and their nearest database images."""
+    query, chosen = run.data.query, list(chosen)
     images = [query.image(i) for i in chosen]
     names = [query.identifier(i) for i in chosen]
     seen = record_activations(run.model, images)

@@ -36,7 +36,7 @@ class Page:
         title: heading of the page.
         sentences: introductory paragraphs.
         tables: caption -> (column names, rows).
-        figures: (caption, figure) pairs.
+        figures: (caption, figure) pairs; a figure may be the path of an SVG file.
         examples: queries with their attention maps and hits.
         facts: name -> value, such as command and versions.
     """
@@ -46,7 +46,7 @@ class Page:
     tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]] = field(
         default_factory=dict
     )
-    figures: Sequence[tuple[str, Picture]] = ()
+    figures: Sequence[tuple[str, Picture | Path]] = ()
     examples: Examples | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -142,13 +142,18 @@ def data_uri(image: Tensor, side: int = THUMBNAIL_SIDE) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _svg_uri(figure: Picture) -> str:
+def _svg_uri(figure: Picture | Path) -> str:
     buffer = io.BytesIO()
-    write_figure(figure, buffer, "svg")
+    if isinstance(figure, Path):
+        buffer.write(figure.read_bytes())
+    else:
+        write_figure(figure, buffer, "svg")
     return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _is_wide(figure: Picture) -> bool:
+def _is_wide(figure: Picture | Path) -> bool:
+    if isinstance(figure, Path):
+        return True
     width, height = figure.get_size_inches()
     return bool(width > 1.8 * height)
 

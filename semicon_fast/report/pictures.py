@@ -83,15 +83,17 @@ def channels_picture(examples: Examples) -> Picture | None:
     return channel_figure(examples.look.seen, before, after, channels, titles(examples))
 
 
-def grid_picture(run: EncodedRun, examples: Examples) -> Picture:
-    """The examples with their hits."""
+def grid_picture(
+    run: EncodedRun, examples: Examples, names: Sequence[str] | None = None
+) -> Picture:
+    """The examples with their hits. names: titles of the queries, by default `titles`."""
     known = all(hit.right is not None for row in examples.hits for hit in row)
     return retrieval_grid(
         examples.images,
         [[hit.image for hit in row] for row in examples.hits],
         [[hit.distance for hit in row] for row in examples.hits],
         [[bool(hit.right) for hit in row] for row in examples.hits] if known else None,
-        query_names=titles(examples),
+        query_names=titles(examples) if names is None else names,
         hit_names=[[hit.name for hit in row] for row in examples.hits],
         title=f"{run.data.name}, {run.bits} bits: queries and their nearest images "
         "(encoded database)",

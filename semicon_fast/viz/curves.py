@@ -123,6 +123,7 @@ def output_histogram(outputs: Mapping[str, Any], bins: int = 60) -> Picture:
             axis.axvline(sign, color=COLOURS[1], linestyle="dashed", linewidth=0.9)
         axis.set_title(f"{drawable(name)}, {len(values):,} values", fontsize=8)
         axis.set_xlabel("output")
+        axis.locator_params(axis="x", nbins=5)
         cells = zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist(), strict=True)
         table.rows += [(name, *cell) for cell in cells]
     axes[0].set_ylabel("share of the values")

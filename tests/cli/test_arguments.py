@@ -15,6 +15,7 @@ HEAVY = ("torch", "torchvision", "torch._dynamo", "numpy", "matplotlib", "pyarro
 COMMANDS = (
     "demo", "train", "encode", "index", "search", "explain", "serve", "evaluate", "visualize",
     "ensemble", "centers", "features", "fit", "recall", "info",
+    "study", "study list", "study run", "study show",
 )  # fmt: skip
 SCRIPT = """
 import json, sys
@@ -31,6 +32,7 @@ print(json.dumps(said))
 """
 
 TRAIN = ["train", "-o", "new", "--preset"]
+STUDY = ["study", "run", "-o", "new"]
 ENCODE = ["encode", "run", "photo.png", "-o"]
 FIT = ["fit", "itq", "--bits", "8", "-o", "new"]
 WRONG = [
@@ -124,8 +126,18 @@ WRONG = [
     (["recall", "hasher", "x.npy", "--queries", "no.npy"], "no.npy does not exist"),
     (["recall", "hasher", "x.npy", "--metric", "l1"], "--metric must be one of cosine, euclidean"),
     (["visualize", "run", "-o", "new", "--images", "no.png"], "no.png does not exist"),
+    ([*STUDY, "readme-cifar"], "study 'readme-cifar' does not exist; the nearest are readme-cif"),
+    ([*STUDY, "readme-cifar10", "--only", "x"], "--only 'x' names no row of readme-cifar10"),
+    ([*STUDY, "readme-cifar10", "--budget", "large"], "--budget must be one of paper, small"),
+    ([*STUDY, "readme-cifar10", "--root", "nowhere"], "found nothing at nowhere"),
+    ([*STUDY, "readme-cifar10", "--root", "cub=nowhere"], "found nothing at nowhere"),
+    ([*STUDY, "readme-cifar10", "--root", "run", "--root", "empty"], "given twice for all data"),
+    ([*STUDY, "readme-cifar10", "--set", "schedule.iteration=3"], "did you mean"),
+    ([*STUDY, "readme-cifar10"], "data set cifar10 needs root"),
+    (["study", "show", "empty"], "empty has no study; run one with: semicon-fast study run NAME"),
+    (["study", "show", "nowhere"], "nowhere has no study"),
 ]  # fmt: skip
-HELP = [["--help"], *([command, "--help"] for command in COMMANDS)]
+HELP = [["--help"], *([*command.split(), "--help"] for command in COMMANDS)]
 
 
 def write_run(folder, preset, root=None):

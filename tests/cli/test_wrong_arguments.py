@@ -4,6 +4,7 @@ The commands are read from the registry and their parameters by type, so that a 
 itself. What a path or a text of it means is in `ROLES`, for no type says that.
 """
 
+import copy
 import inspect
 import os
 import typing
@@ -35,7 +36,8 @@ ROLES = {
     "device": "device", "precision": "choice", "on_broken": "choice", "denominator": "choice",
     "kinds": "choice", "formats": "choice", "preset": "choice", "data": "choice",
     "select": "choice", "settings": "settings", "config": "config", "host": "host",
-    "allow_host": "any text",
+    "allow_host": "any text", "name": "choice", "only": "choice", "budget": "choice",
+    ("study run", "root"): "folder", ("study show", "output"): "studies",
     ("evaluate", "queries"): "gallery", ("evaluate", "database"): "gallery",
     ("centers", "file"): "codebook", ("centers", "similarity"): "matrix",
     ("centers", "output"): "codebook file", "kind": "choice",
@@ -71,6 +73,8 @@ WRONG = {
     "features file": [BELOW_A_FILE + ".npz", LONG + ".npz", "loop/x.npz", "x.npy", "", "x.npz"],
     "options": ["", "=", "=1", "nosuch", "nosuch=1", "iterations=x", "iterations=-1",
                 "iterations=1.5", "seed=nan", "normalise=2", "start=1"],
+    "folder": [*NOWHERE, "", "photo.png", "~nosuchuser/x", "cub=nowhere"],
+    "studies": [*NOWHERE, "", "photo.png", "empty", "garbage.bin", "run"],
     "any text": [],
 }  # fmt: skip
 # Arguments with which a command gets as far as its checks.
@@ -86,6 +90,9 @@ COMPLETE = {
     "visualize": ["run", "-o", "new"],
     "info": [],
     "centers": ["--classes", "10", "--bits", "8"],
+    "study list": [],
+    "study run": ["readme-clothing", "-o", "new", "--root", "loops"],
+    "study show": ["empty"],
     "ensemble": ["run", "run", "-o", "new"],
     "features": ["run", "photo.png", "-o", "new.npz"],
     "fit": ["itq", "x.npy", "-o", "new", "--bits", "4"],
@@ -159,26 +166,31 @@ def placed(command, name, about, value):
         for spelt in set(written) & set(kept):
             del kept[kept.index(spelt) : kept.index(spelt) + 2]
         first = written[0]
-        return [command.name, *kept, f"{first}={value}" if first[1] == "-" else first + value]
+        return [
+            *command.name.split(),
+            *kept,
+            f"{first}={value}" if first[1] == "-" else first + value,
+        ]
     positional = [n for n, _, a, _ in parameters(command) if isinstance(a, ArgumentInfo)]
     arguments = list(complete)
     arguments[positional.index(name)] = value
     options = [a for a in arguments if a.startswith("-o")]
     cut = arguments.index(options[0]) if options else len(arguments)
-    return [command.name, *arguments[cut:], "--", *arguments[:cut]]
+    return [*command.name.split(), *arguments[cut:], "--", *arguments[:cut]]
 
 
 def calls(command):
     """(command line, what the sentence has one of) for everything that must be refused."""
     complete = COMPLETE.get(command.name, [])
-    yield [command.name, *complete, "--no-such-option"], ["--no-such-option"]
+    words = command.name.split()
+    yield [*words, *complete, "--no-such-option"], ["--no-such-option"]
     several = "encode", "features", "search", "visualize", "ensemble"
     if command.name not in several:
-        yield [command.name, *complete, "one", "more", "more", "more"], ["more", "one"]
+        yield [*words, *complete, "one", "more", "more", "more"], ["more", "one"]
     for name, kind, about, required in parameters(command):
         assert isinstance(about, (ArgumentInfo, OptionInfo)), (command.name, name)
         if required:
-            yield [command.name], ["Missing"]
+            yield words, ["Missing"]
         for value in wrong_values(command.name, name, kind, about):
             named = [*spellings(name, about), name.upper(), *SPOKEN.get(name, ())]
             shown = value.rpartition("/")[2] if value.startswith(("loop/", LONG)) else value
@@ -199,7 +211,17 @@ def failures(tried, junk, refused):
             yield str(error).split("\nassert")[0]
 
 
-@pytest.mark.parametrize("command", app.registered_commands, ids=lambda command: command.name)
+def commands():
+    """All commands; those of a group have its name before their own."""
+    yield from app.registered_commands
+    for group in app.registered_groups:
+        for command in group.typer_instance.registered_commands:
+            own = copy.copy(command)
+            own.name = f"{group.name} {command.name}"
+            yield own
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=lambda command: command.name)
 def test_a_command_refuses_every_wrong_argument(command, junk, refused, monkeypatch):
     monkeypatch.chdir(junk)
     failed = list(failures(calls(command), junk, refused))
