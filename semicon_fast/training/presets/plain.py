@@ -99,10 +99,13 @@ METHODS: dict[str, Callable[[str, int], dict[str, Any]]] = {
 
 
 def folder_small(bits: int, method: str) -> dict[str, Any]:
-    """As `small.folder_small`, with 20 passes over all images."""
+    """As `small.folder_small`, with 20 passes over all images.
+
+    From scratch, DPSH needs the BatchNorm too: without it half of the bits become the same for all.
+    """
     recipe = small.folder_small(bits, "vanilla")
     options: dict[str, Any] = {"backbone": "tiny", "tanh": False}
-    if method == "orthohash":
+    if method in ("orthohash", "dpsh"):
         options["norm"] = True
     return recipe | {
         "model": recipe["model"] | {"options": options},
