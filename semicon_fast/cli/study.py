@@ -52,10 +52,7 @@ def list_studies(as_json: AsJson = False) -> None:
         print_json({study.name: _facts(study, costs) for study, costs in rows})
         return
     columns = ("study", "rows", *(f"{budget}: networks, images in passes" for budget in BUDGETS))
-    shown = [
-        (study.name, len(study.rows), *map(_cost_text, costs))
-        for study, costs in rows
-    ]
+    shown = [(study.name, len(study.rows), *map(_cost_text, costs)) for study, costs in rows]
     console(False).print(table("studies", columns, shown))
 
 
