@@ -29,14 +29,14 @@ def join_runs(runs: Sequence[str | os.PathLike[str]], output: str | os.PathLike[
 
     Args:
         runs: folders of finished runs on the same data, at least two.
-        output: folder to write to, in which there is no run.
+        output: folder to write to, in which there is no run and no model.
 
     Returns:
         the ensemble, on the CPU and in evaluation mode.
 
     Raises:
         ValueError: fewer than two runs, one that is not finished, other data or preprocessing, or
-            an output folder that holds a run.
+            an output folder that holds a run or a model.
         OSError: the folder cannot be written.
     """
     folders, target = [Path(run) for run in runs], Path(output)
@@ -48,9 +48,10 @@ def join_runs(runs: Sequence[str | os.PathLike[str]], output: str | os.PathLike[
     members = [_member(folder) for folder in folders]
     if codes is not None:
         save_codes(target / CODES, *codes, joined.code_length)
+    models.save(joined, target / MODEL, record={"kept": "ensemble", "members": members})
+    # The last file: without it the folder is no run.
     with atomic_write(target / CONFIG, "w") as file:
         file.write(config.model_dump_json(indent=1) + "\n")
-    models.save(joined, target / MODEL, record={"kept": "ensemble", "members": members})
     return joined
 
 

@@ -60,7 +60,7 @@ def check_members(runs: Sequence[Path], output: Path) -> Config:
     """The configuration of the first of the runs, which can be joined to an ensemble in `output`.
 
     Raises ValueError unless there are at least two runs, all finished and on the same data, and no
-    run in `output`; OSError if that could not be written.
+    run or model in `output`; OSError if that could not be written.
     """
     if len(runs) < 2:
         raise ValueError(f"an ensemble needs at least 2 runs, got {len(runs)}")
@@ -77,6 +77,8 @@ def check_members(runs: Sequence[Path], output: Path) -> Config:
                     f"but data.{key} is {one!r} in {runs[0]} and {other!r} in {run}"
                 )
     refuse_used(output)
+    if (output / MODEL).exists():
+        raise ValueError(f"output {output} holds a model already, choose another folder")
     return configs[0]
 
 

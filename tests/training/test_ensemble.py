@@ -84,3 +84,17 @@ def test_what_cannot_be_joined_is_said_before_anything_is_written(tiny, runs, tm
     join_runs([one, one], tmp_path / "both")
     with pytest.raises(ValueError, match="both holds a run already"):
         join_runs([one, one], tmp_path / "both")
+    (tmp_path / "both" / "config.json").unlink()
+    with pytest.raises(ValueError, match="both holds a model already"):
+        join_runs([one, one], tmp_path / "both")
+
+
+def test_without_its_last_file_it_is_no_run(runs, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("semicon_fast.training.ensemble.atomic_write", full)
+    with pytest.raises(OSError, match="the disk is full"):
+        join_runs([runs / "dsh1", runs / "dsh2"], tmp_path / "both")
+    with pytest.raises(ValueError, match="no finished run: config.json is missing"):
+        encoded_run(tmp_path / "both")
