@@ -51,11 +51,8 @@ def list_studies(as_json: AsJson = False) -> None:
     if as_json:
         print_json({study.name: _facts(study, costs) for study, costs in rows})
         return
-    columns = ("study", "source", "rows", *(f"networks, {budget}" for budget in BUDGETS))
-    shown = [
-        (study.name, study.source, len(study.rows), *map(_cost_text, costs))
-        for study, costs in rows
-    ]
+    columns = ("study", "rows", *(f"{budget}: networks, images in passes" for budget in BUDGETS))
+    shown = [(study.name, len(study.rows), *map(_cost_text, costs)) for study, costs in rows]
     console(False).print(table("studies", columns, shown))
 
 
@@ -75,7 +72,7 @@ def _facts(study: Study, costs: list[tuple[int, int]]) -> dict[str, Any]:
 
 def _cost_text(cost: tuple[int, int]) -> str:
     networks, images = cost
-    return f"{networks}, {images / 1e6:,.3g} million image passes" if networks else "0"
+    return f"{networks}, {images / 1e6:,.3g} million" if images else str(networks)
 
 
 def run_study(

@@ -132,6 +132,7 @@ def test_a_failing_row_is_named_and_the_others_are_done(tiny, tmp_path):
     study, notes = tiny.register(*rows), Notes()
     failed = runner.run(study, tiny.setup(tmp_path), reporter=notes)
     assert list(failed) == ["bad-8", "later-8"] and "nosuch" in failed["bad-8"]
+    assert failed["later-8"] == failed["bad-8"]
     assert any("bad-8, later-8 failed" in text for text in notes.warnings)
     found = {row["row"]: row for row in rows_of(tmp_path / "tiny")}
     assert found["bad-8"]["state"].startswith("failed: method semicon has no option 'nosuch'")
