@@ -1,8 +1,9 @@
 """Embeddings of augmented views of photographs, as many as are wanted, for `recall.py`.
 
 Each view is a random crop of a random photograph, flipped and changed in colour at random, and its
-embedding the pooled features (1,280) of the network of `lite0_features.py`, at 128 pixels. Views are drawn one after the other, each from a seed of its
-own, so the first N of a longer run are the N of a shorter one; a run that was stopped goes on.
+embedding the pooled features (1,280) of the network of `lite0_features.py`, at 128 pixels. Each is
+drawn from a seed of its own, its number, so that the first N of a longer run are the N of a shorter
+one; a run that was stopped goes on.
 
     python benchmarks/view_features.py cub100 grocery81 --count 100000 --output views.npy
 """
