@@ -59,6 +59,27 @@ def test_recall_of_any_vectors_gives_a_row_a_hasher_and_a_table(tmp_path, monkey
 
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     assert "| lsh | 8 | " in tables.recall() and "ms a query" not in tables.recall()
+def test_hashers_of_features_give_a_row_a_length_beside_float_search(tmp_path, monkeypatch):
+    draws = np.random.default_rng(0)
+    middles, arrays = 3 * draws.normal(size=(4, 16)), {}
+    for side, rows in (("train", 60), ("test", 20)):
+        labels = np.arange(rows) % 4
+        arrays[f"{side}_labels"] = labels
+        arrays[f"{side}_features"] = (middles[labels] + draws.normal(size=(rows, 16))).astype("f4")
+    np.savez(tmp_path / "four.npz", **arrays)
+    options = ["--hashers", "lsh", "sdh", "--bits", "8", "--csv", str(tmp_path / "rows.csv")]
+    monkeypatch.setattr(sys, "argv", ["shallow.py", str(tmp_path / "four.npz"), *options])
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    runpy.run_path(str(SCRIPT.with_name("shallow.py")), run_name="__main__")
+    found = {(r["hasher"], r["bits"]): r for r in csv.DictReader((tmp_path / "rows.csv").open())}
+    assert set(found) == {("cosine of the features", "float"), ("lsh", "8"), ("sdh", "8")}
+    assert all(float(row["mAP"]) > 0.5 and row["data"] == "four" for row in found.values())
+    import tables
+
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    (tmp_path / "rows.csv").rename(tmp_path / "shallow.csv")
+    assert "| features of | hasher | 8 bits | float cosine |" in tables.shallow()
+    assert tables.shallow().splitlines()[2].startswith("| four | `lsh` | 0.")
 
 
 def test_searches_give_a_row_an_engine_and_a_picture(tmp_path):

@@ -22,8 +22,7 @@ class KSH(Hasher):
     Args:
         bits: length of a code.
         anchors: training rows that the kernels are centred on, all where there are fewer.
-        sample: labelled rows that the bits are learned on, all where there are fewer; the
-            similarity matrix takes sample^2 numbers.
+        sample: labelled rows that the bits are learned on, all where there are fewer.
         iterations: most steps of gradient descent for one bit.
         seed: of the anchors and the sample.
 
@@ -74,8 +73,7 @@ class KSH(Hasher):
         drawn = torch.randperm(len(features), generator=generator(self.seed + 1))[: self.sample]
         chosen = drawn.to(features.device)
         kernel = gaussian(features[chosen].double(), anchors, variance) - mean
-        similarity = similarity_of(labels[chosen])
-        bits = learn_bits(kernel, similarity, self.bits, self.iterations)
+        bits = learn_bits(kernel, labels[chosen], self.bits, self.iterations)
         projection = torch.stack([vector for vector, _ in bits], dim=1)
         return {
             "anchors": anchors,
@@ -94,8 +92,31 @@ def similarity_of(targets: Tensor) -> Tensor:
     return (targets @ targets.T > 0).double().mul_(2).sub_(1)
 
 
+class Residue:
+    """R = bits S - Y Y', what the bits Y (n, t) have not explained, as an operator: R @ x.
+
+    Rows with equal labels have equal rows in S, so S = P S' P' with P (n, D) the indicator of D
+    distinct label sets, and neither S nor R is formed.
+    """
+
+    def __init__(self, targets: Tensor, bits: int) -> None:
+        distinct, index = torch.unique(targets, dim=0, return_inverse=True)
+        self.member = torch.nn.functional.one_hot(index, len(distinct)).to(targets)
+        self.table = bits * similarity_of(distinct)
+        self.found = targets.new_zeros(len(targets), 0)
+
+    def __matmul__(self, x: Tensor) -> Tensor:
+        """(n,) or (n, c) -> the same shape."""
+        explained = self.found @ (self.found.T @ x)
+        return self.member @ (self.table @ (self.member.T @ x)) - explained
+
+    def take(self, signs: Tensor) -> None:
+        """Subtract y y' for one more bit y, (n,) of -1 and +1."""
+        self.found = torch.cat([self.found, signs.unsqueeze(1)], dim=1)
+
+
 def learn_bits(
-    kernel: Tensor, similarity: Tensor, bits: int, iterations: int
+    kernel: Tensor, targets: Tensor, bits: int, iterations: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields for each bit its vector a (m,) and its values y = sign(K a), (n,) of -1 and +1.
 
@@ -104,9 +125,10 @@ def learn_bits(
     eigenvector of (K' R K, K'K) is the start of a descent on a smooth substitute of the sign, whose
     result is kept if its bits are better.
 
-    kernel: K, float64 (n, m), centred. similarity: S, float64 (n, n) of -1 and +1.
+    kernel: K, float64 (n, m), centred. targets: float64 (n, C) of 0 and 1; S is 1 where two rows
+    share a class, else -1.
     """
-    residue = bits * similarity
+    residue = Residue(targets, bits)
     metric = kernel.T @ kernel
     # K'K is singular where anchors coincide or outnumber the rows.
     metric.diagonal().add_(1e-8 * metric.diagonal().mean())
@@ -117,10 +139,10 @@ def learn_bits(
         signs = signs_of(kernel @ vector)
         smooth = descend(kernel, residue, vector, iterations)
         others = signs_of(kernel @ smooth)
-        if others @ residue @ others > signs @ residue @ signs:
+        if others @ (residue @ others) > signs @ (residue @ signs):
             vector, signs = smooth, others
         yield vector, signs
-        residue = residue - signs.outer(signs)
+        residue.take(signs)
 
 
 def signs_of(values: Tensor) -> Tensor:
@@ -128,7 +150,7 @@ def signs_of(values: Tensor) -> Tensor:
     return torch.where(values >= 0, 1.0, -1.0).to(values)
 
 
-def descend(kernel: Tensor, residue: Tensor, start: Tensor, iterations: int) -> Tensor:
+def descend(kernel: Tensor, residue: Residue, start: Tensor, iterations: int) -> Tensor:
     """Lower -y' R y with y = 2 sigmoid(K a) - 1 by Nesterov's accelerated gradient, from `start`.
 
     Steps are halved until the quadratic bound holds that the method needs. Ends after `iterations`

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from semicon_fast import shallow
-from semicon_fast.shallow.ksh import descend, learn_bits, signs_of, similarity_of
+from semicon_fast.shallow.ksh import Residue, descend, learn_bits, signs_of, similarity_of
 
 
 def draw(rows=120, classes=4, width=8, noise=0.7, seed=0):
@@ -16,12 +16,12 @@ def draw(rows=120, classes=4, width=8, noise=0.7, seed=0):
 
 
 def problem(bits, seed=0):
-    """Centred kernels K (n, m), S (n, n), bits * S."""
+    """Centred kernels K (n, m), targets (n, 4), and bits * S (n, n)."""
     features, labels = (torch.from_numpy(x) for x in draw(seed=seed))
     distances = torch.cdist(features, features[:25]).square()
     kernel = (-distances / (2 * distances.mean())).exp()
-    similarity = similarity_of(torch.eye(4).double()[labels])
-    return kernel - kernel.mean(0), similarity, bits * similarity
+    targets = torch.eye(4).double()[labels]
+    return kernel - kernel.mean(0), targets, bits * similarity_of(targets)
 
 
 def test_rows_that_share_a_label_are_similar():
@@ -29,13 +29,27 @@ def test_rows_that_share_a_label_are_similar():
     assert shared.tolist() == [[1, -1, 1], [-1, 1, 1], [1, 1, 1]]
 
 
+def test_the_residue_is_the_matrix_that_is_never_formed():
+    draws = torch.Generator().manual_seed(0)
+    targets = (torch.rand(30, 3, generator=draws) < 0.5).double()
+    signs = signs_of(torch.randn(30, 2, generator=draws, dtype=torch.float64))
+    residue = Residue(targets, 5)
+    for bit in signs.T:
+        residue.take(bit)
+    expected = 5 * similarity_of(targets) - signs @ signs.T
+    x = torch.randn(30, 4, generator=draws, dtype=torch.float64)
+    assert len(residue.table) <= 8
+    assert torch.allclose(residue @ x, expected @ x)
+    assert torch.allclose(residue @ x[:, 0], expected @ x[:, 0])
+
+
 @pytest.mark.parametrize("iterations", [0, 500])
 def test_what_a_bit_leaves_is_what_the_identity_says(iterations):
     """|R - y y'|^2 = |R|^2 - 2 y'R y + n^2, so it falls if and only if y'R y > n^2 / 2."""
-    kernel, similarity, residue = problem(12)
+    kernel, targets, residue = problem(12)
     count = len(kernel)
     fallen = []
-    for vector, signs in learn_bits(kernel, similarity, 12, iterations):
+    for vector, signs in learn_bits(kernel, targets, 12, iterations):
         assert torch.equal(signs, signs_of(kernel @ vector)) and set(signs.tolist()) == {-1, 1}
         before, gain = residue.square().sum(), signs @ residue @ signs
         residue = residue - signs.outer(signs)
@@ -49,17 +63,17 @@ def test_what_a_bit_leaves_is_what_the_identity_says(iterations):
 def test_perfect_bits_leave_nothing():
     """Two classes and their indicator as the kernel: Y Y' = bits S."""
     labels = torch.arange(20) % 2
-    similarity = similarity_of(torch.eye(2).double()[labels])
+    targets = torch.eye(2).double()[labels]
     kernel = (2.0 * labels - 1).double().unsqueeze(1)
-    bits = torch.stack([signs for _, signs in learn_bits(kernel, similarity, 6, 50)], dim=1)
-    assert float((bits @ bits.T - 6 * similarity).abs().max()) == 0
+    bits = torch.stack([signs for _, signs in learn_bits(kernel, targets, 6, 50)], dim=1)
+    assert float((bits @ bits.T - 6 * similarity_of(targets)).abs().max()) == 0
 
 
 def test_spectral_vectors_are_the_top_ones_of_what_the_earlier_bits_left():
     linalg = pytest.importorskip("scipy.linalg")
-    kernel, similarity, residue = problem(8)
+    kernel, targets, residue = problem(8)
     metric = (kernel.T @ kernel).numpy()
-    for vector, signs in learn_bits(kernel, similarity, 8, 0):
+    for vector, signs in learn_bits(kernel, targets, 8, 0):
         matrix = (kernel.T @ residue @ kernel).numpy()
         found = vector.numpy()
         assert found @ metric @ found == pytest.approx(len(kernel), rel=1e-6)
@@ -96,10 +110,10 @@ def test_the_first_step_goes_along_the_gradient():
 
 def test_bits_of_the_descent_gain_no_less_than_spectral_ones():
     """Each bit is the better of the two, so the first one cannot be worse."""
-    kernel, similarity, residue = problem(8)
+    kernel, targets, residue = problem(8)
     gains = []
     for iterations in (0, 500):
-        _, signs = next(learn_bits(kernel, similarity, 8, iterations))
+        _, signs = next(learn_bits(kernel, targets, 8, iterations))
         gains.append(float(signs @ residue @ signs))
     assert gains[1] >= gains[0]
 
