@@ -59,6 +59,8 @@ def test_recall_of_any_vectors_gives_a_row_a_hasher_and_a_table(tmp_path, monkey
 
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     assert "| lsh | 8 | " in tables.recall() and "ms a query" not in tables.recall()
+
+
 def test_hashers_of_features_give_a_row_a_length_beside_float_search(tmp_path, monkeypatch):
     draws = np.random.default_rng(0)
     middles, arrays = 3 * draws.normal(size=(4, 16)), {}
