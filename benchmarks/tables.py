@@ -200,6 +200,22 @@ def _beside(own: dict[str, str], peer: dict[str, str]) -> list[str]:
     return [peer["engine"], f"{_rate(peer):.2g}", f"{_rate(own) / _rate(peer):.3g}"]
 
 
+def recall() -> str:
+    """Recall of codes alone and re-ranked, beside faiss's exact search; ms where it was timed."""
+    rows = [r for r in read_rows(RESULTS / "recall.csv") if r["bits"] != "0"]
+    rows.sort(key=lambda r: (r["features"], int(r["vectors"]), r["hasher"], int(r["bits"])))
+    timed = any(r["codes_ms"] != "nan" for r in rows)
+    body = []
+    for r in rows:
+        sides = [r[f"recall@{k}{side}"] for side in ("", "_reranked") for k in (1, 10, 100)]
+        times = [r["codes_ms"], r["reranked_ms"], r["exact_ms"]] if timed else []
+        body.append([r["hasher"], r["bits"], *sides, *(f"{float(t):.3g}" for t in times)])
+    columns = ["hasher", "bits", *(f"recall@{k}" for k in (1, 10, 100))]
+    columns += [f"@{k} re-ranked" for k in (1, 10, 100)]
+    columns += ["ms a query", "re-ranked", "faiss, exact"] if timed else []
+    return markdown_table(columns, body)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "cifar10": cifar10,
     "clothing": clothing,
@@ -214,6 +230,7 @@ TABLES: dict[str, Callable[[], str]] = {
         f"{STUDIES}/{path.stem}": partial(study, path.stem)
         for path in sorted((RESULTS / STUDIES).glob("*.csv"))
     },
+    "recall": recall,
 }
 
 

@@ -40,6 +40,27 @@ def test_centers_give_a_row_a_kind_at_the_distance_that_is_demanded(tmp_path, mo
     assert int(found[2]["least"]) >= int(found[2]["demanded"]) == 4
 
 
+def test_recall_of_any_vectors_gives_a_row_a_hasher_and_a_table(tmp_path, monkeypatch):
+    pytest.importorskip("faiss")
+    threads = torch.get_num_threads()
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((200, 16)))
+    rows = tmp_path / "recall.csv"
+    arguments = ["--queries", "20", "--methods", "lsh", "--bits", "8", "32", "--csv", str(rows)]
+    monkeypatch.setattr(sys, "argv", ["recall.py", str(tmp_path / "x.npy"), *arguments])
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    runpy.run_path(str(SCRIPT.with_name("recall.py")), run_name="__main__")
+    torch.set_num_threads(threads)
+    found = {row["bits"]: row for row in csv.DictReader(rows.open())}
+    assert float(found["0"]["recall@1"]) == float(found["0"]["recall@100"]) == 1
+    assert 0 < float(found["8"]["recall@10"]) < float(found["32"]["recall@10"]) < 1
+    assert float(found["8"]["recall@10_reranked"]) > float(found["8"]["recall@10"])
+    assert found["8"]["codes_ms"] == "nan" and found["8"]["vectors"] == "200"
+    import tables
+
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert "| lsh | 8 | " in tables.recall() and "ms a query" not in tables.recall()
+
+
 def test_hashers_of_features_give_a_row_a_length_beside_float_search(tmp_path, monkeypatch):
     draws = np.random.default_rng(0)
     middles, arrays = 3 * draws.normal(size=(4, 16)), {}

@@ -27,6 +27,8 @@ def test_the_python_runs_and_does_what_its_comments_say():
     assert names["codes"].shape == (8, 6)
     assert names["distances"][:, 0].tolist() == [0, 0]
     assert 0 < names["score"] <= 1
+    assert names["best"].shape == (20, 10) and names["best"][:, 0].tolist() == list(range(20))
+    assert set(names["recalls"]) == {1, 10} and names["recalls"][1] == 1
     assert names["embedding_codes"].shape == (1000, 8)
 
 

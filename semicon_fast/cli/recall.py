@@ -58,12 +58,13 @@ def recall(
     else:
         mine = open_vectors(asked).array()
     ks = [k for k in KS if k <= len(database)] or [len(database)]
-    codes = [found.encode(rows) for rows in (mine, database)]
+    asked_codes, held_codes = found.encode(mine), found.encode(database)
     began = time.perf_counter()
     truth = nearest_neighbours(mine, database, max(ks), metric=metric)
     seconds = {"exact": time.perf_counter() - began}
     measured = metrics.code_recall(
-        *codes,
+        asked_codes,
+        held_codes,
         mine,
         database,
         ks,

@@ -59,7 +59,7 @@ def _npz_array(path: Path, info: zipfile.ZipInfo) -> np.ndarray:
             if not dtype.hasobject and 0 not in shape and shape:
                 offset = _data_offset(path, info) + member.tell()
                 order = "F" if by_columns else "C"
-                return np.memmap(path, dtype, "r", offset, shape, order)  # type: ignore[call-overload, no-any-return]
+                return np.memmap(path, dtype, "r", offset, shape, order)  # type: ignore[call-overload]
     with np.load(path, allow_pickle=False) as arrays:
         found: np.ndarray = arrays[info.filename.removesuffix(".npy")]
         return found

@@ -55,7 +55,7 @@ def neighbour_recall(
     near = distances_to(mine, theirs, ids, metric=metric)
     recall = {}
     for k, depth in depths.items():
-        right = (near[:, :depth] <= true[:, depth - 1 : depth]).sum(1)
+        right = (near[:, :depth] <= true[:, depth - 1 : depth]).sum(1).double()
         recall[k] = float((right / depth).mean())
     return recall
 
