@@ -77,7 +77,7 @@ def test_loss_and_gradient_are_finite_and_exact_at_any_scale(scale):
     u = book[:1].clone().requires_grad_()
     loss = center_loss(u, book, torch.tensor([1]), scale)
     exact = 2 * (math.log1p(math.exp(-2 * scale)) + 2 * scale)
-    assert float(loss) == pytest.approx(exact, rel=1e-6)
+    assert loss.item() == pytest.approx(exact, rel=1e-6)
     loss.sum().backward()
     assert bool(torch.isfinite(u.grad).all())
 
