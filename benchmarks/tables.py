@@ -19,9 +19,12 @@ from harness import README, RESULTS, markdown_table, read_rows
 from semicon_fast.files import atomic_write
 from semicon_fast.shallow import NAMES
 from semicon_fast.studies import dsh
+from semicon_fast.studies.study import WAYS
 
 # Folder of tables that `semicon-fast study run` wrote, each called by its study.
 STUDIES = "studies"
+
+ENCODED = WAYS["encoded"]
 
 # mAP that DSH's supplement gives: of model M1 in Table 3, and at 48 bits in Table 4.
 DSH_MAP = {"12": dsh.TABLE3[(1,)][0][0], "48": dsh.TABLE4_DSH}
@@ -32,8 +35,8 @@ def _minutes(row: dict[str, str]) -> str:
 
 
 def cifar10() -> str:
-    rows = read_rows(RESULTS / "readme-cifar10.csv")
-    rows.sort(key=lambda r: int(r["bits"]))
+    rows = [r for r in read_rows(RESULTS / "readme-cifar10.csv") if r["database codes"] == ENCODED]
+    rows.sort(key=lambda r: (r["method"], int(r["bits"])))
     body = []
     for r in rows:
         score, within = DSH_MAP.get(r["bits"]), dsh.TABLE2["scratch", int(r["bits"])][0]
@@ -47,11 +50,20 @@ def cifar10() -> str:
     return markdown_table(columns, body)
 
 
-def clothing() -> str:
-    rows = read_rows(RESULTS / "readme-clothing.csv")
-    rows.sort(key=lambda r: (int(r["bits"]), r["network"], r["row"], r["database codes"]))
-    body = [[f"`{r['row']}`", r["bits"], r["database codes"], r["mAP"], _minutes(r)] for r in rows]
-    return markdown_table(["run", "bits", "database codes", "mAP", "training"], body)
+def photographs() -> str:
+    """A line for each data set, method and length, with both sides of the database."""
+    rows = read_rows(RESULTS / "readme-photographs.csv")
+    found: dict[tuple[str, str, int], dict[str, str]] = {}
+    for r in rows:
+        key = r["data"], r["row"].split("-")[1], int(r["bits"])
+        side = "encoded" if r["database codes"] == ENCODED else "learned"
+        found.setdefault(key, {"training": _minutes(r)})[side] = r["mAP"]
+    body = [
+        [data, f"`{method}`", str(bits), line["learned"], line["encoded"], line["training"]]
+        for (data, method, bits), line in sorted(found.items())
+    ]
+    columns = ["photographs", "method", "bits", "mAP, learned codes or centers", "mAP, encoded"]
+    return markdown_table([*columns, "training"], body)
 
 
 def study(name: str) -> str:
@@ -218,7 +230,7 @@ def recall() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "cifar10": cifar10,
-    "clothing": clothing,
+    "photographs": photographs,
     "shallow": shallow,
     "attention": attention,
     "hamming": hamming,

@@ -202,8 +202,10 @@ def _show_plan(study: Study, setup: Any, planned: list[Any], only: Any, as_json:
         print_json({"study": study.name, "jobs": jobs, "cannot be run": missing})
         return
     out = console(False)
-    lines = [(str(job.folder), job.state, ", ".join(job.rows), job.command) for job in planned]
-    out.print(table(f"{study.name}: {study.title}", ("folder", "state", "rows", "what"), lines))
+    say(out, f"{study.name}: {study.title}")
+    for job in planned:
+        say(out, (job.folder, "bold"), f": {job.state}, for {', '.join(job.rows)}")
+        say(out, f"  {job.command}")
     for row, reason in missing.items():
         say(out, f"{row}: {reason}")
 

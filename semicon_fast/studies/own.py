@@ -4,30 +4,40 @@ from collections.abc import Iterator
 
 from .study import MAP, RADIUS_2, Figure, Row, Side, Study, Train
 
-QUICK = (12, 24, 48)
-CLOTHING = (12, 48)
-# Three fifths of the preset's passes.
-SHORT = ("run.precision=bf16", "schedule.iterations=6")
+CIFAR10 = (
+    *(f"cifar10-dsh-quick-{bits}" for bits in (12, 24, 48)),
+    *(f"cifar10-shc-{bits}" for bits in (12, 48)),
+)
+PHOTOGRAPHS = ("clothing256", "grocery81")
+LENGTHS = (12, 48)
+# The same 40,000 image passes for all; 12,000 of SHC's train its classifier.
+BRIEF = ("schedule.iterations=10", "schedule.epochs=2", "schedule.samples=2000")
+METHODS: dict[str, tuple[str, tuple[str, ...], Side]] = {
+    "adsh": ("folder-small-{}-vanilla", (), "learned"),
+    "semicon": ("folder-small-{}", (), "learned"),
+    "exchnet": ("exchnet-folder-small-{}", (), "learned"),
+    "shc": (
+        "shc-folder-small-{}",
+        ('method.options={"classify":3,"restart":false}',),
+        "centers",
+    ),
+}
 
 
 def _cifar10() -> Iterator[Row]:
-    for bits in QUICK:
-        work = Train(f"cifar10-dsh-quick-{bits}")
-        yield Row(work.preset, (f"`{work.preset}`", str(bits)), work, work)
+    for preset in CIFAR10:
+        work = Train(preset)
+        yield Row(preset, (f"`{preset}`", preset.rpartition("-")[2]), work, work)
 
 
-def _clothing() -> Iterator[Row]:
-    for bits in CLOTHING:
-        for name, suffix in (
-            ("adsh", "-vanilla"),
-            ("semicon", ""),
-            ("semicon-official", "-official"),
-        ):
-            work = Train(f"folder-small-{bits}{suffix}", "short", SHORT)
-            method, _, variant = name.partition("-")
-            row = "-".join(filter(None, ("clothing", method, str(bits), variant)))
-            side: Side = "learned"
-            yield Row(row, (name, str(bits)), work, work, side=side)
+def _photographs() -> Iterator[Row]:
+    for data in PHOTOGRAPHS:
+        for bits in LENGTHS:
+            for method, (preset, options, side) in METHODS.items():
+                settings = ("run.precision=bf16", *BRIEF, *options)
+                work = Train(preset.format(bits), data, settings, folder=data)
+                name = f"{data}-{method}-{bits}"
+                yield Row(name, (data, method, str(bits)), work, work, side=side)
 
 
 def studies() -> tuple[Study, ...]:
@@ -35,7 +45,7 @@ def studies() -> tuple[Study, ...]:
     return (
         Study(
             name="readme-cifar10",
-            title="DSH from scratch on CIFAR-10, 45 passes",
+            title="DSH and SHC from scratch on CIFAR-10",
             source="README, Measured",
             protocol="CIFAR-10 with its 10,000 test images as queries and its 50,000 training "
             "images as database, which the network encodes; the last model is kept.",
@@ -47,14 +57,14 @@ def studies() -> tuple[Study, ...]:
             comparable=True,
         ),
         Study(
-            name="readme-clothing",
-            title="SEMICON in both variants beside ADSH, a narrow ResNet from scratch",
+            name="readme-photographs",
+            title="SEMICON, ExchNet, SHC and ADSH on a narrow ResNet from scratch",
             source="README, Measured",
-            protocol="Photographs of clothing in a folder with train/ and test/; the best model on "
-            "held-out training images is kept.",
-            columns=("method", "bits"),
-            rows=tuple(_clothing()),
-            figures=(Figure("lines", x="bits", line="method"),),
+            protocol="Photographs of clothing and of groceries in folders with train/ and test/; "
+            "the best model on held-out training images is kept.",
+            columns=("data", "method", "bits"),
+            rows=tuple(_photographs()),
+            figures=(Figure("lines", x="bits", line="method", panel="data"),),
             small="The same.",
             comparable=True,
         ),

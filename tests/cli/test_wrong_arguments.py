@@ -91,7 +91,7 @@ COMPLETE = {
     "info": [],
     "centers": ["--classes", "10", "--bits", "8"],
     "study list": [],
-    "study run": ["readme-clothing", "-o", "new", "--root", "loops"],
+    "study run": ["readme-photographs", "-o", "new", "--root", "loops"],
     "study show": ["empty"],
     "ensemble": ["run", "run", "-o", "new"],
     "features": ["run", "photo.png", "-o", "new.npz"],

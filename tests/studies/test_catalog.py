@@ -181,13 +181,13 @@ def test_the_cost_of_a_study_is_its_networks_and_their_passes():
     study = catalog.study_of("semicon-table2")
     per_row = {"cub": 40, "aircraft": 40, "food101": 50}
     assert plan.cost(study, "paper") == (48, sum(16 * n * 30 * 2000 for n in per_row.values()))
-    assert plan.cost(catalog.study_of("readme-cifar10"), "small") == (3, 3 * 45 * 50_000)
+    assert plan.cost(catalog.study_of("readme-cifar10"), "small") == (5, (3 * 45 + 2 * 36) * 50_000)
 
 
 def test_list_says_what_there_is_and_what_it_costs():
     found = json.loads(CliRunner().invoke(app, ["study", "list", "--json"]).stdout)
     assert list(found) == catalog.names()
-    assert found["readme-cifar10"]["cost"]["paper"] == {"networks": 3, "image passes": 6_750_000}
+    assert found["readme-cifar10"]["cost"]["paper"] == {"networks": 5, "image passes": 10_350_000}
     assert "cub-12-sem" in found["semicon-table2"]["rows"]
     shown = CliRunner().invoke(app, ["study", "list"])
     assert shown.exit_code == 0 and "semicon-table1" in shown.stdout
