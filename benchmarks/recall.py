@@ -24,19 +24,13 @@ from harness import RESULTS, command, environment, merge_rows
 
 from semicon_fast import HammingIndex, metrics, rerank, shallow
 from semicon_fast.data import open_vectors
+from semicon_fast.data.vectors import held_out
 from semicon_fast.search import nearest_neighbours
 
 KS, CANDIDATES = (1, 10, 100), 10
 METHODS, BITS = ("itq", "lsh"), (64, 128, 256)
 KEY = ("features", "vectors", "queries", "hasher", "bits")
 Searches = dict[str, Callable[[], Any]]
-
-
-def drawn(rows: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Queries and database: `count` rows of a random choice, and the others; float32."""
-    chosen = np.zeros(len(rows), bool)
-    chosen[np.random.default_rng(seed).choice(len(rows), count, replace=False)] = True
-    return rows[chosen].astype(np.float32), rows[~chosen].astype(np.float32)
 
 
 def exact_search(queries: np.ndarray, database: np.ndarray) -> Callable[[], np.ndarray]:
@@ -95,7 +89,8 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     faiss.omp_set_num_threads(given.threads)
     vectors = open_vectors(given.features)
-    queries, database = drawn(vectors.array(), given.queries, given.seed)
+    split = held_out(vectors.array(), given.queries, given.seed)
+    queries, database = (rows.astype(np.float32) for rows in split)
     truth = nearest_neighbours(queries, database, max(KS))
     exact = exact_search(queries, database)
     measured = metrics.neighbour_recall(exact(), queries, database, KS, truth=truth)

@@ -19,12 +19,10 @@ from harness import README, RESULTS, markdown_table, read_rows
 from semicon_fast.files import atomic_write
 from semicon_fast.shallow import NAMES
 from semicon_fast.studies import dsh
-from semicon_fast.studies.study import WAYS
+from semicon_fast.training.sides import SYMMETRIC
 
 # Folder of tables that `semicon-fast study run` wrote, each called by its study.
 STUDIES = "studies"
-
-ENCODED = WAYS["encoded"]
 
 # mAP that DSH's supplement gives: of model M1 in Table 3, and at 48 bits in Table 4.
 DSH_MAP = {"12": dsh.TABLE3[(1,)][0][0], "48": dsh.TABLE4_DSH}
@@ -35,7 +33,9 @@ def _minutes(row: dict[str, str]) -> str:
 
 
 def cifar10() -> str:
-    rows = [r for r in read_rows(RESULTS / "readme-cifar10.csv") if r["database codes"] == ENCODED]
+    rows = [
+        r for r in read_rows(RESULTS / "readme-cifar10.csv") if r["database codes"] == SYMMETRIC
+    ]
     rows.sort(key=lambda r: (r["method"], int(r["bits"])))
     body = []
     for r in rows:
@@ -56,7 +56,7 @@ def photographs() -> str:
     found: dict[tuple[str, str, int], dict[str, str]] = {}
     for r in rows:
         key = r["data"], r["row"].split("-")[1], int(r["bits"])
-        side = "encoded" if r["database codes"] == ENCODED else "learned"
+        side = "encoded" if r["database codes"] == SYMMETRIC else "learned"
         found.setdefault(key, {"training": _minutes(r)})[side] = r["mAP"]
     body = [
         [data, f"`{method}`", str(bits), line["learned"], line["encoded"], line["training"]]

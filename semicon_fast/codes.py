@@ -155,6 +155,15 @@ def select_bits(codes: Array, bits: int, positions: Sequence[int]) -> Array:
     return like(torch.cat(parts), codes)
 
 
+def join_codes(pieces: Sequence[tuple[Tensor, int]]) -> Tensor:
+    """Codes side by side, whose Hamming distances are the sums of those of the pieces.
+
+    pieces: (codes uint8 (N, ceil(k / 8)), bits k) of each, on one device. The result is uint8 (N,
+    ceil(K / 8)), where K is the sum of their bits. Raises as `check_codes`.
+    """
+    return pack_codes(torch.cat([unpack_codes(codes, bits) for codes, bits in pieces], dim=1))
+
+
 def convert_codes(
     codes: Array, bits: int, *, source: str = "little", target: str = "little"
 ) -> Array:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semicon_fast.codes import check_bits, check_codes
+from semicon_fast.codes import check_bits, check_codes, join_codes
 from semicon_fast.search import HammingIndex, code_bytes, pack_codes, select_bits, unpack_codes
 
 
@@ -176,3 +176,9 @@ def test_selected_bits_are_the_columns(positions, monkeypatch):
 def test_bits_outside_the_code_are_refused(positions, words):
     with pytest.raises(ValueError, match=words):
         select_bits(pack_codes(values(2, 20)), 20, positions)
+
+
+def test_joined_codes_have_the_columns_of_the_pieces():
+    pieces = [(values(7, bits), bits) for bits in (3, 8, 13)]
+    joined = join_codes([(torch.from_numpy(pack_codes(x)), bits) for x, bits in pieces])
+    assert np.array_equal(joined, pack_codes(np.concatenate([x for x, _ in pieces], axis=1)))

@@ -19,7 +19,6 @@ from .common import model_file
 PRECISIONS = ("fp32", "bf16", "fp16")
 ON_BROKEN = ("error", "skip")
 DENOMINATORS = ("retrieved", "capped", "relevant")
-DATABASE_SIDES = ("learned", "centers", "encoded")
 
 
 def check_choice(option: str, given: str, known: Sequence[str]) -> None:

@@ -122,7 +122,7 @@ def _chance(run: "EncodedRun") -> tuple[str, str, float, float]:
     import torch
 
     from ..metrics import mean_average_precision, precision_within_radius
-    from ..training.retrieval_metrics import SYMMETRIC
+    from ..training.sides import SYMMETRIC
 
     labels = run.data.database.labels
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))

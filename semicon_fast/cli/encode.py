@@ -10,7 +10,8 @@ Examples:
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,8 +48,6 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from ..models import HashModel
 
 
@@ -127,8 +126,7 @@ def encode(
     network, about, device = opened_network(
         lambda: file or checkpoint_file(model, out), device, precision
     )
-    with progress_bar(out) as bar:
-        task = bar.add_task("encoding", total=None)
+    with encoding_progress(out) as progress:
         found = encode_images(
             network,
             images,
@@ -138,7 +136,7 @@ def encode(
             options=options,
             resume=resume,
             overwrite=overwrite,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
         )
     if not distributed.is_main():
         return
@@ -213,8 +211,7 @@ def _encode_vectors(
         for where in places
     ]
     out = console(as_json)
-    with progress_bar(out) as bar:
-        task = bar.add_task("encoding", total=None)
+    with encoding_progress(out) as progress:
         made = encode_vectors(
             found,
             sources,
@@ -223,7 +220,7 @@ def _encode_vectors(
             device=device,
             index=index,
             overwrite=overwrite,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
         )
     if as_json:
         print_json({"gallery": str(output), **asdict(made)})
@@ -255,8 +252,10 @@ def checkpoint_file(run: Path, out: Console) -> Path:
     return Path(distributed.on_main(export))
 
 
-def progress_bar(out: Console) -> "Progress":
-    """A progress bar, shown only by the main process and only on a terminal."""
+@contextmanager
+def encoding_progress(out: Console) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, which `progress(done, total)` moves; shown only by the main process and only
+    on a terminal."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -275,9 +274,7 @@ def progress_bar(out: Console) -> "Progress":
         TaskProgressColumn(show_speed=True),
         TimeRemainingColumn(),
     )
-    return Progress(
-        *columns,
-        console=out,
-        transient=True,
-        disable=not (out.is_terminal and distributed.is_main()),
-    )
+    hidden = not (out.is_terminal and distributed.is_main())
+    with Progress(*columns, console=out, transient=True, disable=hidden) as bar:
+        task = bar.add_task("encoding", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

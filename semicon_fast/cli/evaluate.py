@@ -5,7 +5,8 @@ galleries must have been encoded from folders named by class, or from lists with
 without a label are left out of the queries, and relevant to nothing in the database.
 
 The codes of a run's database can be learned, the centers of the images' classes, or encoded by the
-network. They compare badly, so each that the run has is reported apart.
+network. Figures of one side cannot be compared with those of another, so each that the run has is
+reported apart.
 
 Examples:
   semicon-fast evaluate --run runs/cub-48
@@ -22,7 +23,8 @@ from rich.console import Console
 
 from ..files import check_file
 from ..search.gallery_files import read_about
-from .arguments import DATABASE_SIDES, DENOMINATORS, check_choice, check_picture, check_run
+from ..training.sides import SIDES, SYMMETRIC
+from .arguments import DENOMINATORS, check_choice, check_picture, check_run
 from .common import console, facts_of, print_json, say, say_passed_over, table
 from .options import PICTURE_FORMATS, AsJson, Root
 
@@ -38,7 +40,7 @@ def evaluate(
         Path | None,
         typer.Option(
             help="Gallery to search; with --run the codes of its database: "
-            f"{', '.join(DATABASE_SIDES)}, by default each that it has."
+            f"{', '.join(SIDES)}, by default each that it has."
         ),
     ] = None,
     root: Root = None,
@@ -76,7 +78,7 @@ def evaluate(
         if queries:
             raise ValueError("give --run, or --queries and --database, not both")
         if database is not None:
-            check_choice("--database with --run", str(database), DATABASE_SIDES)
+            check_choice("--database with --run", str(database), tuple(SIDES))
         check_run(run, root)
         target = page or run / "evaluation.html"
     elif queries is not None and database is not None:
@@ -167,7 +169,6 @@ def _galleries(
 
     from .. import metrics
     from ..search.gallery import Gallery
-    from ..training.retrieval_metrics import SYMMETRIC
 
     asked, searched = Gallery.open(queries), Gallery.open(database)
     out = Console(stderr=True)

@@ -15,10 +15,10 @@ from typing import Annotated
 import typer
 
 from .. import torchrun
-from ..files import check_file
+from ..data.vector_files import check_free
 from .arguments import ON_BROKEN, PRECISIONS, check_choice, check_device, check_exists
 from .common import console, model_file, print_json, say, say_passed_over
-from .encode import opened_network, progress_bar
+from .encode import encoding_progress, opened_network
 from .options import (
     AsJson,
     BatchSize,
@@ -59,17 +59,14 @@ def features(
     # Processes of torchrun check this together, and one of them reports an error for all.
     if not resume and not torchrun.launched():
         check_exists(images)
-        check_file(output)
-        if output.exists() and not overwrite:
-            raise ValueError(f"{output} exists already; choose another file or add --overwrite")
+        check_free(output, overwrite)
     from .. import distributed
     from ..encoding import Options, extract_features
 
     options = Options(batch_size, workers, precision, compiled, on_broken, part_size)
     network, about, device = opened_network(lambda: file, device, precision)
     out = console(as_json)
-    with progress_bar(out) as bar:
-        task = bar.add_task("encoding", total=None)
+    with encoding_progress(out) as progress:
         found = extract_features(
             network,
             images,
@@ -79,7 +76,7 @@ def features(
             options=options,
             resume=resume,
             overwrite=overwrite,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
         )
     if not distributed.is_main():
         return

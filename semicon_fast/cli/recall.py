@@ -2,8 +2,8 @@
 
 Recall@k is the fraction of a query's k nearest vectors that are among the first k of the search by
 codes; any that is as far as the k-th counts. Re-ranked is the order of the first 10 k codes by
-their vectors. Queries are a file of their own, or rows that are drawn and left out of the database.
-(A hasher that was fitted to these rows too knows them a little.)
+their vectors. Queries are a file of their own, or rows that are drawn and left out of the database;
+if the hasher was fitted to those rows too, the recall may be too high.
 
 Examples:
   semicon-fast recall hasher features.npy
@@ -11,7 +11,7 @@ Examples:
 """
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -19,9 +19,6 @@ from ..data.vector_files import place
 from .arguments import check_choice, check_hasher
 from .common import console, print_json, say, table
 from .options import AsJson, HasherFile, VectorFile
-
-if TYPE_CHECKING:
-    import numpy as np
 
 METRICS = ("cosine", "euclidean", "inner_product")
 KS = (1, 10, 100)
@@ -48,13 +45,15 @@ def recall(
     where = place(features)
     asked = None if queries is None else place(queries)
     from .. import metrics, shallow
-    from ..data.vectors import open_vectors
+    from ..data.vectors import held_out, open_vectors
     from ..search import nearest_neighbours
 
     found = shallow.load(hasher)
     database = open_vectors(where).array()
     if asked is None:
-        mine, database = _drawn(database, count, seed)
+        if count >= len(database):
+            raise ValueError(f"--count must be less than the {len(database):,} rows, got {count:,}")
+        mine, database = held_out(database, count, seed)
     else:
         mine = open_vectors(asked).array()
     ks = [k for k in KS if k <= len(database)] or [len(database)]
@@ -89,17 +88,6 @@ def recall(
         print_json(result)
         return
     _print(result, ks)
-
-
-def _drawn(rows: "np.ndarray[Any, Any]", count: int, seed: int) -> tuple[Any, Any]:
-    """Queries and database: `count` rows of a random choice, and the others."""
-    import numpy as np
-
-    if count >= len(rows):
-        raise ValueError(f"--count must be less than the {len(rows):,} rows, got {count:,}")
-    chosen = np.zeros(len(rows), bool)
-    chosen[np.random.default_rng(seed).choice(len(rows), count, replace=False)] = True
-    return rows[chosen], rows[~chosen]
 
 
 def _print(result: dict[str, Any], ks: list[int]) -> None:

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from ..files import check_file
+
 # Formats, and whether a file holds several arrays of which one can be named.
 SUFFIXES = {".npy": False, ".npz": True, ".parquet": True, ".safetensors": True}
 
@@ -36,6 +38,14 @@ def place(given: str | os.PathLike[str]) -> Place:
     if name is not None and not SUFFIXES[path.suffix.lower()]:
         raise ValueError(f"{path}:{name} names an array, but {path} holds one without a name")
     return Place(path, name)
+
+
+def check_free(path: str | os.PathLike[str], overwrite: bool) -> None:
+    """Raises FileExistsError if the file is there, unless `overwrite`; OSError if it could not be
+    written."""
+    check_file(Path(path))
+    if Path(path).exists() and not overwrite:
+        raise FileExistsError(f"{path} exists already; choose another file or overwrite it")
 
 
 def is_vector_file(path: str | os.PathLike[str]) -> bool:

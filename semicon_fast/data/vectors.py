@@ -227,6 +227,13 @@ def _vectors(
     return Vectors(where, shape, names, labels, read, mapped)
 
 
+def held_out(rows: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """`count` rows of a random choice, fewer than there are, and the others, both in order."""
+    chosen = np.zeros(len(rows), bool)
+    chosen[np.random.default_rng(seed).choice(len(rows), count, replace=False)] = True
+    return rows[chosen], rows[~chosen]
+
+
 def check_count(what: str, given: Sequence[str] | None, count: int, where: Place) -> None:
     """Raises ValueError unless there are as many names or labels as rows; None is any number."""
     if given is not None and len(given) != count:

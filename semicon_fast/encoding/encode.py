@@ -19,7 +19,7 @@ from ..models import HashModel
 from .batches import decoded_batches
 from .checkpoint import EncodingCheckpoint, Part
 from .options import FeaturesSummary, Options, Summary
-from .products import FeaturesProduct, GalleryProduct, Product, check_features_file
+from .products import FeaturesProduct, GalleryProduct, Product
 from .runner import Runner
 
 Progress = Callable[[int, int], None]
@@ -96,7 +96,8 @@ def extract_features(
     Args:
         output: the file, with the suffix .npz.
     """
-    check_features_file(output, overwrite=True)
+    if Path(output).suffix.lower() != ".npz":
+        raise ValueError(f"output must end in .npz, got {output}")
     options = options or Options()
     product = FeaturesProduct(Path(output), network.feature_size)
     done = _run(network, images, product, about, device, options, resume, overwrite, progress)

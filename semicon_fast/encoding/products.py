@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from ..codes import code_bytes
-from ..files import atomic_write, check_file
+from ..data import vector_files
+from ..files import atomic_write
 from ..search.gallery import Piece, write_gallery
 from ..search.gallery_files import check_free
 
@@ -85,11 +85,7 @@ class FeaturesProduct:
     width: int
 
     def check_free(self, overwrite: bool) -> None:
-        check_file(self.path)
-        if self.path.exists() and not overwrite:
-            raise FileExistsError(
-                f"{self.path} exists already; choose another file or overwrite it"
-            )
+        vector_files.check_free(self.path, overwrite)
 
     def info(self) -> dict[str, Any] | None:
         if not self.path.is_file():
@@ -121,10 +117,3 @@ class FeaturesProduct:
 def _member(name: str) -> zipfile.ZipInfo:
     # Without the time, so that equal contents are equal files.
     return zipfile.ZipInfo(f"{name}.npy")
-
-
-def check_features_file(path: str | os.PathLike[str], overwrite: bool) -> None:
-    """Raises ValueError unless the name ends in .npz, and as `FeaturesProduct.check_free`."""
-    if Path(path).suffix.lower() != ".npz":
-        raise ValueError(f"output must end in .npz, got {path}")
-    FeaturesProduct(Path(path), 0).check_free(overwrite)

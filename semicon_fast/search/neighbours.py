@@ -60,9 +60,8 @@ def _nearest(queries: Tensor, database: Tensor, k: int, metric: str) -> tuple[Te
     kept = min(k + _SPARE, len(database))
     values, ids, norm = _candidates(queries.double(), database, kept, metric)
     # In ascending order of id, so that a stable sort by distance breaks ties by id.
-    near, order = ids.sort(dim=1)
+    ids, order = ids.sort(dim=1)
     values = values.gather(1, order)
-    ids = near
     near, order = distances_to(queries, database, ids, metric=metric).sort(dim=1, stable=True)
     ids = ids.gather(1, order)
     if kept < len(database):

@@ -122,7 +122,7 @@ class Hits(BaseModel):
 
 class AttentionMaps(BaseModel):
     parts: list[str] = Field(
-        description="The part of the code that each map leads to; `code` where that is none alone."
+        description="For each map the part of the code that comes from it, or `code` for all of it."
     )
     height: int = Field(ge=1)
     width: int = Field(ge=1)

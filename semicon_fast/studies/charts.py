@@ -10,12 +10,13 @@ from typing import Any
 from matplotlib.ticker import MaxNLocator
 
 from ..training import resume
+from ..training.sides import SIDES
 from ..viz import Picture, Table, parts_figure, precision_recall_figure
 from ..viz.figure import COLOURS, MARKERS, STYLES, drawable
 from .measured import cell, records
 from .panels import AXES, LONGEST, Panel, line_text, own_side, panel_text, published_text, side_text
 from .plan import Setup, folder_of
-from .study import WAYS, Figure, Study, Train
+from .study import Figure, Study, Train
 
 
 def _style(number: int) -> dict[str, Any]:
@@ -145,7 +146,7 @@ def curves(study: Study, setup: Setup, figure: Figure, panel: Panel) -> Picture 
     found = {}
     for row, named in panel.rows:
         for record in records(row, setup)[:1]:
-            evaluation = record["evaluation"].get(WAYS[row.side])
+            evaluation = record["evaluation"].get(SIDES[row.side])
             if evaluation is not None:
                 curve = evaluation["curve"]
                 name = line_text(figure, named[figure.line]) + own_side(panel, row.side)
@@ -197,7 +198,7 @@ def parts(study: Study, setup: Setup, figure: Figure, panel: Panel) -> Picture |
     found: dict[str, Any] = {}
     for row, named in panel.rows:
         for record in records(row, setup)[:1]:
-            parts = record["evaluation"].get(WAYS[row.side], {}).get("parts")
+            parts = record["evaluation"].get(SIDES[row.side], {}).get("parts")
             if parts is not None:
                 found[line_text(figure, named[figure.line])] = parts
     if not found:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 from torch import Tensor
 
@@ -82,6 +81,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """What `save_tensors` wrote. Raises ValueError for a damaged file."""
     try:
         with utf8_path(path) as name, safe_open(name, "pt") as file:
-            return load_file(name), file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{path} is damaged: {error}; delete it to make it again") from None

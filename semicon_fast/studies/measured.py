@@ -9,8 +9,9 @@ from statistics import mean, pstdev
 from typing import Any, NamedTuple
 
 from ..files import atomic_write
+from ..training.sides import SIDES
 from .plan import MEASURED, RUNS, Setup, config_of, folder_of, source_of, study_command
-from .study import WAYS, Missing, Row, Study
+from .study import Missing, Row, Study
 
 FORMAT = 1
 # What people read of metrics.
@@ -68,7 +69,7 @@ def records(row: Row, setup: Setup) -> list[dict[str, Any]]:
 
 def values(row: Row, setup: Setup, metric: str) -> list[float]:
     """The row's metric on its side of the database, one for each seed that is done."""
-    way = WAYS[row.side]
+    way = SIDES[row.side]
     evaluations = (record["evaluation"].get(way, {}) for record in records(row, setup))
     return [evaluation[metric] for evaluation in evaluations if metric in evaluation]
 
@@ -167,7 +168,7 @@ def _done(study: Study, row: Row, setup: Setup) -> int:
 
 
 def _line(study: Study, row: Row, setup: Setup, failed: Mapping[str, str]) -> list[Any]:
-    line: list[Any] = [row.name, *labels(study, row, setup), WAYS[row.side]]
+    line: list[Any] = [row.name, *labels(study, row, setup), SIDES[row.side]]
     done = _done(study, row, setup)
     for metric in study.metrics:
         found = cell(row, setup, metric)
@@ -185,7 +186,7 @@ def _state(study: Study, row: Row, setup: Setup, failed: Mapping[str, str], done
     if row.name in failed:
         return f"failed: {failed[row.name]}"
     if done == 0 and records(row, setup):
-        return f"this method has no {WAYS[row.side]}"
+        return f"this method has no {SIDES[row.side]}"
     return f"to run: {study_command(study, setup, (row.name,))}"
 
 

@@ -19,7 +19,6 @@ from .plan import Setup, study_command
 from .study import Study
 
 PAGE = "index.html"
-FORMATS = ("png", "svg")
 SIDES = {
     "learned": "Database codes that are learned have seen the labels of the database images.",
     "encoded": "Database codes that are encoded come from the network or the method.",
@@ -43,7 +42,7 @@ def write(
     _write_text(folder / saved.SETUP, saved.text_of(study, setup, failed))
     figures: list[tuple[str, Any]] = []
     for drawn in drawing.figures(study, setup):
-        save_picture(drawn.picture, folder, drawn.name, FORMATS)
+        save_picture(drawn.picture, folder, drawn.name, pictures.FORMATS)
         figures.append((drawn.caption, drawn.picture))
     try:
         figures += list(pictures.draw(study, setup, folder))

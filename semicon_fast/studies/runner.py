@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from .. import metrics, shallow
-from ..codes import pack_codes, unpack_codes
+from ..codes import join_codes
 from ..training import (
     Config,
     EncodedRun,
@@ -26,6 +26,7 @@ from ..training import (
 from ..training.config import differences
 from ..training.factory import choose_device
 from ..training.result import device_name
+from ..training.sides import SYMMETRIC
 from . import features, measured, output
 from .plan import (
     ENCODED,
@@ -38,7 +39,7 @@ from .plan import (
     missing_root,
     study_command,
 )
-from .study import WAYS, Ensemble, Features, Shallow, Study, Train
+from .study import Ensemble, Features, Shallow, Study, Train
 
 
 def run(
@@ -200,14 +201,8 @@ def _join(job: Job, work: Ensemble) -> None:
                 raise ValueError(f"the members of {work.name} are not of the same data set")
     lengths = [int(about["bits"]) for _, about in pieces]
     joined = {
-        name: pack_codes(
-            torch.cat(
-                [
-                    unpack_codes(piece[name], bits)
-                    for (piece, _), bits in zip(pieces, lengths, strict=True)
-                ],
-                dim=1,
-            )
+        name: join_codes(
+            [(piece[name], bits) for (piece, _), bits in zip(pieces, lengths, strict=True)]
         )
         for name in ("queries", "database")
     }
@@ -260,7 +255,7 @@ def _hash(job: Job, work: Shallow, reporter: Reporter) -> None:
 
 def _evaluation(tensors: dict[str, torch.Tensor], bits: int) -> dict[str, Any]:
     return {
-        WAYS["encoded"]: metrics.evaluate(
+        SYMMETRIC: metrics.evaluate(
             tensors["queries"],
             tensors["database"],
             tensors["query_labels"],

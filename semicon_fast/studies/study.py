@@ -9,13 +9,8 @@ from typing import Literal
 Budget = Literal["paper", "small"]
 BUDGETS: tuple[Budget, Budget] = ("paper", "small")
 
-# Where the codes of the database come from, and what results call it.
+# The keys of `training.sides.SIDES`.
 Side = Literal["learned", "encoded", "centers"]
-WAYS: dict[str, str] = {
-    "learned": "asymmetric (learned database codes)",
-    "encoded": "symmetric (encoded database)",
-    "centers": "asymmetric (class centers)",
-}
 
 MAP = "mAP"
 RADIUS_2 = "precision_within_radius_2"
@@ -234,11 +229,6 @@ class Study:
                 )
             found |= names
         return tuple(row for row in rows if not only or row.name in found)
-
-    def values(self, column: str, rows: tuple[Row, ...] | None = None) -> list[str]:
-        """The different values of a column, in order."""
-        number = self.columns.index(column)
-        return list(dict.fromkeys(row.labels[number] for row in rows or self.rows))
 
 
 def _few(names: list[str], most: int = 12) -> list[str]:

@@ -23,6 +23,7 @@ from . import run_folder as run_folder
 from . import sampler as sampler
 from . import schedule as schedule
 from . import selection as selection
+from . import sides as sides
 from . import state as state
 from . import tensorboard as tensorboard
 from . import trainer as trainer

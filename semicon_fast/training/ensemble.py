@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import models
-from ..codes import pack_codes, unpack_codes
+from ..codes import join_codes
 from ..files import atomic_write
 from ..models import Ensemble
 from .config import Config
@@ -83,7 +83,5 @@ def _joined_codes(
     for codes, theirs in others:
         if codes.of_classes != learned.of_classes or not torch.equal(theirs, labels):
             return None
-    columns = [
-        unpack_codes(codes.codes, length) for (codes, _), length in zip(there, bits, strict=True)
-    ]
-    return LearnedCodes(pack_codes(torch.cat(columns, dim=1)), learned.of_classes), labels
+    pieces = [(codes.codes, length) for (codes, _), length in zip(there, bits, strict=True)]
+    return LearnedCodes(join_codes(pieces), learned.of_classes), labels

@@ -16,7 +16,8 @@ from .config import Config, DataConfig
 from .factory import choose_device
 from .learned_codes import LearnedCodes, known_codes, load_codes, save_codes
 from .resume import CODES, CONFIG, MODEL, check_finished
-from .retrieval_metrics import SIDES, Codes, check_side, compute_metrics
+from .retrieval_metrics import Codes, compute_metrics
+from .sides import SIDES, check_side
 
 Progress = Callable[[int], None]
 
@@ -111,6 +112,20 @@ class EncodedRun(NamedTuple):
         return Codes(self.queries, self.database, self.learned, self.centers)
 
 
+def opened_run(
+    run: Path | str, root: str | None, data: HashingData | None
+) -> tuple[Config, HashingData, HashModel]:
+    """Configuration, data and network, on the CPU, of a finished run; see `encoded_run`."""
+    folder = Path(run)
+    check_finished(folder, CONFIG, MODEL)
+    config = Config.read(folder / CONFIG)
+    if root is not None:
+        place = config.data.model_copy(update={"root": str(root)})
+        config = config.model_copy(update={"data": place})
+    data = load_data(config.data) if data is None else data
+    return config, data, models.load(folder / MODEL, config.model.code_length)
+
+
 def encoded_run(
     run: Path | str,
     *,
@@ -126,23 +141,16 @@ def encoded_run(
         run: the run's output folder.
         root: folder of the dataset, if it has moved.
         data: the dataset, if it is already loaded.
-        database: a side of the database's codes that the run must have, see `SIDES`; without it
-            nothing is encoded.
+        database: a side of the database's codes, see `SIDES`, that the run must have; nothing is
+            encoded if it has none.
 
     Raises:
         ValueError: the folder has no finished run, or its learned codes are damaged or belong to
             other training images, or it has no codes of `database`.
     """
     check_side(database, SIDES)
-    folder = Path(run)
-    check_finished(folder, CONFIG, MODEL)
-    config = Config.read(folder / CONFIG)
-    if root is not None:
-        place = config.data.model_copy(update={"root": str(root)})
-        config = config.model_copy(update={"data": place})
-    data = load_data(config.data) if data is None else data
-    model = models.load(folder / MODEL, config.model.code_length)
-    learned = load_codes(folder / CODES, data.train.labels)
+    config, data, model = opened_run(run, root, data)
+    learned = load_codes(Path(run) / CODES, data.train.labels)
     own, centers = known_codes(learned, data)
     there = {"learned": own, "centers": centers, "encoded": True}
     check_side(database, [name for name, codes in there.items() if codes is not None])
@@ -191,7 +199,7 @@ def evaluate_encoded(
         denominator: see `metrics.evaluate`.
         leave_one_out: leave each query's own image, if the database has it, out of its ranking.
         database: the side of the database's codes: "learned", "centers" or "encoded", see
-            `retrieval_metrics.SIDES`; None: each that the run has.
+            `sides.SIDES`; None: each that the run has.
 
     Returns:
         {"protocol": description of the data, "evaluation": {way: metrics}, "passed_over": what the

@@ -7,13 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import models
 from ..data import HashingData, ImageSet, Transform, evaluation_batches
 from ..models import HashModel
-from .config import Config
-from .evaluation import Progress, load_data, transform_of
+from .evaluation import Progress, opened_run, transform_of
 from .factory import choose_device
-from .resume import CONFIG, MODEL, check_finished
 
 
 class RunFeatures(NamedTuple):
@@ -75,12 +72,8 @@ def run_features(
     Raises:
         ValueError: the folder has no finished run.
     """
-    folder = Path(run)
-    check_finished(folder, CONFIG, MODEL)
-    config = Config.read(folder / CONFIG)
-    place = config.data if root is None else config.data.model_copy(update={"root": str(root)})
-    data = load_data(place) if data is None else data
-    model = models.load(folder / MODEL, config.model.code_length).to(choose_device("auto"))
+    config, data, model = opened_run(run, root, data)
+    model = model.to(choose_device("auto"))
     transform = transform_of(config.data, train=False)
 
     def features(images: ImageSet) -> Tensor:

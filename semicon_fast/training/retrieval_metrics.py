@@ -1,8 +1,4 @@
-"""Retrieval metrics of a model's codes, by the side of the database.
-
-Codes of the queries are always the network's. Those of the database can come from three sides,
-whose figures are not comparable and are always reported apart: see `SIDES`.
-"""
+"""Retrieval metrics of a model's codes, by the side of the database, see `sides`."""
 
 from typing import Any, NamedTuple
 
@@ -10,15 +6,7 @@ from torch import Tensor
 
 from .. import metrics
 from ..data import HashingData
-
-ASYMMETRIC = "asymmetric (learned database codes)"
-CENTERS = "asymmetric (class centers)"
-SYMMETRIC = "symmetric (encoded database)"
-
-# The side of the database's codes -> what figures and tables call it. "learned": codes of single
-# images, learned with the labels of the database images. "centers": label codes, of a database
-# image the center of its class. "encoded": the network's codes of the database images.
-SIDES = {"learned": ASYMMETRIC, "centers": CENTERS, "encoded": SYMMETRIC}
+from .sides import SIDES, check_side
 
 
 class Codes(NamedTuple):
@@ -40,17 +28,6 @@ class Codes(NamedTuple):
         there = {name: codes for name, codes in found.items() if codes is not None}
         check_side(side, there)
         return {SIDES[name]: codes for name, codes in there.items() if side in (None, name)}
-
-
-def check_side(side: str | None, there: Any) -> None:
-    """Raises ValueError unless `side` is None or among `there`, the sides that have codes."""
-    if side is not None and side not in SIDES:
-        raise ValueError(f"database must be one of {', '.join(SIDES)}, got {side!r}")
-    if side is not None and side not in there:
-        raise ValueError(
-            f"database must be {' or '.join(there)}, for which this run has codes of all database "
-            f"images, got {side!r}"
-        )
 
 
 def compute_metrics(

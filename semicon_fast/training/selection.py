@@ -13,8 +13,8 @@ from ..models import HashModel
 from .config import Config
 from .evaluation import Progress, encode_set
 from .learned_codes import LearnedCodes, database_codes, pack_learned
-from .retrieval_metrics import ASYMMETRIC, SYMMETRIC
 from .sampler import hold_out
+from .sides import ASYMMETRIC, SYMMETRIC
 from .state import Tensors, state_copy, with_prefix, without_prefix
 
 # (what is encoded, how many images) -> its progress

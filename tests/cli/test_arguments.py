@@ -219,10 +219,8 @@ def test_the_choices_of_options_are_those_of_the_library():
     from semicon_fast.metrics._average_precision import DENOMINATORS
     from semicon_fast.models.execution import AUTOCAST_DTYPES
     from semicon_fast.search import reranking
-    from semicon_fast.training.retrieval_metrics import SIDES
 
     assert tuple(AUTOCAST_DTYPES) == arguments.PRECISIONS
     assert DENOMINATORS == arguments.DENOMINATORS
-    assert tuple(SIDES) == arguments.DATABASE_SIDES
     assert set(reranking.METRICS) == set(recall.METRICS)
     assert all(callable(getattr(centers, kind)) for kind in centers.kinds.KINDS)

@@ -8,14 +8,15 @@ import torch
 
 from semicon_fast.codes import pack_codes
 from semicon_fast.studies import catalog, charts, drawing, measured, pictures, plan
-from semicon_fast.studies.study import WAYS, Figure, Row, Study
+from semicon_fast.studies.study import Figure, Row, Study
+from semicon_fast.training.sides import SIDES
 
 LINES = Figure("lines", x="bits", line="method", panel="data")
 
 
 def write(work, setup, side="encoded", repetition=0, **values):
     folder = plan.folder_of(work, repetition, setup)
-    measured.write(folder, {"evaluation": {WAYS[side]: values}, "seed": 68})
+    measured.write(folder, {"evaluation": {SIDES[side]: values}, "seed": 68})
 
 
 def study_of(tiny, *figures, sides=("encoded", "encoded")):
@@ -65,7 +66,8 @@ def test_sides_that_differ_are_said_of_each_row(tiny, tmp_path):
 
 
 def test_every_method_of_the_widest_table_has_a_style_of_its_own():
-    lines = catalog.study_of("semicon-table1").values("method")
+    rows = catalog.study_of("semicon-table1").rows
+    lines = {row.labels[2] for row in rows}
     styles = {(s["color"], s["marker"]) for s in map(charts._style, range(len(lines)))}
     assert len(styles) == len(lines) == 8
 

@@ -1,13 +1,14 @@
 """Tables of what was measured, against values worked out by hand."""
 
 import json
+from typing import get_args
 
 import pytest
 
 from semicon_fast.studies import measured, output, saved
 from semicon_fast.studies.plan import folder_of
-from semicon_fast.studies.study import WAYS
-from semicon_fast.training.retrieval_metrics import ASYMMETRIC, SYMMETRIC
+from semicon_fast.studies.study import Side
+from semicon_fast.training.sides import ASYMMETRIC, SIDES, SYMMETRIC
 
 COLUMNS = ["row", "data", "method", "database codes", "mAP", "mAP spread", "mAP published",
            "mAP difference", "seeds", "state"]  # fmt: skip
@@ -15,13 +16,13 @@ COLUMNS = ["row", "data", "method", "database codes", "mAP", "mAP spread", "mAP 
 
 def measure(work, setup, repetition, **values):
     """Write what was measured: way -> mAP."""
-    names = {"learned": WAYS["learned"], "encoded": WAYS["encoded"]}
+    names = {"learned": ASYMMETRIC, "encoded": SYMMETRIC}
     evaluation = {names[side]: {"mAP": value} for side, value in values.items()}
     measured.write(folder_of(work, repetition, setup), {"evaluation": evaluation, "seed": 68})
 
 
-def test_ways_are_called_as_results_call_them():
-    assert (WAYS["learned"], WAYS["encoded"]) == (ASYMMETRIC, SYMMETRIC)
+def test_rows_name_the_sides_that_results_have():
+    assert set(get_args(Side)) == set(SIDES)
 
 
 def test_mean_spread_and_difference_are_those_of_the_seeds(tiny, tmp_path):

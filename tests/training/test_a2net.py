@@ -3,7 +3,7 @@
 import pytest
 
 from semicon_fast.training import Trainer
-from semicon_fast.training.retrieval_metrics import ASYMMETRIC, SYMMETRIC
+from semicon_fast.training.sides import ASYMMETRIC, SYMMETRIC
 
 SETTINGS = (
     "method.name=a2net",

@@ -11,7 +11,7 @@ from semicon_fast.data import HashingData, ImageSet
 from semicon_fast.data.image_set import Memory
 from semicon_fast.training import Trainer, encoded_run, evaluate_run
 from semicon_fast.training.learned_codes import LearnedCodes, label_codes, load_codes, save_codes
-from semicon_fast.training.retrieval_metrics import SIDES
+from semicon_fast.training.sides import SIDES
 
 SHC = ("method.name=shc", 'method.options={"centers":"hadamard"}')
 

@@ -6,7 +6,7 @@ import torch
 from semicon_fast import metrics, models
 from semicon_fast.codes import unpack_codes
 from semicon_fast.training import Trainer, encoded_run, evaluate_run, join_runs
-from semicon_fast.training.retrieval_metrics import ASYMMETRIC, CENTERS, SIDES, SYMMETRIC
+from semicon_fast.training.sides import ASYMMETRIC, CENTERS, SIDES, SYMMETRIC
 
 SHORT = ("schedule.iterations=1", "schedule.epochs=1")
 KINDS = {

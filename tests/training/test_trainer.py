@@ -24,7 +24,7 @@ from semicon_fast.training import (
     trainer,
 )
 from semicon_fast.training.learner import Learner
-from semicon_fast.training.retrieval_metrics import ASYMMETRIC, CENTERS, SYMMETRIC
+from semicon_fast.training.sides import ASYMMETRIC, CENTERS, SYMMETRIC
 
 METHODS = {
     "semicon": (),
