@@ -117,3 +117,14 @@ def gallery_model(about: dict[str, Any], given: Path | None) -> Path:
             "encode the images again"
         )
     return file
+
+
+def gallery_network(about: dict[str, Any], given: Path | None) -> Path:
+    """As `gallery_model`, for a command that needs a network. Raises ValueError for a hasher too."""
+    file = gallery_model(about, given)
+    if hasher_file(file):
+        raise ValueError(
+            "the gallery holds feature vectors, which `semicon-fast search` searches; this command "
+            "needs one of images"
+        )
+    return file

@@ -198,15 +198,15 @@ def _encode_vectors(
             raise ValueError(f"{option} is for one file of vectors, got {len(places)}")
     check_free(output, overwrite)
     from .. import shallow
-    from ..data.vectors import open_vectors, read_texts
+    from ..data.vectors import open_vectors, read_labels, read_names
     from ..encoding import encode_vectors
 
     device = choose_device(device)
     found = shallow.load(hasher)
     sources = [
         open_vectors(where).replaced(
-            labels=None if labels is None else read_texts(labels),
-            names=None if names is None else read_texts(names),
+            labels=None if labels is None else read_labels(labels),
+            names=None if names is None else read_names(names),
         )
         for where in places
     ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..search.gallery_files import read_about
-from .arguments import check_picture, gallery_model
+from .arguments import check_picture, gallery_network
 from .common import console, model_file, print_json, say, table
 from .options import AsJson, Picture
 
@@ -34,7 +34,7 @@ def explain(
     check_picture(picture)
     is_gallery = (source / "gallery.json").is_file()
     about = read_about(source) if is_gallery else None
-    file = model_file(source) if about is None else gallery_model(about, None)
+    file = model_file(source) if about is None else gallery_network(about, None)
     for given in (query, hit):
         _check_image(given, about, source)
     from .. import models, report

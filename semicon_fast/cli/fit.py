@@ -47,14 +47,14 @@ def fit(
     options = dict(_option(setting) for setting in settings or ())
     check_file(output)
     from .. import metrics, shallow
-    from ..data.vectors import check_count, open_vectors, read_texts
+    from ..data.vectors import check_count, open_vectors, read_labels
 
     try:
         hasher = shallow.build(method, bits, **options)
     except (TypeError, ValueError) as error:
         raise ValueError(f"--set: {error}") from None
     vectors = open_vectors(where)
-    known = vectors.labels if labels is None else read_texts(labels)
+    known = vectors.labels if labels is None else read_labels(labels)
     check_count("labels", known, len(vectors), where)
     rows, numbers, left_out = vectors.array(), None, 0
     if hasher.supervised:

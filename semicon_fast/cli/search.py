@@ -64,7 +64,7 @@ def search(
     opened = Gallery.open(gallery)
     index = open_index(gallery, opened)
     if of_vectors:
-        names, codes = _hashed(file, places, opened.bits)
+        names, codes = _hashed(file, places, opened.bits, choose_device(device))
     else:
         from .. import models
 
@@ -116,20 +116,23 @@ def _encode(
 
 
 def _hashed(
-    file: Path, places: Sequence[Place], bits: int
+    file: Path, places: Sequence[Place], bits: int, device: str
 ) -> "tuple[list[str], np.ndarray[Any, Any]]":
     """Names and packed codes of the vectors in these files."""
     import numpy as np
 
     from .. import shallow
     from ..data.vectors import open_vectors
+    from ..encoding import hashed_blocks
+    from ..search import code_bytes
 
     hasher = shallow.load(file)
     if hasher.bits != bits:
         raise ValueError(f"{file} has {hasher.bits}-bit codes, but the gallery's have {bits}")
     sources = [open_vectors(where) for where in places]
     names = [f"{source.place}#{name}" for source in sources for name in source.names]
-    return names, np.concatenate([hasher.encode(source.array()) for source in sources])
+    blocks = [block for source in sources for block in hashed_blocks(hasher, source, device)]
+    return names, np.concatenate([np.empty((0, code_bytes(bits)), np.uint8), *blocks])
 
 
 def _hits(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ..search.gallery_files import read_about
-from .arguments import check_device, gallery_model
+from .arguments import check_device, gallery_network
 from .common import choose_device, console, print_json, say
 from .options import AsJson, Device, GalleryFolder, GalleryModel
 
@@ -79,7 +79,7 @@ def serve(
 def _model(about: dict[str, Any], given: Path | None) -> Path:
     """File of the model that made the codes. Raises ValueError where it is missing or another."""
     try:
-        return gallery_model(about, given)
+        return gallery_network(about, given)
     except ValueError as error:
         raise ValueError(f"{error}; or add --no-model to search by images of the gallery") from None
 

@@ -106,11 +106,16 @@ def open_vectors(path: str | os.PathLike[str] | Place) -> Vectors:
     return _READERS[where.path.suffix.lower()](where)
 
 
-def read_texts(path: str | os.PathLike[str]) -> list[str]:
-    """Labels or names, one a row: from lines of text, or from an .npy array or FILE.npz:NAME.
+def read_labels(path: str | os.PathLike[str]) -> list[str]:
+    """Labels, one a row, as `read_names` reads names; an empty one and -1 mean none, ""."""
+    return _as_labels(read_names(path))
 
-    A line or a label -1 that is empty means none, "". Integers and texts (N,) are taken as text,
-    bool (N, C) as "0 1 0". Raises ValueError for other arrays and unreadable files.
+
+def read_names(path: str | os.PathLike[str]) -> list[str]:
+    """Names, one a row: from lines of text, or from an .npy array or FILE.npz:NAME.
+
+    Integers and texts (N,) are taken as text, bool (N, C) as "0 1 0". Raises ValueError for other
+    arrays and unreadable files.
     """
     if Path(path).suffix.lower() == ".txt":
         try:
@@ -118,7 +123,7 @@ def read_texts(path: str | os.PathLike[str]) -> list[str]:
         except OSError as error:
             raise ValueError(f"{path} could not be read: {error.strerror}") from error
         lines = lines[:-1] if lines[-1] == "" else lines
-        return [_text(line.strip(" \t\r")) for line in lines]
+        return [line.strip(" \t\r") for line in lines]
     where = place(path)
     arrays = {".npy": npy_arrays, ".npz": npz_arrays}.get(where.path.suffix.lower())
     if arrays is None:
@@ -178,7 +183,7 @@ def _parquet(where: Place) -> Vectors:
     return _vectors(
         where,
         (count, first.shape[1]),
-        None if names is None else [str(n) for n in names],
+        None if names is None else ["" if n is None else str(n) for n in names],
         labels,
         lambda rows: parquet.vectors(path, name, rows),
     )
@@ -207,7 +212,7 @@ def _of_array(where: Place, array: np.ndarray, names: Any, labels: Any) -> Vecto
         where,
         (len(array), array.shape[1]),
         None if names is None else _texts(names, f"the names of {where}"),
-        None if labels is None else _texts(labels, f"the labels of {where}"),
+        None if labels is None else _as_labels(_texts(labels, f"the labels of {where}")),
         read,
         array if array.flags.aligned and array.dtype.isnative else None,
     )
@@ -284,9 +289,9 @@ def _texts(values: np.ndarray, what: str) -> list[str]:
             f"got {values.dtype} {values.shape}"
         )
     if values.dtype.kind == "S":
-        return [_text(value.decode("utf-8", "surrogateescape")) for value in values.tolist()]
-    return [_text(str(value)) for value in values.tolist()]
+        return [value.decode("utf-8", "surrogateescape") for value in values.tolist()]
+    return [str(value) for value in values.tolist()]
 
 
-def _text(value: str) -> str:
-    return "" if value == str(parquet.NO_LABEL) else value
+def _as_labels(texts: list[str]) -> list[str]:
+    return ["" if text == str(parquet.NO_LABEL) else text for text in texts]

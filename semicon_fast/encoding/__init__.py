@@ -4,7 +4,7 @@ resumable."""
 from .encode import encode_images, extract_features
 from .options import FeaturesSummary, Options, Summary
 from .runner import Runner
-from .vectors import encode_vectors
+from .vectors import encode_vectors, hashed_blocks
 
 __all__ = [
     "FeaturesSummary",
@@ -14,4 +14,5 @@ __all__ = [
     "encode_images",
     "encode_vectors",
     "extract_features",
+    "hashed_blocks",
 ]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from ..data.vectors import Vectors
@@ -16,6 +17,15 @@ from .options import Summary
 
 if TYPE_CHECKING:
     from ..shallow import Hasher
+
+
+def hashed_blocks(hasher: Hasher, source: Vectors, device: str) -> Iterator[np.ndarray]:
+    """Packed codes of the vectors of a file, uint8 (n, bytes), block by block.
+
+    Raises as `Vectors.blocks` and `Hasher.encode`.
+    """
+    for block in source.blocks():
+        yield hasher.encode(torch.from_numpy(block).to(device)).cpu().numpy()
 
 
 def encode_vectors(
@@ -61,11 +71,10 @@ def encode_vectors(
         for source in sources:
             labels = source.labels or [""] * len(source)
             start = 0
-            for block in source.blocks():
-                codes = hasher.encode(torch.from_numpy(block).to(device)).cpu().numpy()
-                here = slice(start, start + len(block))
+            for codes in hashed_blocks(hasher, source, device):
+                here = slice(start, start + len(codes))
                 yield codes, source.names[here], labels[here]
-                start, done = start + len(block), done + len(block)
+                start, done = start + len(codes), done + len(codes)
                 if progress is not None:
                     progress(done, total)
 

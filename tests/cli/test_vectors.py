@@ -1,6 +1,7 @@
 """Embeddings to codes on the command line: features, fit, encode, search, evaluate, recall."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,6 +190,8 @@ def test_features_of_images_go_all_the_way(tmp_path):
         (["encode", "hasher", "features.npy", "-o", "new", "--resume"], "--resume is for images"),
         (["encode", "hasher", "features.npy", "queries.npy", "-o", "new", "--labels",
           "labels.npy"], "--labels is for one file of vectors, got 2"),
+        (["explain", "gallery", "0", "1"], "holds feature vectors, which `semicon-fast search`"),
+        (["serve", "gallery"], "this command needs one of images; or add --no-model"),
         (["recall", "hasher", "features.npy", "--queries", "wide.npy"], "as wide as those that"),
         (["recall", "hasher", "features.npy", "--count", "300"], "--count must be less than the"),
     ],
@@ -199,6 +202,8 @@ def test_what_does_not_fit_is_one_sentence_and_nothing_is_written(
     monkeypatch.chdir(place)
     np.save("wide.npy", np.ones((5, 21), "f4"))
     np.save("nan.npy", np.where(np.arange(100).reshape(5, 20) == 87, np.nan, 1.0))
+    if not Path("gallery").exists():
+        run("encode", "hasher", "features.npy", "-o", "gallery")
     before = sorted(place.rglob("*"))
     said = run(*call, code=2).stderr
     assert said.startswith("error: ") and sentence in " ".join(said.split()), said

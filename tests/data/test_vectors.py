@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from semicon_fast.data.vector_files import Place, place
-from semicon_fast.data.vectors import open_vectors, read_texts
+from semicon_fast.data.vectors import open_vectors, read_labels, read_names
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.standard_normal((23, 5)).astype(np.float32)
@@ -204,18 +204,28 @@ def test_a_place_that_is_none_is_named(tmp_path, given, sentence):
         place(tmp_path / given)
 
 
+def test_a_name_of_minus_one_is_a_name(tmp_path):
+    (tmp_path / "n.txt").write_text("-1\nb\n")
+    assert read_names(tmp_path / "n.txt") == ["-1", "b"]
+    np.save(tmp_path / "n.npy", np.array([-1, 7]))
+    assert read_names(tmp_path / "n.npy") == ["-1", "7"]
+    np.savez(tmp_path / "f.npz", features=FEATURES[:2], ids=[-1, 7], labels=[-1, 7])
+    found = open_vectors(tmp_path / "f.npz")
+    assert (found.names, found.labels) == (["-1", "7"], ["", "7"])
+
+
 def test_labels_are_read_from_lines_and_arrays(tmp_path):
     (tmp_path / "l.txt").write_text("cat\n\n dog house \n-1\n")
-    assert read_texts(tmp_path / "l.txt") == ["cat", "", "dog house", ""]
+    assert read_labels(tmp_path / "l.txt") == ["cat", "", "dog house", ""]
     np.save(tmp_path / "l.npy", np.array([3, -1, 0]))
-    assert read_texts(tmp_path / "l.npy") == ["3", "", "0"]
+    assert read_labels(tmp_path / "l.npy") == ["3", "", "0"]
     np.save(tmp_path / "m.npy", np.array([[True, False], [False, False]]))
-    assert read_texts(tmp_path / "m.npy") == ["1 0", "0 0"]
+    assert read_labels(tmp_path / "m.npy") == ["1 0", "0 0"]
     np.savez(tmp_path / "l.npz", labels=["a", "b"], others=[1, 2])
-    assert read_texts(tmp_path / "l.npz") == ["a", "b"]
-    assert read_texts(f"{tmp_path}/l.npz:others") == ["1", "2"]
+    assert read_labels(tmp_path / "l.npz") == ["a", "b"]
+    assert read_labels(f"{tmp_path}/l.npz:others") == ["1", "2"]
     np.save(tmp_path / "f.npy", np.zeros(3))
     with pytest.raises(
         ValueError, match=r"integers or texts \(N,\), or bool \(N, C\), got float64"
     ):
-        read_texts(tmp_path / "f.npy")
+        read_labels(tmp_path / "f.npy")
