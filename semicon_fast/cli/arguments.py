@@ -120,7 +120,7 @@ def gallery_model(about: dict[str, Any], given: Path | None) -> Path:
 
 
 def gallery_network(about: dict[str, Any], given: Path | None) -> Path:
-    """As `gallery_model`, for a command that needs a network. Raises ValueError for a hasher too."""
+    """As `gallery_model`, for a command that needs a network: a hasher is a ValueError too."""
     file = gallery_model(about, given)
     if hasher_file(file):
         raise ValueError(

@@ -101,7 +101,7 @@ def test_the_loss_of_a_batch_is_center_loss_and_quantisation():
     out = output(6)
     terms = method.loss(out, LABELS, torch.arange(6))
     expected = center_loss(out.codes, method.centers, LABELS, 2.5).mean()
-    assert float(terms["center"]) == pytest.approx(float(expected))
+    assert terms["center"].item() == pytest.approx(float(expected))
     distance = (out.codes.detach().abs() - 1).square().mean()
     assert float(terms["quantisation"]) == pytest.approx(0.3 * float(distance))
     assert torch.equal(method.learned_codes, method.centers[LABELS])
