@@ -8,31 +8,64 @@ namespace {
 
 constexpr int64_t kBlockBytes = 16 << 10;
 
+// Writes in how many of its four bits each value differs from `nibble` -> (16,).
+void differences(int nibble, uint8_t* table) {
+  for (int value = 0; value < 16; ++value) {
+    table[value] = static_cast<uint8_t>(__builtin_popcount(static_cast<unsigned>(value ^ nibble)));
+  }
+}
+
+// Copies one code as a query in lanes -> (words,). With lanes of 2 or 4 bytes the code is repeated
+// to fill its word.
+void pack_words(const uint8_t* code, const Shape& shape, uint64_t* words) {
+  std::fill(words, words + shape.words, uint64_t{0});
+  std::memcpy(words, code, static_cast<size_t>(shape.bytes));
+  if (shape.lane_bytes <= 4) words[0] |= words[0] << 32;
+  if (shape.lane_bytes <= 2) words[0] |= words[0] << 16;
+}
+
 }  // namespace
 
-Shape::Shape(int64_t bytes_, const Isa& isa) : bytes(bytes_), words((bytes_ + 7) / 8) {
-  lane_bytes = bytes <= 2 ? 2 : bytes <= 4 ? 4 : 8;
-  lane_bytes = std::max(lane_bytes, isa.shortest_lane);
-}
+Shape::Shape(int64_t bytes_, const Isa& isa, int64_t queries)
+    : bytes(bytes_),
+      words((bytes_ + 7) / 8),
+      lane_bytes(std::max(bytes <= 2 ? 2 : bytes <= 4 ? 4 : 8, isa.shortest_lane)),
+      planes(isa.plane_queries > 0 && queries >= isa.plane_queries) {}
 
 int64_t Shape::block_codes() const {
   return std::max<int64_t>(kStep, kBlockBytes / packed_bytes(kStep) * kStep);
 }
 
 void Blocks::pack(int64_t count) {
-  auto* lanes = reinterpret_cast<uint8_t*>(scratch_.data());
+  auto* packed = reinterpret_cast<uint8_t*>(scratch_.data());
   if (count % kStep) {
     const int64_t end = shape_.packed_bytes(count), tail = shape_.packed_bytes(kStep);
-    std::memset(lanes + end - tail, 0, static_cast<size_t>(tail));
+    std::memset(packed + end - tail, 0, static_cast<size_t>(tail));
   }
-  isa_.pack(codes_, position_, count, shape_.lane_bytes, lanes);
+  if (shape_.planes) {
+    isa_.pack_planes(codes_, position_, count, packed);
+    // The next block, read long after this one, would otherwise be waited for.
+    const uint8_t* const next = codes_.data + (position_ + count) * codes_.stride;
+    const int64_t ahead = std::min(count, last_ - position_ - count) * codes_.stride;
+    for (int64_t at = 0; at < ahead; at += 64) __builtin_prefetch(next + at, 0, 2);
+    return;
+  }
+  isa_.pack(codes_, position_, count, shape_.lane_bytes, packed);
 }
 
-void pack_query(const Codes& codes, const Shape& shape, int64_t row, uint64_t* words) {
-  std::fill(words, words + shape.words, uint64_t{0});
-  std::memcpy(words, codes.data + row * codes.stride, static_cast<size_t>(codes.bytes));
-  if (shape.lane_bytes <= 4) words[0] |= words[0] << 32;
-  if (shape.lane_bytes <= 2) words[0] |= words[0] << 16;
+void pack_tile(const Codes& codes, const Shape& shape, const int64_t* rows, int64_t count,
+               int64_t tile, uint64_t* words) {
+  for (int64_t slot = 0; slot < tile; ++slot) {
+    const uint8_t* const code = codes.data + rows[std::min(slot, count - 1)] * codes.stride;
+    if (shape.planes) {
+      auto* const tables = reinterpret_cast<uint8_t*>(words) + slot * kTableBytes;
+      for (int64_t plane = 0; plane < shape.length(); ++plane) {
+        differences(code[plane / 2] >> (plane % 2 * 4) & 15, tables + plane * tile * kTableBytes);
+      }
+    } else {
+      pack_words(code, shape, words + slot * shape.words);
+    }
+  }
 }
 
 Blocks::Blocks(const Isa& isa, const Codes& codes, const Shape& shape, int64_t first, int64_t last,
@@ -45,7 +78,8 @@ Blocks::Blocks(const Isa& isa, const Codes& codes, const Shape& shape, int64_t f
       last_(last),
       smallest_(smallest),
       most_(shape.block_codes()),
-      direct_(codes.stride == codes.bytes && shape.words == 1 && codes.bytes == shape.lane_bytes) {
+      direct_(!shape.planes && codes.stride == codes.bytes && shape.words == 1 &&
+              codes.bytes == shape.lane_bytes) {
   const int64_t largest = direct_ ? kStep : std::min(most_, last - first);
   scratch_.resize(static_cast<size_t>(shape.packed_bytes(largest) / 8));
 }

@@ -1,5 +1,4 @@
-// Iterates over codes in blocks that fit the L1 cache, in the vector layout ("lanes", see
-// isa/kernels.h).
+// Iterates over codes in blocks that fit the L1 cache, in lanes or planes (see isa/kernels.h).
 #pragma once
 
 #include <cstdint>
@@ -10,34 +9,19 @@
 
 namespace semicon_fast {
 
-// The lane layout of codes of `bytes` bytes.
-struct Shape {
-  int64_t bytes;
-  int lane_bytes;  // 2, 4 or 8
-  int64_t words;   // 64-bit words per code
-
-  Shape(int64_t bytes, const Isa& isa);
-  int64_t bits() const { return 8 * bytes; }
-  // Bytes of `count` codes in lanes, rounded up to a whole step.
-  int64_t packed_bytes(int64_t count) const {
-    return (count + kStep - 1) / kStep * kStep * (words > 1 ? words * 8 : lane_bytes);
-  }
-  // Largest number of codes in a block: 16 KiB, half of the smallest L1 cache.
-  int64_t block_codes() const;
-};
-
-// Copies code `row` as a query -> (words,). With lanes of 2 or 4 bytes the code is repeated to fill
-// its word.
-void pack_query(const Codes& codes, const Shape& shape, int64_t row, uint64_t* words);
+// Copies the codes of these rows as a tile of `tile` queries, tile >= count: those past `count`
+// repeat the last. tile * shape.query_words() words are written, in the form that kernels read.
+void pack_tile(const Codes& codes, const Shape& shape, const int64_t* rows, int64_t count,
+               int64_t tile, uint64_t* words);
 
 struct Block {
-  const uint8_t* lanes;
+  const uint8_t* packed;
   int64_t first;  // position of its first code
-  int64_t count;  // codes; the lanes after them up to a whole step are readable but undefined
+  int64_t count;  // codes; those after them up to a whole step are readable but undefined
 };
 
-// Iterates over the codes first..last - 1 in order. Codes that already have the lane layout are not
-// copied.
+// Iterates over the codes first..last - 1 in order. Codes that already have the layout of lanes are
+// not copied.
 class Blocks {
  public:
   // The first block has `smallest` codes (a multiple of kStep); each later one has as many codes as

@@ -17,7 +17,7 @@ class Ranks {
   Ranks(const Codes& queries, const Codes& database, const Groups& groups, int threads,
         int64_t* ranks)
       : isa_(active_isa()),
-        shape_(queries.bytes, isa_),
+        shape_(queries.bytes, isa_, queries.count),
         grid_(isa_, shape_, queries, database, threads),
         queries_(queries),
         database_(database),

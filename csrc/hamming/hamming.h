@@ -45,7 +45,8 @@ void group_histogram(const Codes& queries, const Codes& database, const Groups& 
                      int threads, int64_t* counts);
 
 // Pairs per second that `threads` threads compare when the codes are in the L1 cache and no pair is
-// within its limit, measured for `seconds`: the upper bound set by the inner loop of a scan.
+// within its limit, measured for `seconds`: the bound set by the inner loop of a scan. A search is
+// faster than it where distances are left off half way because they are beyond the limit already.
 double scan_rate(int64_t bytes, int threads, double seconds);
 
 // Range search: every code within a radius, ascending by (distance, position) within a query.

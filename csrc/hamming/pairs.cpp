@@ -11,7 +11,7 @@ namespace semicon_fast {
 void distance(const Codes& queries, const Codes& database, int threads, int32_t* distances) {
   if (queries.count == 0 || database.count == 0) return;
   const Isa& isa = active_isa();
-  const Shape shape(queries.bytes, isa);
+  const Shape shape(queries.bytes, isa, queries.count);
   const Grid grid(isa, shape, queries, database, threads);
   parallel(grid.tiles * grid.ranges, grid.threads, [&](int64_t task) {
     const int64_t tile = task / grid.ranges;
@@ -25,7 +25,7 @@ void distance(const Codes& queries, const Codes& database, int threads, int32_t*
 
 void histogram(const Codes& queries, const Codes& database, int threads, int64_t* counts) {
   const Isa& isa = active_isa();
-  const Shape shape(queries.bytes, isa);
+  const Shape shape(queries.bytes, isa, queries.count);
   const int64_t width = shape.bits() + 1;
   std::fill(counts, counts + queries.count * width, int64_t{0});
   if (queries.count == 0 || database.count == 0) return;

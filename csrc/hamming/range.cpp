@@ -16,7 +16,7 @@ constexpr int64_t kGroup = 64;
 RangeSearch::RangeSearch(const Codes& queries, const Codes& database, int64_t radius, int threads)
     : bits_(8 * queries.bytes), lims_(static_cast<size_t>(queries.count + 1)), ranges_(1) {
   const Isa& isa = active_isa();
-  const Shape shape(queries.bytes, isa);
+  const Shape shape(queries.bytes, isa, queries.count);
   threads_ = useful_threads(threads, queries.count * database.count * shape.words);
   const int64_t groups = (queries.count + kGroup - 1) / kGroup;
   if (groups == 0) return;

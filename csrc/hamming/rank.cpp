@@ -89,7 +89,7 @@ class RankedTile {
 void rank(const Codes& queries, const Codes& database, int64_t k, int threads, int32_t* distances,
           int64_t* positions) {
   const Isa& isa = active_isa();
-  const Shape shape(queries.bytes, isa);
+  const Shape shape(queries.bytes, isa, queries.count);
   const Grid grid(isa, shape, queries, database, threads);
   const auto ranked_tile = [&](int64_t tile) {
     return RankedTile(isa, shape, queries, database, grid, tile, k, distances, positions);

@@ -154,7 +154,7 @@ Repeats::Repeats(const Codes& database, int64_t k, int threads) : bytes_(databas
 void Repeats::topk(const Codes& queries, const std::vector<int64_t>& rows, int threads,
                    int32_t* distances, int64_t* positions) const {
   const Isa& isa = active_isa();
-  const Shape shape(bytes_, isa);
+  const Shape shape(bytes_, isa, static_cast<int64_t>(rows.size()));
   std::vector<uint8_t> chosen(rows.size() * static_cast<size_t>(bytes_));
   for (size_t i = 0; i < rows.size(); ++i) {
     std::memcpy(&chosen[i * bytes_], queries.data + rows[i] * queries.stride, bytes_);

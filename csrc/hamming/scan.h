@@ -21,16 +21,18 @@ class Group {
         int64_t count)
       : isa_(isa),
         shape_(shape),
-        kernel_(isa.kernel(shape.lane_bytes, shape.words, count)),
+        kernel_(kernel_for(isa, shape, count)),
         count_(count) {
     const int64_t tiles = (count + kernel_.queries - 1) / kernel_.queries;
-    words_.resize(static_cast<size_t>(tiles * kernel_.queries * shape.words));
-    for (int64_t slot = 0; slot < tiles * kernel_.queries; ++slot) {
-      pack_query(queries, shape, rows[std::min(slot, count - 1)], &words_[slot * shape.words]);
-    }
+    const int64_t tile_words = kernel_.queries * shape.query_words();
+    words_.resize(static_cast<size_t>(tiles * tile_words));
     tiles_.resize(static_cast<size_t>(tiles), Tile{nullptr, {}, 0});
     for (int64_t tile = 0; tile < tiles; ++tile) {
-      tiles_[tile].queries = &words_[tile * kernel_.queries * shape.words];
+      const int64_t first = tile * kernel_.queries;
+      uint64_t* const words = &words_[tile * tile_words];
+      pack_tile(queries, shape, rows + first, std::min<int64_t>(kernel_.queries, count - first),
+                kernel_.queries, words);
+      tiles_[tile].queries = words;
     }
   }
   Group(const Group&) = delete;
@@ -91,7 +93,7 @@ class Scan {
     int64_t slot = 0;
     for (const Tile& tile : tiles) {
       if (tile.limit > 0) {
-        const int64_t found = kernel_.find(block.lanes, steps, shape_.words, tile, hits_.data());
+        const int64_t found = kernel_.find(block.packed, steps, shape_.length(), tile, hits_.data());
         for (int64_t i = 0; i < found; ++i) collect(block, tile, slot, hits_[i]);
       }
       slot += kernel_.queries;
@@ -103,8 +105,8 @@ class Scan {
     uint64_t masks[kTile];
     uint16_t distances[kTile * kStep];
     const int64_t first = step * kernel_.step;
-    const uint8_t* lanes = block.lanes + shape_.packed_bytes(kStep) / kStep * first;
-    kernel_.match(lanes, shape_.words, tile, masks, distances);
+    const uint8_t* packed = block.packed + shape_.packed_bytes(kStep) / kStep * first;
+    kernel_.match(packed, shape_.length(), tile, masks, distances);
     const int64_t valid = block.count - first;
     const uint64_t real = valid < 64 ? (uint64_t{1} << valid) - 1 : ~uint64_t{0};
     for (int r = 0; r < kernel_.queries; ++r) {

@@ -13,7 +13,7 @@ double scan_rate(int64_t bytes, int threads, double seconds) {
   using Clock = std::chrono::steady_clock;
   constexpr int64_t kQueries = 64;
   const Isa& isa = active_isa();
-  const Shape shape(bytes, isa);
+  const Shape shape(bytes, isa, kQueries);
   const int64_t count = shape.block_codes();
   const std::vector<uint8_t> zeros(static_cast<size_t>(kQueries * bytes));
   const std::vector<uint8_t> ones(static_cast<size_t>(count * bytes), 255);
@@ -27,7 +27,9 @@ double scan_rate(int64_t bytes, int threads, double seconds) {
   const auto elapsed = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
   parallel(threads, threads, [&](int64_t) {
     Limits limits(group);
-    for (int64_t slot = 0; slot < kQueries; ++slot) limits.set(slot, 1);
+    // No pair is below it, and nothing is left out of a distance.
+    const auto limit = static_cast<int32_t>(shape.bits());
+    for (int64_t slot = 0; slot < kQueries; ++slot) limits.set(slot, limit);
     limits.update();
     const auto accept = [](int64_t, int64_t, int64_t) {};
     Scan<decltype(accept)> scan(group, accept);

@@ -21,7 +21,7 @@ struct Grid {
 
   Grid(const Isa& isa, const Shape& shape, const Codes& queries, const Codes& database,
        int most_threads) {
-    tile = isa.kernel(shape.lane_bytes, shape.words, queries.count).queries;
+    tile = kernel_for(isa, shape, queries.count).queries;
     tiles = (queries.count + tile - 1) / tile;
     threads = useful_threads(most_threads, queries.count * database.count * shape.words);
     const int64_t all = 4 * threads;
@@ -38,25 +38,24 @@ class TileQueries {
  public:
   TileQueries(const Isa& isa, const Shape& shape, const Codes& queries, const Grid& grid,
               int64_t tile)
-      : kernel_(isa.kernel(shape.lane_bytes, shape.words, grid.tile)),
-        words_(shape.words),
+      : kernel_(kernel_for(isa, shape, grid.tile)),
+        length_(shape.length()),
         count_(std::min(grid.tile, queries.count - tile * grid.tile)),
-        codes_(static_cast<size_t>(kernel_.queries * words_)) {
-    for (int64_t i = 0; i < kernel_.queries; ++i) {
-      const int64_t row = tile * grid.tile + std::min(i, count_ - 1);
-      pack_query(queries, shape, row, &codes_[i * words_]);
-    }
+        codes_(static_cast<size_t>(kernel_.queries * shape.query_words())) {
+    int64_t rows[kTile];
+    for (int64_t i = 0; i < count_; ++i) rows[i] = tile * grid.tile + i;
+    pack_tile(queries, shape, rows, count_, kernel_.queries, codes_.data());
   }
   int64_t count() const { return count_; }
   // Writes distances (queries of a tile, stride).
   void operator()(const Block& block, uint16_t* distances, int64_t stride) const {
     const int64_t steps = (block.count + kernel_.step - 1) / kernel_.step;
-    kernel_.distances(block.lanes, steps, words_, codes_.data(), distances, stride);
+    kernel_.distances(block.packed, steps, length_, codes_.data(), distances, stride);
   }
 
  private:
   Kernel kernel_;
-  int64_t words_, count_;
+  int64_t length_, count_;
   std::vector<uint64_t> codes_;
 };
 

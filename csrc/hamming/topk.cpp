@@ -102,7 +102,7 @@ class TopK {
   TopK(const Codes& queries, const Codes& database, int64_t k, int threads, int32_t* distances,
        int64_t* positions)
       : isa_(active_isa()),
-        shape_(queries.bytes, isa_),
+        shape_(queries.bytes, isa_, queries.count),
         queries_(queries),
         database_(database),
         k_(k),
