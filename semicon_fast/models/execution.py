@@ -13,7 +13,25 @@ AUTOCAST_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
     """The autocast context of a precision, a key of `AUTOCAST_DTYPES`; "fp32" disables it."""
     dtype = AUTOCAST_DTYPES[precision]
+    if device.type == "cpu" and dtype is not None:
+        warn_if_emulated(precision)
     return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
+@cache
+def warn_if_emulated(precision: str) -> None:
+    """Warn once if this CPU has no instructions for a half precision.
+
+    Convolutions then convert every value: ten times slower than float32 with AVX2 alone (a training
+    step of "resnet10-32": 26 s in bf16, 2.5 s in fp32).
+    """
+    if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "NO AVX", "AVX2"):
+        warnings.warn(
+            f"semicon_fast: this CPU has no instructions for {precision}: it is emulated, many "
+            "times slower than fp32 here.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 @cache

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Generator, Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -24,7 +23,6 @@ from . import parallel
 from .batch_norm import set_shared
 from .checkpoint import Position
 from .config import Config
-from .convolution import weight_gradients_by_products
 from .factory import build_network, build_optimizer, choose_device
 from .schedule import scheduled_rates
 from .state import (
@@ -52,9 +50,6 @@ class Learner:
             # In place, so that references to the module and wrappers stay valid.
             self.model.compile(mode=compile_mode(self.device))
         self.model.train()
-        # Autocast and compiled code choose their own kernels.
-        plain = config.run.precision == "fp32" and not compiled
-        self._convolutions = weight_gradients_by_products(self.device) if plain else nullcontext()
         self.generators = {"method": generator("method", config.run.seed)}
         self.method = methods.build(config.method.name, **config.method.options)
         labels = data.train.labels
@@ -265,7 +260,7 @@ class Learner:
         own = parallel.own_part(len(batch.whole))
         # Without images of its own a process passes dummy images through the plain network.
         inputs = {name: value[own.start : own.stop] for name, value in inputs.items() if own}
-        with self._convolutions, autocast(self.device, self.config.run.precision):
+        with autocast(self.device, self.config.run.precision):
             output = self.network(images, **inputs)
         share = parallel.loss_share(self.method, _float32(output), batch, self._labels)
         self._accumulate(share)

@@ -39,3 +39,20 @@ def test_codes_are_those_of_the_uncompiled_network(uncompilable):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Runner(network, compile=True)
+
+
+def test_a_cpu_without_half_precision_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    execution.warn_if_emulated.cache_clear()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        for precision in ("fp32", "bf16", "bf16"):
+            execution.autocast(cpu, precision)
+    assert len(found) == 1 and "no instructions for bf16" in str(found[0].message)
+    execution.warn_if_emulated.cache_clear()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        execution.autocast(cpu, "bf16")
+    execution.warn_if_emulated.cache_clear()
