@@ -35,14 +35,18 @@ __global__ void __launch_bounds__(kLanes)
   }
 }
 
+// Shared memory of count_columns.
+template <int kWords>
+int64_t column_bytes(const Rows& codes, int threads, int tile) {
+  return sweep_bytes<kWords>(codes, threads, tile) + int64_t{4} * threads * (8 * codes.bytes + 1);
+}
+
 // Largest number of threads per block whose columns fit into shared memory; 0 if none do.
 template <int kWords>
 int column_threads(const Context& context, const Rows& codes, int tile) {
   for (const int64_t limit : {int64_t{72} << 10, context.device.shared_bytes}) {
     for (int threads = kLanes; threads >= kWarp; threads /= 2) {
-      const int64_t bytes = sweep_bytes<kWords>(codes, threads, tile) +
-                            int64_t{4} * threads * (8 * codes.bytes + 1);
-      if (bytes <= limit) return threads;
+      if (column_bytes<kWords>(codes, threads, tile) <= limit) return threads;
     }
   }
   return 0;
@@ -155,9 +159,8 @@ void count_codes(const Context& context, const Jobs& jobs, const Packed& queries
     const int64_t at = sweep_bytes<kWords>(codes, threads, tile);
     const dim3 grid(static_cast<unsigned>(ceil_div(jobs.count, threads)),
                     static_cast<unsigned>(jobs.chunks));
-    launch(count_columns<kWords>, grid, threads,
-           at + int64_t{4} * threads * (8 * codes.bytes + 1), context.stream, lanes, codes, tile,
-           static_cast<int>(at), jobs.chunks, counts);
+    launch(count_columns<kWords>, grid, threads, column_bytes<kWords>(codes, threads, tile),
+           context.stream, lanes, codes, tile, static_cast<int>(at), jobs.chunks, counts);
   });
   if (!done) count_by_rows<false>(context, jobs, queries, codes, {}, counts);
 }

@@ -16,6 +16,10 @@ constexpr int kThreads = 256;
 constexpr int kQueries = 3;             // largest number of queries per launch
 constexpr int kFreshBytes = 16 << 10;   // codes that a warp compares with the same limits
 
+__device__ __host__ __forceinline__ int fresh_turns(int bytes) {
+  return bytes < kFreshBytes ? kFreshBytes / bytes : 1;
+}
+
 // Calls f with the number of queries as a compile-time constant.
 template <class F>
 void with_queries(int64_t count, F&& f) {
@@ -115,7 +119,7 @@ __global__ void __launch_bounds__(kThreads, kBytes >= 16 ? 2 : 4)
   Limits<kCount> limits;
   const int64_t step = int64_t{gridDim.x} * kThreads * kLoads;
   for (int64_t start = int64_t{blockIdx.x} * kThreads * kLoads; start < units; start += step) {
-    limits.next_turn(found, kFreshBytes / (kWarp * kLoads * kUnitBytes));
+    limits.next_turn(found, fresh_turns(kWarp * kLoads * kUnitBytes));
     const int64_t unit = start + threadIdx.x;
     const uint8_t* const from = codes.data + unit * kUnitBytes;
     Codes values[kLoads];
@@ -143,7 +147,7 @@ __global__ void __launch_bounds__(kThreads, kBytes >= 16 ? 2 : 4)
       hits &= hits - 1;
 #pragma unroll 1
       for (int64_t row = hit * Codes::kCodes; row < (hit + 1) * Codes::kCodes; ++row) {
-        if (row >= codes.count) break;
+        if (row >= codes.count) break;  // the zeros of a unit that is none
         enter<(kBytes <= 8 ? 2 : kBytes <= 16 ? 4 : 8)>(found, packed, codes, row, first + row);
       }
     }
@@ -190,7 +194,7 @@ __global__ void __launch_bounds__(kThreads, kWords == 8 ? 3 : 4)
   Group<kWords, kCount> group;
   group.read(packed, codes.quads);
   Limits<kCount> limits;
-  const int turns = kFreshBytes / (kWarp * codes.bytes);
+  const int turns = fresh_turns(kWarp * codes.bytes);
   const int64_t step = int64_t{gridDim.x} * kThreads;
   const int64_t count = codes.count - (skipped.last - skipped.first);
   for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < count; i += step) {
@@ -246,7 +250,7 @@ Skipped scan_without_gaps(const Context& context, const uint32_t* packed, const 
     const unsigned grid = grid_for(units, kThreads * Unit<kBytes>::kLoads, most);
     with_queries(found.queries, [&](auto queries) {
       launch(scan_dense<kBytes, decltype(queries)::value>, grid, kThreads, 0, context.stream, found,
-             packed, slice(codes, first, codes.count - first), first, units);
+             packed, slice(codes, first, done.last - first), first, units);
     });
   });
   return done;

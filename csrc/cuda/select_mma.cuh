@@ -29,6 +29,7 @@ struct MmaWarp {
   int lane, steps;
   uint4 held[kSteps > 0 ? kTiles * kSteps : 1];
   int bias[kTiles][4];
+  int shift = 0;  // kRaw: bits by which the lane's own words are shifted
 
   __device__ __forceinline__ MmaWarp(const MmaTask& t, int64_t first_query)
       : task(t), first(first_query), lane(threadIdx.x % kWarp), steps(steps_of<Pairing>(t.codes)) {
@@ -36,6 +37,8 @@ struct MmaWarp {
 #pragma unroll
       for (int i = 0; i < kTiles * kSteps; ++i) held[i] = operand(i / kSteps, i % kSteps);
     }
+    // By __shfl_sync, so that the compiler does not compute it again for each product.
+    if constexpr (kRaw) shift = __shfl_sync(kAll, 8 * (own_byte() % 4), lane);
   }
 
   __device__ __forceinline__ uint4 operand(int i, int step) const {
@@ -69,26 +72,29 @@ struct MmaWarp {
     }
     return code * (stride() / 2) + 4 * word;
   }
-  // The word that begins at this byte of a tile.
-  __device__ __forceinline__ uint32_t word_at(const uint32_t* words, int byte) const {
-    if constexpr (!kRaw) return words[byte / 4];
-    return __funnelshift_r(words[byte / 4], words[byte / 4 + 1], 8 * (byte % 4));
+  // The word that begins so many bits behind `words`; kRaw: at any byte.
+  static __device__ __forceinline__ uint32_t shifted(const uint32_t* words, int bits) {
+    if constexpr (!kRaw) return *words;
+    return __funnelshift_r(words[0], words[1], bits);
+  }
+
+  // Byte of a tile at which the lane's own word of its first code begins. In the next 8 codes it
+  // begins stride() words later, at the same byte of a word.
+  __device__ __forceinline__ int own_byte() const {
+    return byte_of(lane / 4, Pairing::word(lane % 4));
   }
 
   // Compares the warp's queries with 8 * kColumns codes of a tile from code `at` on, a multiple of
-  // 8; its first code has position `start`. The words of 8 codes are a multiple of 4 bytes: a
-  // lane's own begin at the same byte of a word in each of them, and are shifted by as much.
-  __device__ __forceinline__ void compare(const uint32_t* words, int at, int64_t start,
-                                          int64_t last) {
+  // 8, where the lane's own word is in `column`. The tile's first code has position `start`.
+  __device__ __forceinline__ void compare(const uint32_t* words, const uint32_t* column, int at,
+                                          int64_t start, int64_t last) {
     int sums[kColumns][kTiles][4];
-    const int byte = byte_of(lane / 4, Pairing::word(lane % 4));
-    const uint32_t* const column = words + at / 8 * stride() + byte / 4;
     const auto multiply = [&](int step, bool begin, const auto& query) {
       uint2 code[kColumns];
 #pragma unroll
       for (int j = 0; j < kColumns; ++j) {
-        const uint32_t word = word_at(column + j * stride() + step * Pairing::kWords, byte % 4);
-        code[j] = Pairing::code(word, lane % 4);
+        const uint32_t* const from = column + j * stride() + step * Pairing::kWords;
+        code[j] = Pairing::code(shifted(from, shift), lane % 4);
       }
 #pragma unroll
       for (int i = 0; i < kTiles; ++i) {
@@ -143,8 +149,9 @@ struct MmaWarp {
       int distance = 0;
 #pragma unroll 1
       for (int i = 0; 4 * i < bytes; ++i) {
-        const uint32_t word = word_at(words, byte_of(column, i)) ^ load<uint32_t>(query + 4 * i);
-        distance += __popc(word & low_bytes(bytes - 4 * i));
+        const int byte = byte_of(column, i);
+        const uint32_t code = shifted(words + byte / 4, 8 * (byte % 4));
+        distance += __popc((code ^ load<uint32_t>(query + 4 * i)) & low_bytes(bytes - 4 * i));
       }
       if (distance <= limit) append(task.found, row, distance, start + column);
     }
@@ -173,7 +180,6 @@ struct Biases {
     if (static_cast<int>(threadIdx.x) >= held) return;
     shared[buffer * held + threadIdx.x] = Pairing::bias(next, 8 * task.codes.bytes);
   }
-  static __host__ int64_t bytes(int groups, int tiles) { return int64_t{8} * groups * 16 * tiles; }
 };
 
 template <class Pairing, int kSteps, int kTiles, bool kRaw>
@@ -208,9 +214,13 @@ __global__ void __launch_bounds__(kMmaWarps * kWarp, 2) select_mma(MmaTask task)
     }
     queries.read_biases(biases.shared + buffer * biases.held + group * 16 * kTiles);
     const auto end = static_cast<int>(min_of(task.tile, last - start));
+    const uint32_t* const tile = words + buffer * size;
+    int at = warp / task.groups * kCodes;
+    const uint32_t* column = tile + at / 8 * queries.stride() + queries.own_byte() / 4;
+    const int step = parts * kCodes / 8 * queries.stride();
 #pragma unroll 1
-    for (int at = warp / task.groups * kCodes; at < end; at += parts * kCodes) {
-      queries.compare(words + buffer * size, at, start, last);
+    for (; at < end; at += parts * kCodes, column += step) {
+      queries.compare(tile, column, at, start, last);
     }
     biases.store(buffer ^ 1);
   }
@@ -224,6 +234,12 @@ inline int mma_tile(const Context& context, const Rows& codes, int tiles) {
   const int for_all = codes.bytes > 32 ? 16 * kMmaWarps : 64 * kMmaWarps;
   const int64_t bytes = int64_t{8} * for_all * spread_stride(codes) + (4 << 10);
   return tiles == 1 && bytes <= context.device.shared_bytes ? std::max(tile, for_all) : tile;
+}
+
+// Shared memory of select_mma: biases of the block's queries, 16 in each of `tiles`, and codes.
+template <bool kRaw>
+int64_t mma_bytes(const Rows& codes, int tile, int tiles) {
+  return int64_t{8} * (16 * tiles + tile_words<kRaw>(codes, tile));
 }
 
 template <class Pairing>
@@ -248,9 +264,8 @@ void select_on_tensor_cores(const Context& context, const Packed& packed, const 
     constexpr bool kRaw = decltype(raw)::value;
     const auto kernel =
         tiles == 1 ? select_mma<Pairing, kSteps, 1, kRaw> : select_mma<Pairing, kSteps, 4, kRaw>;
-    const int64_t bytes = Biases<Pairing>::bytes(task.groups, tiles) +
-                          int64_t{8} * tile_words<kRaw>(codes, task.tile);
-    launch(kernel, grid, kMmaWarps * kWarp, bytes, context.stream, task);
+    launch(kernel, grid, kMmaWarps * kWarp, mma_bytes<kRaw>(codes, task.tile, task.groups * tiles),
+           context.stream, task);
   };
   const auto with_layout = [&](auto held) {
     raw_tiles(codes) ? run(held, std::true_type{}) : run(held, std::false_type{});

@@ -16,6 +16,8 @@ OPERATIONS = {
     "range": 48,
     "pairs": 48,
     "groups": 30,
+    "layouts": 32,
+    "turns": 4,
 }
 
 # What is changed in which file, the unit that is compiled with it, and what then has to fail.
@@ -34,6 +36,13 @@ MUTANTS = {
         "binary.cu",
         "topk-binary",
     ),
+    "a code that two words share is cut off": (
+        "scan.cu",
+        "low_bytes(end - 4 * w) & ~low_bytes(begin - 4 * w)",
+        "low_bytes(end - 4 * w)",
+        "scan.cu",
+        "layouts",
+    ),
     "ties with the k-th code are lost": (
         "finish.cu",
         "key_of(*limit + 1, 0)",
@@ -43,6 +52,69 @@ MUTANTS = {
     ),
 }
 MORE_MUTANTS = {
+    "the zeros behind the last unit are taken for codes": (
+        "scan.cu",
+        "if (row >= codes.count) break;",
+        "if (row >= codes.count + 4) break;",
+        "scan.cu",
+        "layouts",
+    ),
+    "limits are never read": (
+        "scan.cu",
+        "of[q] = limit_of(found, q);",
+        "of[q] = -1;",
+        "scan.cu",
+        "turns",
+    ),
+    "two units of a turn are the same": (
+        "scan.cu",
+        "for (int i = 0; i < kLoads; ++i) values[i].read(from + i * kThreads * kUnitBytes);",
+        "for (int i = 0; i < kLoads; ++i) values[i].read(from + i / 2 * kThreads * kUnitBytes);",
+        "scan.cu",
+        "turns",
+    ),
+    "bytes of the next row are not cleared": (
+        "rows.cuh",
+        "8 * before) & low_bytes(left - 4 * i);",
+        "8 * before);",
+        "scan.cu",
+        "layouts",
+    ),
+    "words are read beyond the last row": (
+        "rows.cuh",
+        "first + (span + 3) / 4 * 4 > rows.end",
+        "first > rows.end",
+        "pack.cu",
+        "layouts",
+    ),
+    "a group that begins before the first row is copied": (
+        "mma.cuh",
+        "if (from >= codes.begin && from + 16 <= codes.end) {",
+        "if (from + 16 <= codes.end) {",
+        "binary.cu",
+        "layouts",
+    ),
+    "words of raw tiles are not shifted": (
+        "select_mma.cuh",
+        "code[j] = Pairing::code(shifted(from, shift), lane % 4);",
+        "code[j] = Pairing::code(*from, lane % 4);",
+        "int8.cu",
+        "layouts",
+    ),
+    "the limits of another buffer": (
+        "select_mma.cuh",
+        "    biases.store(buffer ^ 1);\n",
+        "",
+        "binary.cu",
+        "topk-binary",
+    ),
+    "the rest of a batch is left out": (
+        "sweep.cuh",
+        "    if (full < count) {\n",
+        "    if (full + 1 < count) {\n",
+        "count.cu",
+        "layouts",
+    ),
     "a tile is read before it is there": (
         "sweep.cuh",
         "    read_tile<kWords>(codes, start, count, tile, words);\n    __syncthreads();\n",
