@@ -19,7 +19,7 @@ struct Columns {
 };
 
 template <int kWords>
-__global__ void __launch_bounds__(kLanes)
+__global__ void __launch_bounds__(kLanes, 8)
     count_columns(Rows queries, Rows codes, int tile, int columns_at, int64_t chunks,
                   int64_t* counts) {
   const int width = 8 * codes.bytes + 1;

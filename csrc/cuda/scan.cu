@@ -189,7 +189,7 @@ struct Skipped {
 };
 
 template <int kWords, int kCount>
-__global__ void __launch_bounds__(kThreads, kWords == 8 ? 3 : 4)
+__global__ void __launch_bounds__(kThreads, kWords == 8 ? 2 : 4)
     scan_rows(Found found, const uint32_t* packed, Rows codes, Skipped skipped) {
   Group<kWords, kCount> group;
   group.read(packed, codes.quads);

@@ -100,7 +100,8 @@ def blocks_of(instructions):
     """Address -> Block, in order."""
     addresses = [at for at, _ in instructions]
     following = dict(zip(addresses, addresses[1:], strict=False))
-    jump = re.compile(r"\b(?:BRA|BRX|JMP)\b")
+    # A call that depends on a predicate leaves a loop, and does not come back (sm_80).
+    jump = re.compile(r"\b(?:BRA|BRX|JMP)\b|^@\S+ CALL")
     leaders, targets = {addresses[0]}, {}
     for at, text in instructions:
         if jump.search(text):

@@ -59,13 +59,6 @@ MORE_MUTANTS = {
         "scan.cu",
         "layouts",
     ),
-    "limits are never read": (
-        "scan.cu",
-        "of[q] = limit_of(found, q);",
-        "of[q] = -1;",
-        "scan.cu",
-        "turns",
-    ),
     "two units of a turn are the same": (
         "scan.cu",
         "for (int i = 0; i < kLoads; ++i) values[i].read(from + i * kThreads * kUnitBytes);",
