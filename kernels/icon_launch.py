@@ -27,12 +27,15 @@ def forward_blocks(tokens: int, cells: int, element_size: int, normed: bool) -> 
     wide = element_size == 4
     # With a norm and more than one tile of cells, 64 cells per tile spill (sm_90).
     widest = 16 if wide else 32 if normed and cells > 64 else 64
+    # A single tile of 64 tokens needs no more registers in 4 warps than in 8, so that 2 to 4 programs
+    # share a multiprocessor instead of 1 to 2.
+    few = d <= 32 or (d <= WHOLE_TOKENS and cells <= widest)
     return {
         "BLOCK_M": _rows(d),
         "BLOCK_D": d,
         "BLOCK_K": min(d, 16 if wide else 64),
         "BLOCK_P": min(padded(cells), widest),
-        **compiled_with(num_warps=4 if d <= 32 else 8),
+        **compiled_with(num_warps=4 if few else 8),
     }
 
 

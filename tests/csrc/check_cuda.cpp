@@ -14,6 +14,7 @@
 #include "cases.h"
 #include "machine.h"
 #include "search.h"
+#include "stages.h"
 
 namespace {
 
@@ -184,6 +185,29 @@ void check_broken_groups(const Case& c, const Rows& rows) {
   cuda::ranks(broken.context(), c.queries.codes, c.database.codes, lists, ranks);
 }
 
+// A query's counts stay few enough for the one block that adds them up, or its chunks are as long
+// as can be counted.
+void check_bounds() {
+  const cuda::Device devices[] = {{132, 90, 227 << 10}, {8, 80, 163 << 10}};
+  for (const cuda::Device& device : devices) {
+    const cuda::Context context{nullptr, {nullptr, nullptr}, device, {}};
+    for (const int64_t codes : {int64_t{1}, int64_t{1} << 20, int64_t{1} << 30, int64_t{1} << 42}) {
+      for (const int width : {9, 65, 1025, 4097}) {
+        const int64_t least = cuda::least_chunks(codes), room = int64_t{1} << 40;
+        const cuda::Jobs jobs = cuda::jobs_for(context, 1, codes, width, room);
+        const cuda::Jobs flagged =
+            cuda::flagged_jobs(context, nullptr, nullptr, 1, codes, width, room);
+        for (const int64_t chunks : {jobs.chunks, flagged.most}) {
+          if (chunks >= least && chunks <= std::max(least, cuda::kMostCounts / width)) continue;
+          std::printf("%lld chunks of %lld codes, %d distances each: differs\n", (long long)chunks,
+                      (long long)codes, width);
+          std::exit(1);
+        }
+      }
+    }
+  }
+}
+
 // All that is searched for in the same codes.
 void check_everything(Case& c, const Rows& rows) {
   for (const auto path : {cuda::Path::kScan, cuda::Path::kPopcount, cuda::Path::kBinary,
@@ -222,6 +246,7 @@ Case case_of(const std::string& what, int64_t round) {
 int main(int argc, char** argv) {
   if (argc != 5) return 2;
   const std::string what = argv[1];
+  check_bounds();
   const int64_t first = std::atoll(argv[2]), last = std::atoll(argv[3]);
   int64_t pairs = 0;
   for (int64_t round = first; round < last; ++round) {
