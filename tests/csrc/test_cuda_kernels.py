@@ -184,8 +184,9 @@ def fails(emulated, folder, name, mutant, rounds):
     text = changed.read_text()
     assert text.count(old) == 1, f"{file} has no longer one place to change"
     changed.write_text(text.replace(old, new))
-    kernels = [k if k.name != unit else folder / "cuda" / unit for k in emulated.kernels]
-    program = emulated.build("mutant", [emulated.tests / "check_cuda.cpp", *kernels])
+    # The changed unit first: of an inline function the linker takes the first that it sees.
+    kernels = [folder / "cuda" / unit, *(k for k in emulated.kernels if k.name != unit)]
+    program = emulated.build("mutant", [*kernels, emulated.tests / "check_cuda.cpp"])
     done = run(program, operation, 0, rounds, 1)
     assert done.returncode != 0, f"not caught: {name}"
     assert "differs" in done.stdout or "emulator:" in done.stderr or "ERROR" in done.stderr
