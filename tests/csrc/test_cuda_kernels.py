@@ -59,6 +59,13 @@ MORE_MUTANTS = {
         "scan.cu",
         "layouts",
     ),
+    "the codes behind the last unit are left out": (
+        "scan.cu",
+        "i - skipped.first + skipped.last",
+        "i",
+        "scan.cu",
+        "layouts",
+    ),
     "two units of a turn are the same": (
         "scan.cu",
         "for (int i = 0; i < kLoads; ++i) values[i].read(from + i * kThreads * kUnitBytes);",
