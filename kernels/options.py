@@ -1,7 +1,9 @@
 """Launch options shared by all kernels."""
 
 
-def compiled_with(num_warps: int, num_stages: int = 2, maxnreg: int | None = None) -> dict[str, int]:
+def compiled_with(
+    num_warps: int, num_stages: int = 2, maxnreg: int | None = None
+) -> dict[str, int]:
     """Launch options of a kernel; maxnreg is the most registers of a thread.
 
     Without it the compiler takes as many as let a certain number of programs share a

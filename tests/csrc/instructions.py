@@ -8,8 +8,8 @@ Needs nvcc and cuobjdump, no device. All figures are of one turn of the loop by 
     pairs          queries times codes (for codes of more than 256 bits: times 16 bytes of them)
     instructions   of the shortest way through the loop: no code is within a limit
     work           POPC of a lane, or products of tensor cores
-    limits_per_kib loads of limits a KiB of codes: of a warp; on tensor cores of a block, whose warps
-                   share a tile
+    limits_per_kib loads of limits a KiB of codes: of a warp; on tensor cores of a block, whose
+                   warps share a tile
     shared_bytes   of a block
 """
 

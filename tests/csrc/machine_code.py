@@ -193,8 +193,8 @@ def loops_of(blocks):
 def busiest(instructions, work):
     """(loop, loops, turn): the loop with most instructions that match `work` in a turn of it.
 
-    Not a loop that changes global memory by atomics, nor one inside of it: what is appended there is
-    rare.
+    Not a loop that changes global memory by atomics, nor one inside of it: what is appended there
+    is rare.
     """
     loops = loops_of(blocks_of(instructions))
     rare = [

@@ -12,7 +12,6 @@ import pytest
 from machine_code import (
     CUDA,
     compiled,
-    listing,
     needs_nvcc,
     short,
     skip_with_another_compiler,
