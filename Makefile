@@ -41,7 +41,7 @@ sanitize:
 	$(EMULATE) -fsanitize=address,undefined -fno-sanitize-recover=all build/emulator/*.o $(EMULATED) \
 	  -o build/check-cuda-asan
 	for what in $(CUDA_CHECKS); do build/check-cuda-asan $$what 0 48 2 || exit 1; done
-	build/check-cuda-asan layouts 0 1024 1
+	build/check-cuda-asan layouts 0 640 1
 
 # Needs g++-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static (Debian's names).
 neon:
