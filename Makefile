@@ -9,7 +9,7 @@ CHECK = tests/csrc/check.cpp $(KERNELS)
 EMULATE = $(CXX) -std=c++17 -O1 -g -DSEMICON_FAST_EMULATE -Itests/csrc/emulator -Icsrc/cuda -Icsrc
 MACHINE = $(addprefix tests/csrc/emulator/,fiber.cpp machine.cpp collectives.cpp)
 EMULATED = tests/csrc/check_cuda.cpp -x c++ $(wildcard csrc/cuda/*.cu)
-CUDA_CHECKS = topk-scan topk-popcount topk-binary topk-int8 range pairs groups
+CUDA_CHECKS = topk-scan topk-popcount topk-binary topk-int8 range pairs groups turns
 
 lint:
 	ruff check .
@@ -41,6 +41,7 @@ sanitize:
 	$(EMULATE) -fsanitize=address,undefined -fno-sanitize-recover=all build/emulator/*.o $(EMULATED) \
 	  -o build/check-cuda-asan
 	for what in $(CUDA_CHECKS); do build/check-cuda-asan $$what 0 48 2 || exit 1; done
+	build/check-cuda-asan layouts 0 640 1
 
 # Needs g++-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static (Debian's names).
 neon:

@@ -14,7 +14,14 @@ from torch import Tensor
 
 from .icon_launch import forward_blocks
 from .icon_norm import Norm, normed, with_cells
-from .icon_tiles import attention_weights, projected, slot_of, token_rows
+from .icon_tiles import (
+    attention_weights,
+    group_rows,
+    projected,
+    projected_whole,
+    slot_of,
+    token_rows,
+)
 from .layout import with_cell_strides
 
 MAX_TOKENS = 256
@@ -60,19 +67,45 @@ def _icon_attention_fwd_kernel(
     x_ptr += image * x_image
     out_ptr += image * out_image
 
+    # In the paper q, k and v of a head are made from one group of channels: one load for all three
+    # where the map is a single tile, else for q and k.
+    whole: tl.constexpr = not STACKED and TOKENS <= BLOCK_K
+    single: tl.constexpr = whole and CELLS <= BLOCK_P
+    x = None
+    if single:
+        x = group_rows(
+            x_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps, head,
+            tl.arange(0, BLOCK_K), tl.arange(0, BLOCK_P).to(tl.int64), x_channel, x_cell,
+            TOKENS, CELLS,
+        )  # fmt: skip
+
     logits = tl.zeros([BLOCK_M, BLOCK_D], dtype=tl.float32)
     for start in range(0, CELLS, BLOCK_P):
         cells = start + tl.arange(0, BLOCK_P).to(tl.int64)
-        q = projected(
-            x_ptr, weight_ptr, bias_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps,
-            slot_of(head, 0, heads, STACKED), rows, cells, x_channel, x_cell,
-            TOKENS, CELLS, BLOCK_K,
-        )  # fmt: skip
-        k = projected(
-            x_ptr, weight_ptr, bias_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps,
-            slot_of(head, 1, heads, STACKED), tokens, cells, x_channel, x_cell,
-            TOKENS, CELLS, BLOCK_K,
-        )  # fmt: skip
+        if whole:
+            tile = x
+            if not single:
+                tile = group_rows(
+                    x_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps, head,
+                    tl.arange(0, BLOCK_K), cells, x_channel, x_cell, TOKENS, CELLS,
+                )  # fmt: skip
+            q = projected_whole(
+                tile, weight_ptr, bias_ptr, 3 * head, rows, cells, TOKENS, CELLS, BLOCK_K
+            )
+            k = projected_whole(
+                tile, weight_ptr, bias_ptr, 3 * head + 1, tokens, cells, TOKENS, CELLS, BLOCK_K
+            )
+        else:
+            q = projected(
+                x_ptr, weight_ptr, bias_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps,
+                slot_of(head, 0, heads, STACKED), rows, cells, x_channel, x_cell,
+                TOKENS, CELLS, BLOCK_K,
+            )  # fmt: skip
+            k = projected(
+                x_ptr, weight_ptr, bias_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps,
+                slot_of(head, 1, heads, STACKED), tokens, cells, x_channel, x_cell,
+                TOKENS, CELLS, BLOCK_K,
+            )  # fmt: skip
         logits = tl.dot(q, tl.trans(k), logits, input_precision="ieee")
     weights = attention_weights(logits * scale, delta, tokens, TOKENS)
     weights = weights.to(x_ptr.dtype.element_ty)
@@ -81,11 +114,16 @@ def _icon_attention_fwd_kernel(
     squares = tl.zeros([BLOCK_M], dtype=tl.float32)
     for start in range(0, CELLS, BLOCK_P):
         cells = start + tl.arange(0, BLOCK_P).to(tl.int64)
-        v = projected(
-            x_ptr, weight_ptr, bias_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps,
-            slot_of(head, 2, heads, STACKED), tokens, cells, x_channel, x_cell,
-            TOKENS, CELLS, BLOCK_K,
-        )  # fmt: skip
+        if single:
+            v = projected_whole(
+                x, weight_ptr, bias_ptr, 3 * head + 2, tokens, cells, TOKENS, CELLS, BLOCK_K
+            )
+        else:
+            v = projected(
+                x_ptr, weight_ptr, bias_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps,
+                slot_of(head, 2, heads, STACKED), tokens, cells, x_channel, x_cell,
+                TOKENS, CELLS, BLOCK_K,
+            )  # fmt: skip
         out = tl.dot(weights, v, input_precision="ieee")
         first = head if RESIDUAL_LAST else head * TOKENS
         step = heads if RESIDUAL_LAST else 1

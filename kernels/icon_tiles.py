@@ -22,6 +22,61 @@ def slot_of(head, part, heads, STACKED: tl.constexpr):
 
 
 @triton.jit
+def group_rows(
+    x_ptr,  # one image, (C, P)
+    mean_ptr,  # (C,), or None for no normalisation of x
+    variance_ptr,
+    scale_ptr,
+    shift_ptr,
+    eps,
+    group,
+    k,  # [K] channels of the group
+    cells,  # [P] int64
+    x_channel,
+    x_cell,
+    TOKENS: tl.constexpr,
+    CELLS: tl.constexpr,
+):
+    """Input channels of a group of the convolution, normed, [K, P]."""
+    x = tl.load(
+        x_ptr + (group * TOKENS + k)[:, None] * x_channel + cells[None, :] * x_cell,
+        mask=(k < TOKENS)[:, None] & (cells < CELLS)[None, :],
+        other=0.0,
+    )
+    return normed(
+        x, group * TOKENS + k, k < TOKENS, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps
+    )
+
+
+@triton.jit
+def added_projection(
+    acc,  # [R, P] float32
+    x,  # [K, P], of group_rows
+    weight_ptr,  # (3 C, TOKENS), contiguous
+    channels,  # [R], of the projection
+    row_in,  # [R]
+    k,  # [K] channels of the group
+    TOKENS: tl.constexpr,
+):
+    """acc + weight x, for some channels of a group's input."""
+    weight = tl.load(
+        weight_ptr + channels[:, None] * TOKENS + k[None, :],
+        mask=row_in[:, None] & (k < TOKENS)[None, :],
+        other=0.0,
+    )
+    return tl.dot(weight, x, acc, input_precision="ieee")
+
+
+@triton.jit
+def with_bias(acc, bias_ptr, channels, row_in, cell_in, dtype):
+    """acc [R, P] plus a bias (3 C,) or None; 0 where padded."""
+    if bias_ptr is not None:
+        bias = tl.load(bias_ptr + channels, mask=row_in, other=0.0)
+        acc += bias.to(tl.float32)[:, None]
+    return tl.where(row_in[:, None] & cell_in[None, :], acc, 0.0).to(dtype)
+
+
+@triton.jit
 def projected(
     x_ptr,  # one image, (C, P)
     weight_ptr,  # (3 C, TOKENS), contiguous
@@ -41,32 +96,37 @@ def projected(
     BLOCK_K: tl.constexpr,
 ):
     """Rows of one slot's projection at the given cells, [R, P] in the dtype of x."""
-    dtype = x_ptr.dtype.element_ty
-    group = slot // 3
-    row_in = (rows < TOKENS)[:, None]
-    cell_in = (cells < CELLS)[None, :]
+    row_in = rows < TOKENS
     channels = slot * TOKENS + rows
     acc = tl.zeros([rows.shape[0], cells.shape[0]], dtype=tl.float32)
     for start in range(0, TOKENS, BLOCK_K):
         k = start + tl.arange(0, BLOCK_K)
-        weight = tl.load(
-            weight_ptr + channels[:, None] * TOKENS + k[None, :],
-            mask=row_in & (k < TOKENS)[None, :],
-            other=0.0,
-        )
-        x = tl.load(
-            x_ptr + (group * TOKENS + k)[:, None] * x_channel + cells[None, :] * x_cell,
-            mask=(k < TOKENS)[:, None] & cell_in,
-            other=0.0,
-        )
-        x = normed(
-            x, group * TOKENS + k, k < TOKENS, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps
-        )
-        acc = tl.dot(weight, x, acc, input_precision="ieee")
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + channels, mask=rows < TOKENS, other=0.0)
-        acc += bias.to(tl.float32)[:, None]
-    return tl.where(row_in & cell_in, acc, 0.0).to(dtype)
+        x = group_rows(
+            x_ptr, mean_ptr, variance_ptr, scale_ptr, shift_ptr, eps, slot // 3, k, cells,
+            x_channel, x_cell, TOKENS, CELLS,
+        )  # fmt: skip
+        acc = added_projection(acc, x, weight_ptr, channels, row_in, k, TOKENS)
+    return with_bias(acc, bias_ptr, channels, row_in, cells < CELLS, x_ptr.dtype.element_ty)
+
+
+@triton.jit
+def projected_whole(
+    x,  # [K, P], all channels of the slot's group
+    weight_ptr,  # (3 C, TOKENS), contiguous
+    bias_ptr,  # (3 C,) or None
+    slot,
+    rows,  # [R] int32
+    cells,  # [P] int64
+    TOKENS: tl.constexpr,
+    CELLS: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """`projected`, of an input that is loaded already."""
+    row_in = rows < TOKENS
+    channels = slot * TOKENS + rows
+    acc = tl.zeros([rows.shape[0], cells.shape[0]], dtype=tl.float32)
+    acc = added_projection(acc, x, weight_ptr, channels, row_in, tl.arange(0, BLOCK_K), TOKENS)
+    return with_bias(acc, bias_ptr, channels, row_in, cells < CELLS, x.dtype)
 
 
 @triton.jit

@@ -153,7 +153,7 @@ def sem_mask_fwd(
         return
     guidance, strides = with_cell_strides(guidance)
     score, score_strides = with_cell_strides(score)
-    blocks = mask_blocks(score)
+    blocks = mask_blocks(score) | compiled_with(num_warps=4, maxnreg=128)
     grid = (images * triton.cdiv(channels, blocks["BLOCK_C"]),)
     with torch.cuda.device_of(guidance):
         squares = batch_squares(score) if per_batch else None

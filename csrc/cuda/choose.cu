@@ -17,7 +17,7 @@ Path choose_path(const Device& device, int64_t queries, int64_t) {
 }
 
 int64_t fragment_words(Path path, int64_t queries, int bytes) {
-  const Rows rows{nullptr, 0, 0, bytes, 0, 0};
+  const Rows rows = rows_of(nullptr, 0, 0, bytes);
   const int64_t step = ceil_div(queries, 16) * kWarp * 4;
   if (path == Path::kBinary) return step * steps_of<Binary>(rows);
   return path == Path::kInt8 ? step * steps_of<Int8>(rows) : 0;
@@ -29,11 +29,10 @@ double compare_only(const Context& context, Path path, int64_t bytes, int64_t it
   const int64_t blocks = int64_t{context.device.multiprocessors} * 16;
   // All codes are the same one (stride 0), so it is read from the L1 cache. The limits of -1
   // exclude every pair.
-  Rows codes{nullptr, blocks * std::max<int64_t>(iterations, 1) * 1024, 0, static_cast<int>(bytes),
-             static_cast<int>((bytes + 15) / 16), 16};
+  Rows codes = rows_of(nullptr, blocks * std::max<int64_t>(iterations, 1) * 1024, 0, bytes);
   auto* const words = workspace.take<uint32_t>((1 + kQueries) * 4 * codes.quads);
   fill(context, words, (1 + kQueries) * 4 * codes.quads, 0);
-  codes.data = reinterpret_cast<const uint8_t*>(words);
+  codes = rows_of(reinterpret_cast<const uint8_t*>(words), codes.count, 0, bytes);
   auto* const limits = workspace.take<int>(kQueries);
   fill(context, reinterpret_cast<uint32_t*>(limits), kQueries, ~0u);
   const Found found{limits,   nullptr, nullptr, nullptr, nullptr, kQueries,

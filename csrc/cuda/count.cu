@@ -19,7 +19,7 @@ struct Columns {
 };
 
 template <int kWords>
-__global__ void __launch_bounds__(kLanes)
+__global__ void __launch_bounds__(kLanes, 8)
     count_columns(Rows queries, Rows codes, int tile, int columns_at, int64_t chunks,
                   int64_t* counts) {
   const int width = 8 * codes.bytes + 1;
@@ -35,14 +35,18 @@ __global__ void __launch_bounds__(kLanes)
   }
 }
 
+// Shared memory of count_columns.
+template <int kWords>
+int64_t column_bytes(const Rows& codes, int threads, int tile) {
+  return sweep_bytes<kWords>(codes, threads, tile) + int64_t{4} * threads * (8 * codes.bytes + 1);
+}
+
 // Largest number of threads per block whose columns fit into shared memory; 0 if none do.
 template <int kWords>
 int column_threads(const Context& context, const Rows& codes, int tile) {
   for (const int64_t limit : {int64_t{72} << 10, context.device.shared_bytes}) {
     for (int threads = kLanes; threads >= kWarp; threads /= 2) {
-      const int64_t bytes = sweep_bytes<kWords>(codes, threads, tile) +
-                            int64_t{4} * threads * (8 * codes.bytes + 1);
-      if (bytes <= limit) return threads;
+      if (column_bytes<kWords>(codes, threads, tile) <= limit) return threads;
     }
   }
   return 0;
@@ -124,20 +128,20 @@ __global__ void __launch_bounds__(256)
 
 }  // namespace
 
-Jobs jobs_for(const Context& context, int64_t queries, int64_t codes, int64_t room) {
+Jobs jobs_for(const Context& context, int64_t queries, int64_t codes, int width, int64_t room) {
   const int64_t least = least_chunks(codes), most = most_chunks(context, codes);
   const int64_t wanted = ceil_div(int64_t{context.device.multiprocessors} * kWarp, queries);
-  const int64_t chunks = std::clamp(std::min(wanted, room), least, most);
+  const int64_t chunks = std::clamp(std::min({wanted, room, kMostCounts / width}), least, most);
   const int64_t count = std::clamp<int64_t>(room / chunks, 1, queries);
   return {count, chunks, nullptr, nullptr, room, least, most};
 }
 
 Jobs flagged_jobs(const Context& context, const unsigned* flagged, const int* list, int64_t queries,
-                  int64_t codes, int64_t room) {
-  // Only as many chunks as keep the device busy with one query, since a single block converts the
-  // counts of a query to places.
+                  int64_t codes, int width, int64_t room) {
+  // Only as many chunks as keep the device busy with one query.
   const int64_t least = least_chunks(codes), busy = context.device.multiprocessors * kWarp;
-  const int64_t most = std::max(least, std::min(most_chunks(context, codes), busy));
+  const int64_t bound = std::min({most_chunks(context, codes), busy, kMostCounts / width});
+  const int64_t most = std::max(least, bound);
   return {queries, 0, flagged, list, room, least, most};
 }
 
@@ -151,13 +155,12 @@ void count_codes(const Context& context, const Jobs& jobs, const Packed& queries
     // One thread per query: with few queries most threads would be idle.
     done = jobs.flagged == nullptr && threads > 0 && jobs.count >= threads / 2;
     if (!done) return;
-    const Rows lanes = rows_of({queries.words, jobs.count}, codes);
+    const Rows lanes = rows_of({queries.words, jobs.count}, codes.bytes);
     const int64_t at = sweep_bytes<kWords>(codes, threads, tile);
     const dim3 grid(static_cast<unsigned>(ceil_div(jobs.count, threads)),
                     static_cast<unsigned>(jobs.chunks));
-    launch(count_columns<kWords>, grid, threads,
-           at + int64_t{4} * threads * (8 * codes.bytes + 1), context.stream, lanes, codes, tile,
-           static_cast<int>(at), jobs.chunks, counts);
+    launch(count_columns<kWords>, grid, threads, column_bytes<kWords>(codes, threads, tile),
+           context.stream, lanes, codes, tile, static_cast<int>(at), jobs.chunks, counts);
   });
   if (!done) count_by_rows<false>(context, jobs, queries, codes, {}, counts);
 }

@@ -6,7 +6,7 @@
 //   threadIdx.x blockIdx.x blockIdx.y blockDim.x gridDim.x
 //   __syncthreads() __syncwarp()                   all threads of the block, all 32 of the warp
 //   __ballot_sync __shfl_sync __shfl_up_sync __shfl_xor_sync      with mask kAll, by all 32 lanes
-//   __popc(unsigned) __ffs(int)
+//   __popc(unsigned) __ffs(int) __funnelshift_r(unsigned low, unsigned high, unsigned shift)
 //   atomicAdd(unsigned*, unsigned)                 on global and shared memory
 //   atomicMin(int*, int)                           on global memory
 // and these definitions of this file, in namespace semicon_fast::cuda:

@@ -35,7 +35,7 @@ void distance(const Context& context, const Codes& queries, const Codes& databas
   const Rows rows = rows_of(queries), codes = rows_of(database);
   const int tile = tile_codes(rows);
   const int64_t blocks = ceil_div(codes.count, kLanes);
-  const int64_t chunk = chunk_codes(context, blocks, rows, tile);
+  const int64_t chunk = chunk_codes(context, blocks, rows, tile, 8 * tile);
   const dim3 grid(static_cast<unsigned>(blocks),
                   static_cast<unsigned>(ceil_div(rows.count, chunk)));
   with_words(codes.bytes, [&](auto words) {

@@ -20,9 +20,7 @@ struct Binary {
   // Which word of a step lane t needs.
   static __device__ __forceinline__ int word(int t) { return t; }
   static __device__ uint2 query(uint32_t word, int bytes_left, int) {
-    const uint32_t there = bytes_left >= 4   ? ~0u
-                           : bytes_left <= 0 ? 0u
-                                             : (1u << (8 * bytes_left)) - 1;
+    const uint32_t there = low_bytes(bytes_left);
     return {word & there, ~word & there};
   }
   static __device__ __forceinline__ uint2 code(uint32_t word, int) { return {~word, word}; }
@@ -89,33 +87,81 @@ __global__ void __launch_bounds__(256)
   }
 }
 
-// Stride of codes in a tile, in words: 4 times an odd number, so that the 32 words that a warp
-// reads at once are in 32 different banks.
+// How codes lie in a tile in shared memory: each from a word on, spread_stride() words apart, zeros
+// beyond its end; or raw, as in memory without gaps, the first at byte lead_of(): codes whose rows
+// are not aligned to 4 bytes, so that they too are copied asynchronously.
+inline bool raw_tiles(const Rows& codes) {
+  return codes.stride == codes.bytes && (codes.bytes % 4 != 0 || codes.align < 4);
+}
+
+// In words: 4 times an odd number, so that the 32 words that a warp reads at once are in 32
+// different banks.
 __device__ __host__ __forceinline__ int spread_stride(const Rows& codes) {
   return 4 * (codes.quads | 1);
 }
 
+__device__ __host__ __forceinline__ int lead_of(const Rows& codes) {
+  return static_cast<int>(reinterpret_cast<uintptr_t>(codes.data) % 16);
+}
+
+// Words of a tile. kRaw: what a lane reads beyond the end of the last code is included.
+template <bool kRaw>
+__device__ __host__ __forceinline__ int tile_words(const Rows& codes, int tile) {
+  if (!kRaw) return tile * spread_stride(codes);
+  return (15 + tile * codes.bytes + 16 * codes.quads + 4 + 15) / 16 * 4;
+}
+
+// Copies whole rows, piece by piece; rows and pieces are counted without a division for each.
 template <class T>
-__device__ void copy_tile_by(const Rows& codes, int64_t start, int count, uint32_t* words) {
+__device__ void copy_rows(const Rows& codes, int64_t start, int count, uint32_t* words) {
   const int pieces = codes.bytes / static_cast<int>(sizeof(T)), stride = spread_stride(codes);
-  for (int i = threadIdx.x; i < count * pieces; i += blockDim.x) {
-    const int row = i / pieces, piece = i % pieces;
+  const int rows = blockDim.x / pieces, rest = blockDim.x % pieces;
+  int row = threadIdx.x / pieces, piece = threadIdx.x % pieces;
+  while (row < count) {
     copy_async<T>(reinterpret_cast<T*>(words + row * stride) + piece,
                   codes.data + (start + row) * codes.stride + piece * int64_t{sizeof(T)});
+    row += rows;
+    piece += rest;
+    if (piece < pieces) continue;
+    piece -= pieces;
+    ++row;
+  }
+}
+
+// Copies the aligned groups of 16 bytes in which the codes lie. `start` is a multiple of 16, so
+// that every tile begins at the same byte of a group.
+__device__ inline void copy_groups(const Rows& codes, int64_t start, int count, uint32_t* words) {
+  const uint8_t* const first = codes.data + start * codes.bytes - lead_of(codes);
+  const int bytes = lead_of(codes) + count * codes.bytes;
+  auto* const to = reinterpret_cast<uint8_t*>(words);
+  for (int i = 16 * threadIdx.x; i < bytes; i += 16 * blockDim.x) {
+    const uint8_t* const from = first + i;
+    if (from >= codes.begin && from + 16 <= codes.end) {
+      copy_async<uint4>(to + i, from);
+      continue;
+    }
+    for (int j = 0; j < 16; ++j) {
+      if (from + j >= codes.begin && from + j < codes.end) to[i + j] = from[j];
+    }
   }
 }
 
 // Starts copying codes start to start + count - 1 into a tile.
+template <bool kRaw>
 __device__ inline void copy_tile(const Rows& codes, int64_t start, int count, uint32_t* words) {
-  const int whole = codes.bytes % 16 == 0 ? 16 : codes.bytes % 8 == 0 ? 8 : 4;
-  const int piece = codes.align < whole ? codes.align : whole;
-  if (piece == 16) return copy_tile_by<uint4>(codes, start, count, words);
-  if (piece == 8) return copy_tile_by<uint2>(codes, start, count, words);
-  if (piece == 4 && codes.bytes % 4 == 0) return copy_tile_by<uint32_t>(codes, start, count, words);
-  for (int i = threadIdx.x; i < count * codes.quads; i += blockDim.x) {
-    const int row = i / codes.quads, quad = i % codes.quads;
-    *reinterpret_cast<uint4*>(words + row * spread_stride(codes) + 4 * quad) =
-        load_quad(codes, start + row, quad);
+  if constexpr (kRaw) {
+    return copy_groups(codes, start, count, words);
+  } else {
+    const int whole = codes.bytes % 16 == 0 ? 16 : codes.bytes % 8 == 0 ? 8 : 4;
+    const int piece = codes.align < whole ? codes.align : whole;
+    if (piece == 16) return copy_rows<uint4>(codes, start, count, words);
+    if (piece == 8) return copy_rows<uint2>(codes, start, count, words);
+    if (piece == 4 && codes.bytes % 4 == 0) return copy_rows<uint32_t>(codes, start, count, words);
+    for (int i = threadIdx.x; i < count * codes.quads; i += blockDim.x) {
+      const int row = i / codes.quads, quad = i % codes.quads;
+      *reinterpret_cast<uint4*>(words + row * spread_stride(codes) + 4 * quad) =
+          load_quad(codes, start + row, quad);
+    }
   }
 }
 

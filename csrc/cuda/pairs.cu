@@ -14,7 +14,7 @@ void for_groups(const Context& context, const Rows& queries, int64_t codes, int 
   const int width = 8 * queries.bytes + 1;
   const int64_t room = std::max(context.settings.workspace / 2 / 8 / width / sets,
                                 least_chunks(codes));
-  const Jobs all = jobs_for(context, queries.count, codes, room);
+  const Jobs all = jobs_for(context, queries.count, codes, width, room);
   auto* const counts = workspace.take<int64_t>(sets * all.count * all.chunks * width);
   auto* const words = workspace.take<uint32_t>(all.count * 4 * queries.quads);
   for (int64_t first = 0; first < queries.count; first += all.count) {

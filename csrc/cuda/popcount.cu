@@ -40,10 +40,10 @@ __global__ void __launch_bounds__(kLanes, 8)
 
 void select_popcount(const Context& context, const Packed& queries, const Rows& codes,
                      const Found& found) {
-  const Rows lanes = rows_of(queries, codes);
+  const Rows lanes = rows_of(queries, codes.bytes);
   const int64_t blocks = ceil_div(queries.count, kLanes);
   const int tile = tile_codes(codes);
-  const int64_t chunk = chunk_codes(context, blocks, codes, tile);
+  const int64_t chunk = chunk_codes(context, blocks, codes, tile, 8 * tile);
   const dim3 grid(static_cast<unsigned>(blocks),
                   static_cast<unsigned>(ceil_div(codes.count, chunk)));
   with_words(codes.bytes, [&](auto words) {

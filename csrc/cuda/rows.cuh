@@ -16,13 +16,18 @@ struct Rows {
   int bytes;
   int quads;  // groups of four words: (bytes + 15) / 16
   int align;  // alignment of every row in bytes: 16, 8, 4 or 1
+  const uint8_t *begin, *end;  // memory that may be read: from the first row to the last
 };
 
-inline Rows rows_of(const Codes& codes) {
-  const auto bits = reinterpret_cast<uintptr_t>(codes.data) | static_cast<uintptr_t>(codes.stride);
+inline Rows rows_of(const uint8_t* data, int64_t count, int64_t stride, int64_t bytes) {
+  const auto bits = reinterpret_cast<uintptr_t>(data) | static_cast<uintptr_t>(stride);
   const int align = bits % 16 == 0 ? 16 : bits % 8 == 0 ? 8 : bits % 4 == 0 ? 4 : 1;
-  return {codes.data,        codes.count, codes.stride, static_cast<int>(codes.bytes),
-          static_cast<int>((codes.bytes + 15) / 16), align};
+  return {data, count, stride, static_cast<int>(bytes), static_cast<int>((bytes + 15) / 16), align,
+          data, data + (count > 0 ? (count - 1) * stride + bytes : 0)};
+}
+
+inline Rows rows_of(const Codes& codes) {
+  return rows_of(codes.data, codes.count, codes.stride, codes.bytes);
 }
 
 inline Rows slice(Rows rows, int64_t first, int64_t count) {
@@ -31,11 +36,36 @@ inline Rows slice(Rows rows, int64_t first, int64_t count) {
   return rows;
 }
 
-__device__ __forceinline__ uint32_t load_word(const uint8_t* from, int left, int align) {
-  if (align >= 4 && left >= 4) return load<uint32_t>(from);
+// The lowest 8 * left bits; all for left >= 4, none for left <= 0.
+__device__ __forceinline__ uint32_t low_bytes(int left) {
+  return left >= 4 ? ~0u : left <= 0 ? 0u : (1u << (8 * left)) - 1;
+}
+
+__device__ __forceinline__ uint32_t load_bytes(const uint8_t* from, int left) {
   uint32_t word = 0;
+#pragma unroll 1
   for (int i = 0; i < 4 && i < left; ++i) word |= uint32_t{from[i]} << (8 * i);
   return word;
+}
+
+// The `left` bytes from `from` on, at most 16, as four words: the aligned words in which they lie,
+// shifted. These contain bytes of other rows too, so at both ends of the memory bytes are loaded.
+__device__ __forceinline__ uint4 load_shifted(const Rows& rows, const uint8_t* from, int left) {
+  const int before = static_cast<int>(reinterpret_cast<uintptr_t>(from) & 3);
+  const uint8_t* const first = from - before;
+  const int span = before + (left < 16 ? left : 16);
+  if (first < rows.begin || first + (span + 3) / 4 * 4 > rows.end) {
+    return {load_bytes(from, left), load_bytes(from + 4, left - 4), load_bytes(from + 8, left - 8),
+            load_bytes(from + 12, left - 12)};
+  }
+  uint32_t words[5];
+#pragma unroll
+  for (int i = 0; i < 5; ++i) words[i] = 4 * i < span ? load<uint32_t>(first + 4 * i) : 0;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    words[i] = __funnelshift_r(words[i], words[i + 1], 8 * before) & low_bytes(left - 4 * i);
+  }
+  return {words[0], words[1], words[2], words[3]};
 }
 
 // Words 4 * quad to 4 * quad + 3 of a code; zeros beyond its end.
@@ -47,8 +77,7 @@ __device__ __forceinline__ uint4 load_quad(const Rows& rows, int64_t row, int qu
     const uint2 half = load<uint2>(from);
     return {half.x, half.y, 0, 0};
   }
-  return {load_word(from, left, rows.align), load_word(from + 4, left - 4, rows.align),
-          load_word(from + 8, left - 8, rows.align), load_word(from + 12, left - 12, rows.align)};
+  return load_shifted(rows, from, left);
 }
 
 __device__ __forceinline__ int differing(const uint4& a, const uint4& b) {
@@ -101,6 +130,7 @@ struct Query<0> {
       }
       return sum;
     }
+#pragma unroll 1
     for (int quad = 0; quad < quads; ++quad) {
       sum += differing(load_quad(rows, row, quad), load<uint4>(words + 4 * quad));
     }

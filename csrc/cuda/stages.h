@@ -18,6 +18,10 @@ struct Packed {
   const uint32_t* words;  // (count, 4 * quads)
   int64_t count;
 };
+inline Rows rows_of(const Packed& packed, int64_t bytes) {
+  return rows_of(reinterpret_cast<const uint8_t*>(packed.words), packed.count,
+                 (bytes + 15) / 16 * 16, bytes);
+}
 
 // scan.cu, popcount.cu, binary.cu, int8.cu: append every code within its query's limit. `words` is
 // workspace of fragment_words(...) words.
@@ -40,10 +44,13 @@ struct Jobs {
   int64_t room;         // largest number of histograms, jobs times chunks
   int64_t least, most;  // bounds of the number of chunks
 };
-// Jobs for as many queries, from the first on, as `room` histograms allow.
-Jobs jobs_for(const Context& context, int64_t queries, int64_t codes, int64_t room);
+// Jobs for as many queries, from the first on, as `room` histograms of `width` distances allow.
+Jobs jobs_for(const Context& context, int64_t queries, int64_t codes, int width, int64_t room);
 Jobs flagged_jobs(const Context& context, const unsigned* flagged, const int* list, int64_t queries,
-                  int64_t codes, int64_t room);
+                  int64_t codes, int width, int64_t room);
+// Most counts of a query, over all of its chunks: a single block converts them to places, 512 at a
+// time, which is not to take longer than reading the codes.
+constexpr int64_t kMostCounts = 1 << 19;
 // Fewest chunks whose codes can be counted in 32 bits; most chunks that are each worth a warp.
 inline int64_t least_chunks(int64_t codes) { return codes / (int64_t{1} << 31) + 1; }
 inline int64_t most_chunks(const Context& context, int64_t codes) {

@@ -31,18 +31,14 @@ int64_t sweep_bytes(const Rows& codes, int threads, int tile) {
 
 // Number of codes that a block compares with its queries, a multiple of `tile`: small enough that
 // there are many blocks per multiprocessor and that blocks with the same codes share them in the
-// cache, and large enough that the start of a block does not matter.
-inline int64_t chunk_codes(const Context& context, int64_t blocks, const Rows& codes, int tile) {
+// cache, and at least `least`, so that the start of a block does not matter.
+inline int64_t chunk_codes(const Context& context, int64_t blocks, const Rows& codes, int tile,
+                           int64_t least) {
   constexpr int64_t kCached = 4 << 20, kMostChunks = 65535;
   const int64_t wanted = std::max<int64_t>(1, context.device.multiprocessors * 16 / blocks);
   const int64_t spread = ceil_div(codes.count, wanted);
-  const int64_t chunk = std::clamp<int64_t>(spread, 8 * tile, kCached / codes.bytes);
+  const int64_t chunk = std::clamp<int64_t>(spread, least, kCached / codes.bytes);
   return ceil_div(std::max(chunk, ceil_div(codes.count, kMostChunks)), tile) * tile;
-}
-
-inline Rows rows_of(const Packed& packed, const Rows& like) {
-  return {reinterpret_cast<const uint8_t*>(packed.words), packed.count, 16 * like.quads, like.bytes,
-          like.quads, 16};
 }
 
 // Reads codes start to start + count - 1 into shared memory as words, followed by zeros up to
@@ -147,10 +143,16 @@ __device__ __forceinline__ void sweep(const Rows& lanes, int64_t lane, const Row
     read_tile<kWords>(codes, start, count, tile, words);
     __syncthreads();
     visit.next_tile();
-    for (int i = 0; i < count; i += kBatch) {
-      int sums[kBatch];
+    // Full batches by themselves: inlined, visit need not compare each code with their number.
+    const int full = count / kBatch * kBatch;
+    int sums[kBatch];
+    for (int i = 0; i < full; i += kBatch) {
       own.distances(words + i * stride, stride, sums);
-      visit(start + i, sums, count - i < kBatch ? count - i : kBatch);
+      visit(start + i, sums, kBatch);
+    }
+    if (full < count) {
+      own.distances(words + full * stride, stride, sums);
+      visit(start + full, sums, count - full);
     }
   }
 }

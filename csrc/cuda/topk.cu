@@ -57,7 +57,7 @@ class TopK {
   }
 
   void rank() {
-    const Jobs all = jobs_for(context_, queries_.count, codes_.count, room_);
+    const Jobs all = jobs_for(context_, queries_.count, codes_.count, width_, room_);
     auto* const counts = workspace_.take<int64_t>(all.count * all.chunks * width_);
     auto* const words = workspace_.take<uint32_t>(all.count * 4 * queries_.quads);
     for (int64_t first = 0; first < queries_.count; first += all.count) {
@@ -86,8 +86,7 @@ class TopK {
     const int64_t size = std::clamp<int64_t>(wanted, 1, ceil_div(codes_.count, 32));
     auto* const words = workspace_.take<uint32_t>(size * 4 * codes_.quads);
     pack(context_, codes_, codes_.count / size, size, words);
-    sample_ = {reinterpret_cast<uint8_t*>(words), size, 16 * codes_.quads, codes_.bytes,
-               codes_.quads, 16};
+    sample_ = rows_of({words, size}, codes_.bytes);
     // Poisson: with probability above 1 - 1e-4 at least k codes are as near as the sample's
     // rank-th. No limit needs to be larger than the k-th smallest distance of the sample.
     const double expected = static_cast<double>(k_) * size / codes_.count;
@@ -121,7 +120,8 @@ class TopK {
       if (path == Path::kBinary) select_binary(context_, packed, codes_, found, fragments);
       if (path == Path::kInt8) select_int8(context_, packed, codes_, found, fragments);
       finish(context_, found, sorted_, results(first), zeroed, list);
-      const Jobs jobs = flagged_jobs(context_, zeroed, list, found.queries, codes_.count, room_);
+      const Jobs jobs =
+          flagged_jobs(context_, zeroed, list, found.queries, codes_.count, width_, room_);
       count_codes(context_, jobs, packed, codes_, counts);
       counts_to_places(context_, jobs, width_, counts);
       place_codes(context_, jobs, packed, codes_, counts, results(first));
@@ -133,7 +133,7 @@ class TopK {
       fill(context_, reinterpret_cast<uint32_t*>(found.limits), found.queries, width_ - 1);
       return;
     }
-    Jobs jobs = jobs_for(context_, found.queries, sample_.count, room_);
+    Jobs jobs = jobs_for(context_, found.queries, sample_.count, width_, room_);
     jobs.count = found.queries;  // room_ suffices for all, if necessary in one chunk each
     jobs.chunks = std::min(jobs.chunks, room_ / jobs.count);
     count_codes(context_, jobs, packed, sample_, counts);

@@ -1,5 +1,8 @@
-// The CUDA kernels, run by the emulator, against plain loops: `check_cuda WHAT FIRST LAST SCHEDULES`.
-// WHAT: topk-scan, topk-popcount, topk-binary, topk-int8, topk-automatic, range, pairs, groups.
+// The CUDA kernels, run by the emulator, against plain loops:
+// `check_cuda WHAT FIRST LAST SCHEDULES`.
+// WHAT: topk-scan, topk-popcount, topk-binary, topk-int8, topk-automatic, range, pairs, groups;
+// layouts: all of these for every length of codes to 32 bytes at every offset, in 1024 rounds;
+// turns: long scans by few queries.
 // Rounds FIRST to LAST - 1, each with a shape of its own, each in SCHEDULES orders of threads.
 // Exits with 1 at the first difference, otherwise prints one line.
 #include <cstdio>
@@ -8,13 +11,15 @@
 #include <string>
 
 #include "answers.h"
+#include "cases.h"
 #include "machine.h"
 #include "search.h"
+#include "stages.h"
 
 namespace {
 
 using answers::Random;
-using answers::Table;
+using cases::Case;
 namespace cuda = semicon_fast::cuda;
 
 // Memory of exactly the sizes that are asked for, full of noise; no more than was promised.
@@ -50,86 +55,10 @@ class Arena {
   int64_t taken_ = 0;
 };
 
-struct Case {
-  int64_t round, distinct;
-  Table queries, database;
-  int64_t k, radius;
-  cuda::Settings settings;
-  cuda::Device device;
-  uint64_t schedule = 0;
-
-  int64_t bytes() const { return database.codes.bytes; }
-};
-
-template <class T, size_t size>
-T one_of(Random& random, const T (&values)[size]) { return values[random() % size]; }
-
-// Every width from 1 to 40 bytes, and some larger, in turn.
-int64_t bytes_of(int64_t round) {
-  const int64_t larger[] = {64, 128, 48, 129, 256, 65, 512, 96};
-  const int64_t i = round * 7 % 48;
-  return i < 40 ? i + 1 : larger[i - 40];
-}
-
-// Mostly what a search should have; else so little that what is rare happens.
-cuda::Settings settings_of(Random& random, int64_t k) {
-  cuda::Settings settings;
-  settings.select_from = one_of<int64_t>(random, {1, 1, 1, 1 << 12});
-  settings.sample = one_of<int64_t>(random, {1 << 16, 64, 1, 17});
-  settings.chunk = one_of<int64_t>(random, {1 << 10, 1, 7, 64});
-  settings.candidates = one_of<int64_t>(random, {0, 0, k, k + 1, k / 2 + 1, 2 * k + 40, 1});
-  settings.sorted = one_of<int64_t>(random, {0, 0, 1, 16, 256});
-  settings.workspace = one_of<int64_t>(random, {2 << 20, 1 << 20, 1});
-  return settings;
-}
-
-// topk: enough codes for several blocks of them; what counts and places takes all of its time with
-// long codes, whatever their number.
-Case case_of(int64_t round, bool topk) {
-  Random random(static_cast<uint64_t>(round) * 977 + 5);
-  const int64_t bytes = bytes_of(round);
-  const int64_t most = topk ? std::min(one_of<int64_t>(random, {40, 300, 2500, 2500}), 150000 / bytes)
-                            : std::min(one_of<int64_t>(random, {40, 300, 700}), 40 + 4000 / bytes);
-  const int64_t counts[] = {0, 1, 31, 33, 257, answers::below(random, most), most, most, most,
-                            most, most + 1, most + 5};
-  const int64_t count = std::min(one_of(random, counts), most + 5);
-  int64_t queries = one_of<int64_t>(random, {0, 1, 1, 2, 3, 4, 5, 8, 9, 16, 17, 33});
-  // Random codes, few distinct ones, all the same.
-  const int64_t distinct = one_of<int64_t>(random, {0, 0, 12, 2, 1});
-  // Rows without gaps and aligned as they come; with gaps; at odd addresses.
-  const int64_t gap = one_of<int64_t>(random, {0, 0, 0, 1, 3, 16 - bytes % 16});
-  const int64_t offset = one_of<int64_t>(random, {0, 0, 0, 1, 4, 8, 15});
-  const int64_t k = std::min(count, one_of<int64_t>(random, {0, 1, 2, 10, count / 2, count}));
-  const int64_t radius = one_of<int64_t>(
-      random, {0, 1, 4 * bytes, answers::below(random, 8 * bytes + 1), 8 * bytes, int64_t{1} << 40});
-  const cuda::Settings settings = settings_of(random, k);
-  if (settings.workspace == 1 || (!topk && bytes > 64)) queries = std::min<int64_t>(queries, 3);
-  const cuda::Device devices[] = {
-      {2, 90, 227 << 10}, {1, 80, 163 << 10}, {2, 86, 99 << 10}, {1, 100, 227 << 10}};
-  const int64_t near = answers::below(random, 3);
-  return {round, distinct, Table(random, queries, bytes, near % 2, near, distinct),
-          Table(random, count, bytes, gap, offset, distinct), k, radius, settings,
-          one_of(random, devices)};
-}
-
-void describe(const Case& c) {
-  const cuda::Settings& s = c.settings;
-  std::printf(
-      "round %lld, schedule %llu: %lld queries, %lld codes of %lld bytes every %lld at %% 16 = %d, "
-      "%lld distinct, k %lld, radius %lld; path %s, workspace %lld, candidates %lld, sorted %lld, "
-      "sample %lld, select_from %lld, chunk %lld; device %d.%d\n",
-      (long long)c.round, (unsigned long long)c.schedule, (long long)c.queries.codes.count,
-      (long long)c.database.codes.count, (long long)c.bytes(), (long long)c.database.codes.stride,
-      (int)(reinterpret_cast<uintptr_t>(c.database.codes.data) % 16), (long long)c.distinct,
-      (long long)c.k, (long long)c.radius, cuda::kPathNames[(int)s.path], (long long)s.workspace,
-      (long long)s.candidates, (long long)s.sorted, (long long)s.sample, (long long)s.select_from,
-      (long long)s.chunk, c.device.capability / 10, c.device.capability % 10);
-}
-
 void require(bool equal, const char* what, const Case& c) {
   if (equal) return;
   std::printf("%s differs: ", what);
-  describe(c);
+  cases::describe(c);
   std::exit(1);
 }
 
@@ -246,17 +175,53 @@ void check_broken_groups(const Case& c, const Rows& rows) {
   auto* ranks = broken.results.array<int64_t>(c.queries.codes.count * members);
   const int64_t nowhere[] = {-1, c.database.codes.count, int64_t{1} << 40, INT64_MIN, INT64_MAX};
   for (auto& member : groups.members) {
-    if (random() % 4 == 0) member = one_of(random, nowhere);
+    if (random() % 4 == 0) member = cases::one_of(random, nowhere);
   }
   for (auto& lim : groups.lims) {
-    if (random() % 3 == 0) lim = one_of(random, nowhere);
+    if (random() % 3 == 0) lim = cases::one_of(random, nowhere);
   }
   const cuda::DeviceGroups lists = on_device(broken.results, groups);
   cuda::group_histogram(broken.context(), c.queries.codes, c.database.codes, lists, counts);
   cuda::ranks(broken.context(), c.queries.codes, c.database.codes, lists, ranks);
 }
 
-void check(const std::string& what, const Case& c, const Rows& rows) {
+// A query's counts stay few enough for the one block that adds them up, or its chunks are as long
+// as can be counted.
+void check_bounds() {
+  const cuda::Device devices[] = {{132, 90, 227 << 10}, {8, 80, 163 << 10}};
+  for (const cuda::Device& device : devices) {
+    const cuda::Context context{nullptr, {nullptr, nullptr}, device, {}};
+    for (const int64_t codes : {int64_t{1}, int64_t{1} << 20, int64_t{1} << 30, int64_t{1} << 42}) {
+      for (const int width : {9, 65, 1025, 4097}) {
+        const int64_t least = cuda::least_chunks(codes), room = int64_t{1} << 40;
+        const cuda::Jobs jobs = cuda::jobs_for(context, 1, codes, width, room);
+        const cuda::Jobs flagged =
+            cuda::flagged_jobs(context, nullptr, nullptr, 1, codes, width, room);
+        for (const int64_t chunks : {jobs.chunks, flagged.most}) {
+          if (chunks >= least && chunks <= std::max(least, cuda::kMostCounts / width)) continue;
+          std::printf("%lld chunks of %lld codes, %d distances each: differs\n", (long long)chunks,
+                      (long long)codes, width);
+          std::exit(1);
+        }
+      }
+    }
+  }
+}
+
+// All that is searched for in the same codes.
+void check_everything(Case& c, const Rows& rows) {
+  for (const auto path : {cuda::Path::kScan, cuda::Path::kPopcount, cuda::Path::kBinary,
+                          cuda::Path::kInt8}) {
+    c.settings.path = path;
+    check_topk(c, rows);
+  }
+  check_range(c, rows);
+  check_pairs(c, rows);
+  check_groups(c, rows);
+}
+
+void check(const std::string& what, Case& c, const Rows& rows) {
+  if (what == "layouts") return check_everything(c, rows);
   if (what == "range") return check_range(c, rows);
   if (what == "pairs") return check_pairs(c, rows);
   if (what == "groups") {
@@ -266,10 +231,14 @@ void check(const std::string& what, const Case& c, const Rows& rows) {
   check_topk(c, rows);
 }
 
-void set_path(const std::string& what, cuda::Settings& settings) {
+Case case_of(const std::string& what, int64_t round) {
+  if (what == "layouts") return cases::layout_of(round);
+  if (what == "turns") return cases::turns_of(round);
+  Case c = cases::any_of(round, what.rfind("topk", 0) == 0);
   for (int i = 0; i < 5; ++i) {
-    if (what == std::string("topk-") + cuda::kPathNames[i]) settings.path = cuda::Path(i);
+    if (what == std::string("topk-") + cuda::kPathNames[i]) c.settings.path = cuda::Path(i);
   }
+  return c;
 }
 
 }  // namespace
@@ -277,11 +246,11 @@ void set_path(const std::string& what, cuda::Settings& settings) {
 int main(int argc, char** argv) {
   if (argc != 5) return 2;
   const std::string what = argv[1];
+  check_bounds();
   const int64_t first = std::atoll(argv[2]), last = std::atoll(argv[3]);
   int64_t pairs = 0;
   for (int64_t round = first; round < last; ++round) {
-    Case c = case_of(round, what.rfind("topk", 0) == 0);
-    set_path(what, c.settings);
+    Case c = case_of(what, round);
     const auto rows = answers::distances(c.queries.codes, c.database.codes);
     for (int64_t i = 0; i < std::atoll(argv[4]); ++i) {
       // Two of three: forward and backward; the third shuffled, by another seed in each round.

@@ -16,6 +16,8 @@ OPERATIONS = {
     "range": 48,
     "pairs": 48,
     "groups": 30,
+    "layouts": 32,
+    "turns": 4,
 }
 
 # What is changed in which file, the unit that is compiled with it, and what then has to fail.
@@ -43,6 +45,76 @@ MUTANTS = {
     ),
 }
 MORE_MUTANTS = {
+    "a code that two words share is cut off": (
+        "scan.cu",
+        "low_bytes(end - 4 * w) & ~low_bytes(begin - 4 * w)",
+        "low_bytes(end - 4 * w)",
+        "scan.cu",
+        "layouts",
+    ),
+    "the zeros behind the last unit are taken for codes": (
+        "scan.cu",
+        "if (row >= codes.count) break;",
+        "if (row >= codes.count + 4) break;",
+        "scan.cu",
+        "layouts",
+    ),
+    "the codes behind the last unit are left out": (
+        "scan.cu",
+        "i - skipped.first + skipped.last",
+        "i",
+        "scan.cu",
+        "layouts",
+    ),
+    "two units of a turn are the same": (
+        "scan.cu",
+        "for (int i = 0; i < kLoads; ++i) values[i].read(from + i * kThreads * kUnitBytes);",
+        "for (int i = 0; i < kLoads; ++i) values[i].read(from + i / 2 * kThreads * kUnitBytes);",
+        "scan.cu",
+        "turns",
+    ),
+    "bytes of the next row are not cleared": (
+        "rows.cuh",
+        "8 * before) & low_bytes(left - 4 * i);",
+        "8 * before);",
+        "scan.cu",
+        "layouts",
+    ),
+    "words are read beyond the last row": (
+        "rows.cuh",
+        "first + (span + 3) / 4 * 4 > rows.end",
+        "first > rows.end",
+        "pack.cu",
+        "layouts",
+    ),
+    "a group that begins before the first row is copied": (
+        "mma.cuh",
+        "if (from >= codes.begin && from + 16 <= codes.end) {",
+        "if (from + 16 <= codes.end) {",
+        "binary.cu",
+        "layouts",
+    ),
+    "words of raw tiles are not shifted": (
+        "select_mma.cuh",
+        "code[j] = Pairing::code(shifted(from, shift), lane % 4);",
+        "code[j] = Pairing::code(*from, lane % 4);",
+        "int8.cu",
+        "layouts",
+    ),
+    "the limits of another buffer": (
+        "select_mma.cuh",
+        "    biases.store(buffer ^ 1);\n",
+        "",
+        "binary.cu",
+        "topk-binary",
+    ),
+    "the rest of a batch is left out": (
+        "sweep.cuh",
+        "    if (full < count) {\n",
+        "    if (full + 1 < count) {\n",
+        "count.cu",
+        "layouts",
+    ),
     "a tile is read before it is there": (
         "sweep.cuh",
         "    read_tile<kWords>(codes, start, count, tile, words);\n    __syncthreads();\n",
@@ -119,8 +191,9 @@ def fails(emulated, folder, name, mutant, rounds):
     text = changed.read_text()
     assert text.count(old) == 1, f"{file} has no longer one place to change"
     changed.write_text(text.replace(old, new))
-    kernels = [k if k.name != unit else folder / "cuda" / unit for k in emulated.kernels]
-    program = emulated.build("mutant", [emulated.tests / "check_cuda.cpp", *kernels])
+    # The changed unit first: of an inline function the linker takes the first that it sees.
+    kernels = [folder / "cuda" / unit, *(k for k in emulated.kernels if k.name != unit)]
+    program = emulated.build("mutant", [*kernels, emulated.tests / "check_cuda.cpp"])
     done = run(program, operation, 0, rounds, 1)
     assert done.returncode != 0, f"not caught: {name}"
     assert "differs" in done.stdout or "emulator:" in done.stderr or "ERROR" in done.stderr

@@ -18,7 +18,7 @@ triton = pytest.importorskip("triton")
 TABLE = Path(__file__).with_name("resources.csv")
 COLUMNS = ["kernel", "case", "dtype", "sm", "registers", "stack_bytes", "shared_bytes"]
 # The Triton that wrote the table; another one has to compile, and may allocate as it likes.
-COMPILER = "3.9"
+COMPILER = "3.8"
 # A quarter more than recorded for registers and shared memory; nothing more for spills.
 MARGIN = 1.25
 
@@ -257,6 +257,35 @@ def test_arguments_that_a_launch_makes_constant_compile_too(tmp_path, monkeypatc
     assert len(calls) == 11
     for call in calls:
         assert resources(compiled(*call, 90), tmp_path)[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("layout", "stacked", "pieces", "wide"),
+    [
+        (torch.contiguous_format, False, 32, 0),
+        (torch.contiguous_format, True, 4 * 32, 0),
+        # The residual of the released code is every heads-th channel, so not wide.
+        (torch.channels_last, False, 0, 4),
+        (torch.channels_last, True, 32, 3 * 4),
+    ],
+)
+def test_the_map_is_loaded_once_in_the_papers_variant_and_widely_in_channels_last(
+    layout, stacked, pieces, wide, tmp_path, monkeypatch
+):
+    # A head's q, k, v and residual: 64 by 64 elements, by 128 threads, 2 or 16 bytes at a time.
+    from semicon_fast.kernels import icon_attention as forward
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+    x, weight, _, *step = icon_arguments(2048, 32, 7, torch.bfloat16)
+    x = x.to(memory_format=layout)
+    given = (x, weight, None, *step[:2], stacked, stacked)
+    calls = recorded(
+        monkeypatch, (forward,), lambda: forward.icon_attention_fwd(torch.empty_like(x), *given)
+    )
+    loads = compiled(*calls[0], 90).asm["ptx"]
+    weights = 3 * 4
+    assert len(re.findall(r"ld\.global\.b16", loads)) == pieces
+    assert len(re.findall(r"ld\.global\.v4", loads)) == wide + weights
 
 
 def write_table():

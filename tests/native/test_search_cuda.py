@@ -63,7 +63,7 @@ def test_thousands_of_answers_equal_the_reference(each_path, case):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("width", [1, 3, 8, 16, 33, 128])
+@pytest.mark.parametrize("width", [1, 2, 3, 6, 8, 12, 16, 33, 128])
 def test_memory_of_any_layout_is_read_as_it_lies(each_path, codes, layout, width):
     queries, database = (codes(n, width, seed=n, layout=layout) for n in (21, 5000))
     wanted = ops.hamming_topk(queries, database, 60)
@@ -75,7 +75,9 @@ def test_memory_of_any_layout_is_read_as_it_lies(each_path, codes, layout, width
 
 
 @pytest.mark.parametrize("queries", [1, 4, 33, 700])
-@pytest.mark.parametrize("width, distinct", [(2, None), (8, None), (8, 5), (16, 900), (32, None)])
+@pytest.mark.parametrize(
+    "width, distinct", [(2, None), (3, None), (6, None), (8, None), (8, 5), (16, 900), (32, None)]
+)
 def test_many_codes_give_the_answers_of_the_cpu(each_path, codes, queries, width, distinct):
     database = codes(300_000, width, seed=1, distinct=distinct)
     asked = codes(queries, width, seed=2, distinct=distinct)

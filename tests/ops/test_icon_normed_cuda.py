@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from combinations import pairwise
 
 from semicon_fast import ICON, ops, reference
 
@@ -67,11 +68,10 @@ def results(icon, grad, x, half=False):
     return out.detach(), *grads, icon.norm.running_mean, icon.norm.running_var
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("train", [False, True])
-@pytest.mark.parametrize("variant", ["paper", "official"])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "variant", "train", "half", "layout"),
+    pairwise(SHAPES, ["paper", "official"], [False, True], [False, True], LAYOUTS),
+)
 def test_block_is_as_good_as_the_modules(monkeypatch, shape, variant, train, half, layout):
     images, dim, heads, size = shape
     icon = block(dim, heads, variant).train(train)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from combinations import pairwise
 
 from semicon_fast import ops, reference
 
@@ -83,10 +84,9 @@ def assert_as_good_as_torch(native, plain, grad, *tensors):
         assert (ours - exact).norm() <= allowed
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "variant", "dtype", "layout"), pairwise(SHAPES, VARIANTS, DTYPES, LAYOUTS)
+)
 def test_icon_is_as_good_as_the_reference(shape, variant, dtype, layout):
     options = (shape[1], 1e-5, *variant)
     assert_as_good_as_torch(
@@ -96,10 +96,15 @@ def test_icon_is_as_good_as_the_reference(shape, variant, dtype, layout):
     )
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("switches", [(False, False), (True, True), (True, False)])
-@pytest.mark.parametrize("shape", [(16, 64, (14, 14)), (3, 5, (7, 7)), (2, 3, (64, 64))])
+@pytest.mark.parametrize(
+    ("shape", "switches", "dtype", "layout"),
+    pairwise(
+        [(16, 64, (14, 14)), (3, 5, (7, 7)), (2, 3, (64, 64))],
+        [(False, False), (True, True), (True, False)],
+        DTYPES,
+        LAYOUTS,
+    ),
+)
 def test_sem_is_as_good_as_the_reference(shape, switches, dtype, layout):
     options = (0.3, *switches, False)
     assert_as_good_as_torch(

@@ -29,6 +29,9 @@ inline const emulator::Index &threadIdx = emulator::thread_index, &blockIdx = em
 
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __ffs(int x) { return __builtin_ffs(x); }
+inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
+  return static_cast<unsigned>((uint64_t{high} << 32 | low) >> shift % 32);
+}
 
 inline void __syncthreads(emulator::Site site = emulator::Site::here()) {
   emulator::synchronize(site);
