@@ -35,6 +35,9 @@ sanitize:
 	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -pthread -Icsrc tests/csrc/check_attention.cpp \
 	  $(KERNELS) -o build/check-attention-tsan
 	build/check-attention-tsan 24
+	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -pthread -Itests/csrc/runtime -Icsrc/cuda -Icsrc \
+	  tests/csrc/check_launch.cpp -o build/check-launch-tsan
+	build/check-launch-tsan
 	mkdir -p build/emulator
 	for file in $(MACHINE); do $(EMULATE) -DEMULATOR_ADDRESSES -c $$file \
 	  -o build/emulator/$$(basename $$file).o || exit 1; done
