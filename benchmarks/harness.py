@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from semicon_fast.files import atomic_write
+from semicon_fast.models.execution import device_name
 from semicon_fast.text import markdown_table as markdown_table
-from semicon_fast.training.result import device_name
 
 RESULTS = Path(__file__).resolve().parent / "results"
 README = Path(__file__).resolve().parent.parent / "README.md"

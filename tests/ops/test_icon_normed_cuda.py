@@ -1,6 +1,7 @@
 """ICON's block on a CUDA device: BatchNorm and ReLU inside its kernels against the modules."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -67,11 +68,17 @@ def results(icon, grad, x, half=False):
     return out.detach(), *grads, icon.norm.running_mean, icon.norm.running_var
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("train", [False, True])
-@pytest.mark.parametrize("variant", ["paper", "official"])
-@pytest.mark.parametrize("shape", SHAPES)
+def cases():
+    """Every shape in training and not, in both precisions; the first, the network's own, by both
+    variants in both layouts, the others by one or the other: each is another kernel to compile."""
+    for place, shape in enumerate(SHAPES):
+        for at in itertools.product(range(2), repeat=4):
+            variant, train, half, layout = ("paper", "official")[at[0]], *at[1:3], LAYOUTS[at[3]]
+            marks = pytest.mark.slow if place and (at[0] + at[3] + place) % 2 else []
+            yield pytest.param(shape, variant, bool(train), bool(half), layout, marks=marks)
+
+
+@pytest.mark.parametrize(("shape", "variant", "train", "half", "layout"), list(cases()))
 def test_block_is_as_good_as_the_modules(monkeypatch, shape, variant, train, half, layout):
     images, dim, heads, size = shape
     icon = block(dim, heads, variant).train(train)
