@@ -51,15 +51,9 @@ neon:
 	aarch64-linux-gnu-g++ -std=c++17 -O3 -static -pthread -Icsrc $(CHECK) -o build/check-neon
 	qemu-aarch64-static build/check-neon 20
 
-# Everything that needs a CUDA device: tests first, so that no speed is reported of a wrong kernel.
+# What needs a CUDA device: tests first, so that no speed is reported of a wrong kernel; then tables.
 gpu:
-	pytest -m 'gpu and not slow'
-	python benchmarks/loss_and_codes.py --device cuda
-	python benchmarks/attention.py --device cuda --csv benchmarks/results/attention_cuda.csv
-	python benchmarks/pipeline.py --device cuda --csv benchmarks/results/pipeline_cuda.csv
-	python benchmarks/pipeline.py --device cuda --profile
-	python benchmarks/hamming_rank.py --device cuda --csv benchmarks/results/hamming_rank_cuda.csv
-	python benchmarks/tables.py
+	benchmarks/gpu_run.sh 1 2 3 4 5 6
 
 gpu-slow:
 	pytest -m 'gpu and slow'
