@@ -87,7 +87,7 @@ part1() {
   [ -n "$dry" ] || build+='; assert native.load_cuda(), native.cuda_status()'
   # The libraries are built while the Triton kernels are tested, which need neither.
   if [ -z "$list" ]; then "$python" -c "$build" >"$folder/build.txt" 2>&1 & fi
-  local building=$!
+  local building=${!:-}
   tests triton 220 12 tests/ops/test_triton_cuda.py tests/ops/test_icon_normed_cuda.py
   dry_tests triton-interpreted 60 -m 'not slow and not gpu' tests/kernels/test_strided_operands.py \
     -k 'bias and not expanded'
