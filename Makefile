@@ -35,6 +35,9 @@ sanitize:
 	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -pthread -Icsrc tests/csrc/check_attention.cpp \
 	  $(KERNELS) -o build/check-attention-tsan
 	build/check-attention-tsan 24
+	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -pthread -Itests/csrc/runtime -Icsrc/cuda -Icsrc \
+	  tests/csrc/check_launch.cpp -o build/check-launch-tsan
+	build/check-launch-tsan
 	mkdir -p build/emulator
 	for file in $(MACHINE); do $(EMULATE) -DEMULATOR_ADDRESSES -c $$file \
 	  -o build/emulator/$$(basename $$file).o || exit 1; done
@@ -49,15 +52,9 @@ neon:
 	aarch64-linux-gnu-g++ -std=c++17 -O3 -static -pthread -Icsrc $(CHECK) -o build/check-neon
 	qemu-aarch64-static build/check-neon 20
 
-# Everything that needs a CUDA device: tests first, so that no speed is reported of a wrong kernel.
+# What needs a CUDA device: tests first, so that no speed is reported of a wrong kernel; then tables.
 gpu:
-	pytest -m 'gpu and not slow'
-	python benchmarks/loss_and_codes.py --device cuda
-	python benchmarks/attention.py --device cuda --csv benchmarks/results/attention_cuda.csv
-	python benchmarks/pipeline.py --device cuda --csv benchmarks/results/pipeline_cuda.csv
-	python benchmarks/pipeline.py --device cuda --profile
-	python benchmarks/hamming_rank.py --device cuda --csv benchmarks/results/hamming_rank_cuda.csv
-	python benchmarks/tables.py
+	benchmarks/gpu_run.sh 1 2 3 4 5 6
 
 gpu-slow:
 	pytest -m 'gpu and slow'

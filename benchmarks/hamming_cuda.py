@@ -14,6 +14,7 @@ import argparse
 import gc
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ import numpy as np
 import torch
 from hamming_cuda_cases import PROBLEMS, Problem, draw, draw_labels, fitted, quick
 from hamming_peers import NotHere
-from hamming_rows import SHOWN, row, shown
-from harness import environment, markdown_table, merge_rows
+from hamming_rows import KEY, SHOWN, row, shown
+from harness import Cases, environment, markdown_table
 
 import semicon_fast as sf
 from semicon_fast import native
 
 Run = Callable[[], Any]
+Fail = Callable[[str], None]
 
 
 class Clock:
@@ -83,8 +85,11 @@ def loop_rate(path: str, bits: int, device: str, clock: Clock) -> float:
     return pairs / min(clock.seconds(lambda: compare(iterations)) for _ in range(3))
 
 
-def searches(problem: Problem, device: str) -> Iterator[tuple[str, str, Run]]:
-    """(engine, path, run) for each engine whose distances equal those of the first."""
+def searches(problem: Problem, device: str, fail: Fail) -> Iterator[tuple[str, str, Run]]:
+    """(engine, path, run) for each engine whose distances equal those of the first.
+
+    Of our own engines none may be left out, but for a path that the device does not have.
+    """
     queries, database = draw(problem, device)
     index = sf.HammingIndex(8 * queries.shape[1], device)
     index.add(database)
@@ -101,26 +106,33 @@ def searches(problem: Problem, device: str) -> Iterator[tuple[str, str, Run]]:
             found = engines.as_distances(run())
         except (NotHere, RuntimeError, MemoryError) as reason:
             print(f"  {engine} left out: {str(reason).splitlines()[0]}")
+            if name == "semicon_fast" and not isinstance(reason, NotHere):
+                fail(f"{problem.name}, {engine}")
             continue
         truth = found if truth is None else truth
         if not np.array_equal(found, truth):
             print(f"  {engine} left out: its distances are not the k smallest")
+            if name == "semicon_fast":
+                fail(f"{problem.name}, {engine}")
             continue
         taken = engines.path_taken(problem, queries, way) if name == "semicon_fast" else ""
         yield engine, taken, run
 
 
-def evaluations(problem: Problem, device: str) -> Iterator[tuple[str, str, Run]]:
+def evaluations(problem: Problem, device: str, _: Fail) -> Iterator[tuple[str, str, Run]]:
     codes, labels = draw(problem, device), draw_labels(problem, device)
     for engine in problem.engines:
         yield engine, "", engines.evaluation(problem, codes, labels, engine.rpartition(" ")[2])
 
 
-def measure(problem: Problem, options: argparse.Namespace, clock: Clock) -> list[dict[str, Any]]:
+def measure(
+    problem: Problem, options: argparse.Namespace, clock: Clock, fail: Fail
+) -> list[dict[str, Any]]:
     device = options.device
     bandwidth = copy_bandwidth(device, clock, 16 if options.quick else 4096)
     rows: list[dict[str, Any]] = []
-    for engine, path, run in (evaluations if problem.evaluation else searches)(problem, device):
+    engines_of = evaluations if problem.evaluation else searches
+    for engine, path, run in engines_of(problem, device, fail):
         rows.append(
             row(
                 problem,
@@ -143,25 +155,27 @@ def free_bytes(device: str) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
-    began, clock = time.monotonic(), Clock(options.device)
+    clock = Clock(options.device)
     if clock.on_device:
         torch.cuda.set_device(torch.device(options.device).index or 0)
     print(environment(options.device)["device"], native.cuda_status()["backend"] or "no CUDA")
-    chosen = [problem for problem in PROBLEMS if options.only in problem.name]
-    for place, problem in enumerate(chosen):
-        if time.monotonic() - began > options.seconds:
-            left = ", ".join(p.name for p in chosen[place:])
-            print(f"\nno time left for: {left}")
-            break
-        gc.collect()
-        if clock.on_device:
-            torch.cuda.empty_cache()
-        problem = fitted(quick(problem) if options.quick else problem, free_bytes(options.device))
-        print(f"\n{problem.name}: {problem.queries:,} of {problem.codes:,}, k = {problem.k:,}")
-        rows = measure(problem, options, clock)
-        print(markdown_table(list(SHOWN), shown(rows)), flush=True)
-        if options.csv and rows:
-            merge_rows(options.csv, rows, ("case", "engine", "device", "threads"))
+    cases = Cases(options.csv, KEY, options.seconds)
+    for problem in (problem for problem in PROBLEMS if options.only in problem.name):
+        rows = cases.measure(problem.name, partial(one, problem, options, clock, cases.fail))
+        if rows:
+            print(markdown_table(list(SHOWN), shown(rows)), flush=True)
+    cases.end()
+
+
+def one(
+    problem: Problem, options: argparse.Namespace, clock: Clock, fail: Fail
+) -> list[dict[str, Any]]:
+    gc.collect()
+    if clock.on_device:
+        torch.cuda.empty_cache()
+    problem = fitted(quick(problem) if options.quick else problem, free_bytes(options.device))
+    print(f"\n{problem.name}: {problem.queries:,} of {problem.codes:,}, k = {problem.k:,}")
+    return measure(problem, options, clock, fail)
 
 
 def main() -> None:
@@ -170,7 +184,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, one round")
     parser.add_argument("--only", default="", help="cases whose name contains this text")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=450, help="start no case after this time")
+    parser.add_argument("--seconds", type=float, default=450, help="begin no case after this time")
     parser.add_argument("--csv", type=Path, help="add each case's rows to this file")
     run(parser.parse_args())
 

@@ -15,6 +15,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,8 +25,8 @@ import torch
 from hamming_cases import CASES, Case, draw
 from hamming_evaluation import evaluation
 from hamming_peers import PEERS, NotHere, queries_for
-from hamming_rows import SHOWN, row, shown
-from harness import environment, markdown_table, merge_rows
+from hamming_rows import KEY, SHOWN, row, shown
+from harness import Cases, environment, markdown_table
 
 from semicon_fast import native
 from semicon_fast.search._huge_pages import prefer_large_pages
@@ -40,7 +41,8 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu", help="cpu, or a CUDA device")
-    parser.add_argument("--csv", type=Path, help="add the rows to this file")
+    parser.add_argument("--seconds", type=float, default=450, help="begin no case after this time")
+    parser.add_argument("--csv", type=Path, help="add each case's rows to this file")
     parser.add_argument("--plot", type=Path, help="write a bar chart (.png, .svg, .pdf)")
     return parser.parse_args(given)
 
@@ -158,18 +160,17 @@ def main() -> None:
     memory = Memory(64 if options.quick else 512)
     print(f"{environment()['device']}, {options.threads} threads, ", end="")
     print(native.status()["isa"])
-    rows: list[dict[str, Any]] = []
+    through = Cases(options.csv, KEY, options.seconds)
     for case in cases:
         print(f"\n{case.name}: {case.codes:,} {case.kind} codes of {case.bits} bits, k = {case.k}")
-        found = measure(case, options, memory)
-        print(markdown_table(list(SHOWN), shown(found)))
-        rows += found
-    if options.csv:
-        merge_rows(options.csv, rows, ("case", "engine", "device", "threads"))
+        rows = through.measure(case.name, partial(measure, case, options, memory))
+        if rows:
+            print(markdown_table(list(SHOWN), shown(rows)))
     if options.plot:
         from hamming_plot import plot
 
-        plot([{c: str(v) for c, v in row.items()} for row in rows], options.plot)
+        plot([{c: str(v) for c, v in row.items()} for row in through.rows], options.plot)
+    through.end()
 
 
 if __name__ == "__main__":

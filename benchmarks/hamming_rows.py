@@ -7,6 +7,7 @@ from typing import Any
 from hamming_cases import Case
 from harness import command, environment
 
+KEY = ("case", "engine", "device", "threads")
 SHOWN = ("engine", "queries", "milliseconds", "Gpairs_per_s", "GB_per_s", "share_of_bandwidth")
 SHOWN += ("share_of_loop", "ours_over_it")
 

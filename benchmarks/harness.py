@@ -1,10 +1,13 @@
-"""Shared by all benchmarks: records device, versions and command with the results in CSV files."""
+"""Shared by all benchmarks: records device, versions and command with the results in CSV files, and
+goes through cases within a time, past errors."""
 
 import csv
 import io
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,8 @@ from typing import Any
 import torch
 
 from semicon_fast.files import atomic_write
+from semicon_fast.models.execution import device_name
 from semicon_fast.text import markdown_table as markdown_table
-from semicon_fast.training.result import device_name
 
 RESULTS = Path(__file__).resolve().parent / "results"
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -54,6 +57,52 @@ def merge_rows(path: Path, rows: Sequence[Mapping[str, Any]], key: Sequence[str]
     writer.writerows(sorted([*kept, *texts], key=lambda row: [row.get(c, "") for c in key]))
     with atomic_write(path, "w") as file:
         file.write(buffer.getvalue())
+
+
+class Cases:
+    """Goes through a benchmark's cases: none begins when the time is over, an error costs only its
+    own case, and the rows of a case are written as soon as it is done.
+
+    Args:
+        csv: the file that rows are merged into, None for none.
+        key: the columns that identify a row, as in `merge_rows`.
+        seconds: from now on; no case begins afterwards.
+    """
+
+    def __init__(self, csv: Path | None, key: Sequence[str], seconds: float) -> None:
+        self._csv, self._key, self._end = csv, key, time.monotonic() + seconds
+        self.rows: list[dict[str, Any]] = []
+        self.left: list[str] = []
+        self.failed: list[str] = []
+
+    def measure(
+        self, name: str, work: Callable[[], list[dict[str, Any]]]
+    ) -> list[dict[str, Any]] | None:
+        """The rows of a case; None if there was no time for it, or an error, which is printed."""
+        if time.monotonic() >= self._end:
+            self.left.append(name)
+            return None
+        try:
+            rows = work()
+        except Exception:  # whatever it is, the other cases are still worth measuring
+            traceback.print_exc()
+            self.fail(name)
+            return None
+        if self._csv and rows:
+            merge_rows(self._csv, rows, self._key)
+        self.rows += rows
+        return rows
+
+    def fail(self, name: str) -> None:
+        print(f"failed: {name}", flush=True)
+        self.failed.append(name)
+
+    def end(self) -> None:
+        """Says what was left out. Raises SystemExit, with the names, if a case failed."""
+        if self.left:
+            print(f"\nno time left for: {'; '.join(self.left)}", flush=True)
+        if self.failed:
+            raise SystemExit(f"failed: {'; '.join(self.failed)}")
 
 
 def _text(value: Any) -> str:

@@ -64,6 +64,8 @@ def measure(options: argparse.Namespace) -> list[tuple[str, str]]:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     device = options.device
+    if device.startswith("cuda"):
+        torch.cuda.set_device(torch.device(device).index or 0)
     generator = torch.Generator().manual_seed(0)
     before = peak_mib()
     labels = draw_labels(options.images, options.classes, options.labels, generator).to(device)

@@ -17,15 +17,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from harness import command, environment, markdown_table, merge_rows
+from harness import Cases, command, environment, markdown_table
 from pipeline_cases import PASSES, STAGES, Engine, Setting
 from torch.profiler import ProfilerActivity, profile
 
+KEY = ("stage", "engine", "batch", "precision", "compiled", "device", "threads")
 SHOWN = ("stage", "engine", "batch", "precision", "images_per_s", "over_released", "share_of_bare")
 
 
@@ -38,7 +41,8 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--profile", action="store_true", help="tables of operators, no timing")
-    parser.add_argument("--csv", type=Path, help="add the rows to this file")
+    parser.add_argument("--seconds", type=float, default=inf, help="begin no case after this time")
+    parser.add_argument("--csv", type=Path, help="add each case's rows to this file")
     return parser.parse_args(given)
 
 
@@ -114,10 +118,10 @@ def measure(stage: str, setting: Setting, options: argparse.Namespace) -> list[d
     ]
 
 
-def show_profile(stage: str, setting: Setting) -> None:
-    """Print the operators of each engine by self time, on the device if there is one."""
+def show_profile(stage: str, setting: Setting) -> list[dict[str, Any]]:
+    """Print the operators of each engine by self time, on the device if there is one; no rows."""
     kinds = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * setting.cuda]
-    by = "self_cuda_time_total" if setting.cuda else "self_cpu_time_total"
+    by = "self_device_time_total" if setting.cuda else "self_cpu_time_total"
     for name, engine in STAGES[stage](setting).items():
         engine()
         with profile(activities=kinds) as seen:
@@ -125,6 +129,7 @@ def show_profile(stage: str, setting: Setting) -> None:
             _wait(setting.device)
         print(f"\n{stage}, {name}, batch {setting.batch}, {setting.precision}")
         print(seen.key_averages().table(sort_by=by, row_limit=15, max_name_column_width=50))
+    return []
 
 
 def main() -> None:
@@ -133,24 +138,25 @@ def main() -> None:
     # No TF32: float32 is full precision for all engines.
     torch.backends.cudnn.allow_tf32 = False
     options.rounds = 1 if options.quick else options.rounds
-    rows: list[dict[str, Any]] = []
+    if options.device.startswith("cuda"):
+        torch.cuda.set_device(torch.device(options.device).index or 0)
+    cases = Cases(options.csv, KEY, options.seconds)
     with tempfile.TemporaryDirectory() as folder:
         for setting in settings(options, Path(folder)):
             for stage in (stage for stage in STAGES if options.only in stage):
+                name = f"{stage}, batch {setting.batch}, {setting.precision}"
                 if stage == "outer iteration" and setting.cuda and not setting.compiled:
                     continue
                 if options.profile:
                     # An outer iteration consists of the other stages, repeated.
                     if stage != "outer iteration":
-                        show_profile(stage, setting)
+                        cases.measure(name, partial(show_profile, stage, setting))
                     continue
-                found = measure(stage, setting, options)
-                body = [[_text(row[c]) for c in SHOWN] for row in found]
-                print(f"\n{markdown_table(list(SHOWN), body)}", flush=True)
-                rows += found
-    if options.csv:
-        key = ("stage", "engine", "batch", "precision", "compiled", "device", "threads")
-        merge_rows(options.csv, rows, key)
+                rows = cases.measure(name, partial(measure, stage, setting, options))
+                if rows:
+                    body = [[_text(row[c]) for c in SHOWN] for row in rows]
+                    print(f"\n{markdown_table(list(SHOWN), body)}", flush=True)
+    cases.end()
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from hamming_cases import CASES
 from hamming_cuda_cases import PROBLEMS
@@ -257,16 +258,21 @@ def filled(text: str) -> str:
     return text
 
 
+def write(readme: Path) -> None:
+    """Writes a README with all tables generated again."""
+    new = filled(readme.read_text("utf-8"))
+    with atomic_write(readme, "w") as file:
+        file.write(new)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    old = README.read_text("utf-8")
-    new = filled(old)
     if check:
-        sys.exit(0 if old == new else "README.md's tables differ from benchmarks/results")
-    with atomic_write(README, "w") as file:
-        file.write(new)
+        old = README.read_text("utf-8")
+        sys.exit(0 if old == filled(old) else "README.md's tables differ from benchmarks/results")
+    write(README)
     from hamming_plot import plot
 
     plot(read_rows(RESULTS / "hamming_rank.csv"), RESULTS / "hamming_rank.svg")

@@ -22,7 +22,7 @@ from .icon_tiles import (
     slot_of,
     token_rows,
 )
-from .layout import with_cell_strides
+from .layout import contiguous, output_strides, with_cell_strides
 
 MAX_TOKENS = 256
 
@@ -178,12 +178,12 @@ def icon_attention_fwd(
         return
     tokens, cells = channels // num_heads, x.shape[2] * x.shape[3]
     x, strides = with_cell_strides(x)
-    _, out_strides = with_cell_strides(out)
-    blocks = forward_blocks(tokens, cells, x.element_size(), norm is not None)
+    norm = (norm or Norm()).contiguous()
+    blocks = forward_blocks(tokens, cells, x.element_size(), norm.mean is not None)
     grid = (images * num_heads * triton.cdiv(tokens, blocks["BLOCK_M"]),)
     with torch.cuda.device_of(x):
         _icon_attention_fwd_kernel[grid](
-            out, x, weight.contiguous(), bias, *(norm or Norm()), moments, images, num_heads,
-            delta, 1 / math.sqrt(tokens), *out_strides, *strides, STACKED=stacked,
+            out, x, weight.contiguous(), contiguous(bias), *norm, moments, images, num_heads,
+            delta, 1 / math.sqrt(tokens), *output_strides(out), *strides, STACKED=stacked,
             RESIDUAL_LAST=residual_last, TOKENS=tokens, CELLS=cells, **blocks,
         )  # fmt: skip

@@ -21,7 +21,7 @@ from .icon_norm import Norm, statistics_bwd
 from .icon_projection_backward import projection_bwd
 from .icon_tiles import attention_weights, logits_gradient, projected, slot_of, token_rows
 from .icon_tokens_backward import _icon_tokens_bwd_kernel
-from .layout import with_cell_strides
+from .layout import contiguous, with_cell_strides
 
 
 @triton.jit
@@ -171,7 +171,8 @@ def icon_attention_bwd(
         return
     x, _ = with_cell_strides(x)
     grad, _ = with_cell_strides(grad)
-    weight = weight.contiguous()
+    weight, bias = weight.contiguous(), contiguous(bias)
+    norm = None if norm is None else norm.contiguous()
     with torch.cuda.device_of(x):
         d_qkv = _attention_bwd(grad, x, weight, bias, num_heads, delta, stacked, norm or Norm())
         out = d_x, d_weight, d_bias, d_norm

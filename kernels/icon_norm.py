@@ -12,17 +12,21 @@ import triton.language as tl
 from torch import Tensor
 
 from .icon_launch import statistics_blocks
-from .layout import with_cell_strides
+from .layout import contiguous, output_strides, with_cell_strides
 
 
 class Norm(NamedTuple):
-    """Statistics and affine parameters of BatchNorm, each (C,) and contiguous; None for no norm."""
+    """Statistics and affine parameters of BatchNorm, each (C,); None for no norm."""
 
     mean: Tensor | None = None
     variance: Tensor | None = None
     scale: Tensor | None = None
     shift: Tensor | None = None
     eps: float = 0.0
+
+    def contiguous(self) -> "Norm":
+        """The same with vectors as the kernels read them."""
+        return Norm(*map(contiguous, self[:4]), self.eps)
 
 
 @triton.jit
@@ -135,6 +139,7 @@ def statistics_bwd(d_x: Tensor, sums: Tensor, x: Tensor, norm: Norm) -> None:
     blocks = statistics_blocks(cells)
     tiles = triton.cdiv(channels, blocks["BLOCK_C"]) * triton.cdiv(cells, blocks["BLOCK_P"])
     _icon_statistics_bwd_kernel[(images * tiles,)](
-        d_x, sums, x, norm.mean, norm.variance, norm.scale, norm.eps, 1 / (images * cells),
-        channels, *with_cell_strides(d_x)[1], *with_cell_strides(x)[1], CELLS=cells, **blocks,
+        d_x, sums.contiguous(), x, norm.mean, norm.variance, norm.scale, norm.eps,
+        1 / (images * cells), channels, *output_strides(d_x), *with_cell_strides(x)[1],
+        CELLS=cells, **blocks,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from torch import Tensor
 from .icon_launch import image_runs, input_blocks, weight_blocks
 from .icon_norm import Norm, inverse_deviation, normed, per_channel
 from .icon_tiles import token_rows
-from .layout import with_cell_strides
+from .layout import output_strides, with_cell_strides
 
 
 @triton.jit
@@ -199,7 +199,7 @@ def projection_bwd(
         parts = x.new_empty((images * cell_tiles, 2, channels), dtype=torch.float32)
     _icon_input_bwd_kernel[(images * num_heads * tiles,)](
         d_x, parts, d_qkv, weight, grad, x, *norm, images, num_heads,
-        *with_cell_strides(d_x)[1], *with_cell_strides(x)[1], *with_cell_strides(grad)[1],
+        *output_strides(d_x), *with_cell_strides(x)[1], *with_cell_strides(grad)[1],
         RESIDUAL_LAST=residual_last, TOKENS=tokens, CELLS=cells,
         **blocks,
     )  # fmt: skip

@@ -27,6 +27,22 @@ def with_cell_strides(x: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
     return x, strides
 
 
+def output_strides(out: Tensor) -> tuple[int, int, int]:
+    """Strides of a map that a kernel writes; a ValueError where only a copy would have them."""
+    strides = cell_strides(out)
+    if strides is None:
+        raise ValueError(
+            "the output must have one stride from cell to cell, as contiguous and channels_last "
+            f"maps have, got the strides {tuple(out.stride())}"
+        )
+    return strides
+
+
+def contiguous(value: Tensor | None) -> Tensor | None:
+    """A tensor that kernels read without strides, copied only if necessary; None stays None."""
+    return None if value is None else value.contiguous()
+
+
 def padded(size: int, at_least: int = 16) -> int:
     """The smallest power of two >= `size` and >= 16, the smallest block size of tl.dot."""
     return max(at_least, 1 << (size - 1).bit_length())

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .layout import padded, with_cell_strides
+from .layout import output_strides, padded, with_cell_strides
 from .options import compiled_with
 
 MAX_CELLS = 4096
@@ -159,7 +159,7 @@ def sem_mask_fwd(
         squares = batch_squares(score) if per_batch else None
         _sem_mask_fwd_kernel[grid](
             out, guidance, score, squares, images, channels, alpha, *spread(score, per_batch),
-            *with_cell_strides(out)[1], *strides, score_strides[0], score_strides[2],
+            *output_strides(out), *strides, score_strides[0], score_strides[2],
             PER_BATCH=per_batch, CLAMP=clamp, **blocks,
         )  # fmt: skip
 

@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .layout import with_cell_strides
+from .layout import output_strides, with_cell_strides
 from .options import compiled_with
 from .sem_mask import (
     batch_squares,
@@ -166,7 +166,7 @@ def sem_mask_bwd(
         squares = batch_squares(score) if per_batch else None
         _sem_mask_bwd_kernel[(images,)](
             d_guidance, d_score, g, coupled, grad, guidance, score, squares, images, channels,
-            alpha, *spreads, *with_cell_strides(d_guidance)[1], *grad_strides, *strides,
+            alpha, *spreads, *output_strides(d_guidance), *grad_strides, *strides,
             score_image, score_cell, PER_BATCH=per_batch, CLAMP=clamp, DETACH=detach, **blocks,
         )  # fmt: skip
         if coupling:

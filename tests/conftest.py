@@ -7,12 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-pytest_plugins = ["rotation"]
+pytest_plugins = ["rotation", "outcomes"]
+TRAINING = Path(__file__).resolve().parent / "training"
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores. Before torch is imported, and for the processes that tests start.
@@ -36,6 +39,43 @@ def pytest_xdist_auto_num_workers(config):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(cores, 4) if cores > 1 else 0
+
+
+def _asks_for_devices_only(config):
+    return "gpu" in config.option.markexpr and "not gpu" not in config.option.markexpr
+
+
+@cache
+def _has_device_tests(path):
+    """Whether a test file, or one in a folder, has tests that need a CUDA device."""
+    if path.is_dir():
+        return any(_has_device_tests(file) for file in path.rglob("test_*.py"))
+    return "pytest.mark.gpu" in path.read_text("utf-8")
+
+
+@cache
+def _missing(package):
+    try:
+        import_module(package)
+    except ImportError:
+        return True
+    return False
+
+
+def pytest_ignore_collect(collection_path, config):
+    """A machine with a GPU need not have what other tests import: `-m gpu` collects none of them,
+    nor tests of training without pydantic."""
+    if _asks_for_devices_only(config):
+        without = collection_path == TRAINING and _missing("pydantic")
+        tests = collection_path.is_dir() or collection_path.name.startswith("test_")
+        return True if without or (tests and not _has_device_tests(collection_path)) else None
+    return None
+
+
+def pytest_report_header(config):
+    if _asks_for_devices_only(config) and _missing("pydantic"):
+        return "tests/training is left out: there is no pydantic"
+    return None
 
 
 class Browser:

@@ -129,6 +129,39 @@ def test_environment_is_read_by_native_and_of_torchrun_by_two_modules():
     assert users <= {"native", "distributed", "torchrun"}
 
 
+# What these do without an argument they do on the current device, which need not be the one that
+# the tensors at hand are on.
+OF_THE_CURRENT_DEVICE = {
+    "current_stream", "default_stream", "synchronize", "Stream", "record", "mem_get_info",
+    "get_rng_state", "get_device_capability", "get_device_name", "get_device_properties",
+}  # fmt: skip
+
+
+def calls_on_the_current_device(source: str) -> list[str]:
+    """Calls of torch.cuda, and records of events, that leave open which device they are about."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner, name = ast.unparse(node.func.value), node.func.attr
+            mine = owner.endswith("torch.cuda") or (name == "record" and "torch.cuda" in source)
+            if mine and name in OF_THE_CURRENT_DEVICE and not node.args and not node.keywords:
+                found.append(ast.unparse(node))
+    return found
+
+
+def test_streams_and_events_name_their_device():
+    for _, path in sources():
+        assert calls_on_the_current_device(path.read_text("utf-8")) == [], path.name
+
+
+def test_the_check_sees_a_stream_and_an_event_of_the_current_device():
+    source = "import torch.cuda\ntorch.cuda.current_stream().synchronize()\ndone.record()\n"
+    found = calls_on_the_current_device(source)
+    assert sorted(found) == ["done.record()", "torch.cuda.current_stream()"]
+    named = "done.record(torch.cuda.current_stream(device)); torch.cuda.synchronize(device)"
+    assert calls_on_the_current_device(named) == []
+
+
 def test_nothing_is_unpickled():
     for _, path in sources():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

@@ -83,8 +83,12 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, int64_t shared
 
 #include <cuda_runtime.h>
 
+#include <mutex>
+#include <set>
 #include <stdexcept>
 #include <string>
+#include <tuple>
+#include <utility>
 
 namespace semicon_fast::cuda {
 
@@ -144,24 +148,43 @@ __device__ __forceinline__ void mma_s8(int (&d)[4], const uint4& a, const uint2&
         "r"(c[3]));
 }
 
-// Throws std::runtime_error if a call of the CUDA runtime failed.
+// Throws std::runtime_error if a call of the CUDA runtime failed; the runtime forgets the error.
 inline void check(cudaError_t error) {
   if (error != cudaSuccess) {
+    cudaGetLastError();
     throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));
   }
+}
+
+// Lets launches of a kernel on the current device have as much shared memory as the device allows.
+// The limit belongs to the kernel and not to a launch, and threads launch at the same time: so it is
+// raised once, to the largest there is, and never lowered.
+inline void allow_shared_memory(const void* kernel) {
+  static std::mutex mutex;
+  static std::set<std::pair<const void*, int>> raised;
+  int device = 0, most = 0;
+  check(cudaGetDevice(&device));
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (raised.count({kernel, device})) return;
+  check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most));
+  raised.insert({kernel, device});
 }
 
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, int64_t shared_bytes,
             Stream stream, const Arguments&... arguments) {
-  if (shared_bytes > (48 << 10)) {
-    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                               cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shared_bytes)));
-  }
-  kernel<<<grid, block, static_cast<size_t>(shared_bytes), stream>>>(
-      static_cast<Parameters>(arguments)...);
-  check(cudaGetLastError());
+  const auto* entry = reinterpret_cast<const void*>(kernel);
+  // Every kernel may have this much.
+  if (shared_bytes > (48 << 10)) allow_shared_memory(entry);
+  std::tuple<Parameters...> values{static_cast<Parameters>(arguments)...};
+  std::apply(
+      [&](auto&... value) {
+        void* pointers[] = {&value...};
+        check(cudaLaunchKernel(entry, grid, block, pointers, static_cast<size_t>(shared_bytes),
+                               stream));
+      },
+      values);
 }
 
 }  // namespace semicon_fast::cuda

@@ -107,7 +107,7 @@ class Runner:
                 return _Started(values, finite, None)
             on_host = [_pinned(tensor) for tensor in (values, finite)]
             done = torch.cuda.Event()
-            done.record()
+            done.record(torch.cuda.current_stream(self.device))
             return _Started(on_host[0], on_host[1], done)
 
     def _empty(self) -> Tensor:

@@ -1,8 +1,11 @@
-"""How a network is executed, in training and in encoding: autocast and torch.compile."""
+"""How a network is executed, in training and in encoding: autocast, torch.compile, devices."""
 
+import os
+import platform
 import warnings
 from contextlib import AbstractContextManager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -53,6 +56,19 @@ def compiles(device_type: str) -> bool:
         )
         return False
     return True
+
+
+def device_name(device: str) -> str:
+    """The model of a device ("cpu", "cuda", ...), for a CPU with the cores that may be used."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        name = lines[0].partition(":")[2].strip() if lines else name
+    return f"{name}, {cores} cores"
 
 
 def compile_mode(device: torch.device) -> str:

@@ -132,7 +132,7 @@ def _takes_icon(op: str, x: Tensor, step: IconStep) -> bool:
 
 def _norm(norm: NormedStep) -> Any:
     """The kernels' description of a normalisation."""
-    return _kernels().icon_norm.Norm(*(vector.contiguous() for vector in norm.vectors), norm.eps)
+    return _kernels().icon_norm.Norm(*norm.vectors, norm.eps)
 
 
 @cache

@@ -9,6 +9,7 @@ import torch
 
 from .. import metrics, shallow
 from ..codes import join_codes
+from ..models.execution import device_name
 from ..training import (
     Config,
     EncodedRun,
@@ -25,7 +26,6 @@ from ..training import (
 )
 from ..training.config import differences
 from ..training.factory import choose_device
-from ..training.result import device_name
 from ..training.sides import SYMMETRIC
 from . import features, measured, output
 from .plan import (

@@ -77,19 +77,6 @@ def command() -> str:
     return shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])
 
 
-def device_name(device: str) -> str:
-    """The model of a device ("cpu", "cuda", ...), for a CPU with the cores that may be used."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        name = lines[0].partition(":")[2].strip() if lines else name
-    return f"{name}, {cores} cores"
-
-
 def versions() -> dict[str, str]:
     """Versions of the software and the machine type, on which metrics may depend."""
     return {

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import RunConfig
+from .factory import choose_device
 
 Tensors = dict[str, Tensor]
 
@@ -80,8 +81,9 @@ def own_settings(run: RunConfig) -> Iterator[None]:
         torch.set_num_threads(run.threads)
     try:
         # None means all GPUs, but the run uses one, and saving many states is slow.
-        several = torch.cuda.device_count() > 1
-        own = [torch.cuda.current_device()] if several else None
+        device = choose_device(run.device)
+        used = device if device.type == "cuda" else torch.device("cuda")
+        own = [used] if torch.cuda.device_count() > 1 else None
         with torch.random.fork_rng(devices=own):
             torch.manual_seed(run.seed)
             yield

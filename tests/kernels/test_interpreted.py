@@ -9,7 +9,12 @@ import pytest
 
 FOLDER = Path(__file__).parent
 # Modules, and over how many processes their slow tests are spread, none of which takes long.
-MODULES = {"test_icon_attention.py": 8, "test_icon_normed.py": 8, "test_sem_mask.py": 1}
+MODULES = {
+    "test_icon_attention.py": 8,
+    "test_icon_normed.py": 8,
+    "test_sem_mask.py": 1,
+    "test_strided_operands.py": 1,
+}
 
 pytest.importorskip("triton")
 

@@ -4,10 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from generated_searches import QUIET, assert_all_equal, cases, check
-from hypothesis import given, settings
 
 from semicon_fast import native, ops
+
+pytest.importorskip("hypothesis")  # a machine with a GPU need not have it
+from generated_searches import QUIET, assert_all_equal, cases, check  # noqa: E402
+from hypothesis import given, settings  # noqa: E402
 
 pytestmark = [
     pytest.mark.gpu,

@@ -194,6 +194,13 @@ def test_a_cuda_graph_replays_values_and_gradients(dtype):
     assert all(map(torch.equal, captured, run()))
 
 
+def test_a_bias_with_strides_is_read_as_it_is():
+    _, x, weight, bias = icon_inputs(2, 4, 16, (7, 7), torch.float32)
+    strided = torch.full((2 * len(bias),), float("nan"), device="cuda")[::2].copy_(bias)
+    expected = ops.icon_attention(x, weight, bias, 4)
+    assert torch.equal(ops.icon_attention(x, weight, strided, 4), expected)
+
+
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one device")
 def test_the_device_of_the_tensors_is_used_not_the_current_one():
     _, x, weight, bias = icon_inputs(2, 4, 16, (7, 7), torch.float32)
