@@ -70,7 +70,7 @@ class TableSizes:
         if self.bits_per_table is not None:
             return even_pieces(self.bits, -(-self.bits // self.bits_per_table), count)
         least = -(-self.bits // MAX_PIECE_BITS)
-        near = self.bits / math.log2(max(count, 4))
+        near = self.bits / max(math.log2(max(count, 1)), _DIRECT)
         few, many = max(least, int(near) - 1), max(least, math.ceil(near) + 1)
         radius = min(_distance(self.bits, count), int(self.bits * _LARGEST_SHARE) + 1)
         choices = [even_pieces(self.bits, t, count) for t in range(few, min(many, self.bits) + 1)]

@@ -1,5 +1,6 @@
 """Near-duplicates: all pairs of codes within a radius of each other, and the groups they form."""
 
+import heapq
 import math
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ MOST_PAIRS = 100_000_000
 # What is compared with what it takes to make a table, in comparisons of two codes: for each code, and
 # for each address that is looked up.
 _COPIED, _LOOKED_UP = 30, 5
+_MOST_PARTS = 64
 
 
 class Pairs(NamedTuple):
@@ -106,31 +108,32 @@ def join_steps(bits: int, count: int, radius: int) -> list[Step]:
     everything = count * count / 2
     best, cheapest = [Step(0, 0, 0)], everything
     most = min(MAX_ADDRESS_BITS - 2, max(count, 2).bit_length() + 1)
-    for parts in range(1, min(bits, radius + 1) + 1):
+    for parts in range(1, min(bits, radius + 1, _MOST_PARTS) + 1):
         width, longer = divmod(bits, parts)
         spans, first = [], 0
         for part in range(parts):
             size = width + (part < longer)
             spans.append((first, min(size, most)))
             first += size
-        steps, cost = _widened(spans, count, radius)
+        steps, cost = _widened(spans, count, radius, cheapest)
         if cost < cheapest:
             best, cheapest = steps, cost
     return sorted(best)
 
 
-def _widened(spans: list[tuple[int, int]], count: int, radius: int) -> tuple[list[Step], float]:
-    """The cheapest joins of these parts, (first, bits), and their expected cost."""
+def _widened(
+    spans: list[tuple[int, int]], count: int, radius: int, most: float
+) -> tuple[list[Step], float]:
+    """The cheapest joins of these parts, (first, bits), and their expected cost, if below `most`."""
     steps: list[Step] = []
-    total, done = 0.0, [0] * len(spans)
-    while len(steps) <= radius:
-        costs = [_cost(bits, r, count) for (_, bits), r in zip(spans, done, strict=True)]
-        part = costs.index(min(costs))
-        if done[part] > spans[part][1]:
-            return steps, math.inf
-        total += costs[part]
-        steps.append(Step(*spans[part], done[part]))
-        done[part] += 1
+    total = 0.0
+    nexts = [(_cost(bits, 0, count), part, 0) for part, (_, bits) in enumerate(spans)]
+    heapq.heapify(nexts)
+    while len(steps) <= radius and total < most:
+        cost, part, done = nexts[0]
+        total += cost
+        steps.append(Step(*spans[part], done))
+        heapq.heapreplace(nexts, (_cost(spans[part][1], done + 1, count), part, done + 1))
     return steps, total
 
 
