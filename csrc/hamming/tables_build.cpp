@@ -32,10 +32,13 @@ Addresses::Addresses(const Piece& piece)
     numbers_.push_back(static_cast<uint32_t>(number));
   }
   lookup_.resize(static_cast<size_t>(256 * bytes_));
-  for (int64_t bit = 0; bit < piece.bits; ++bit) {
-    const int64_t place = piece.first - 8 * first_byte_ + bit;
-    for (int64_t value = 0; value < 256; ++value) {
-      if (value >> place % 8 & 1) lookup_[256 * (place / 8) + value] ^= numbers_[bit];
+  for (int64_t byte = 0; byte < bytes_; ++byte) {
+    uint32_t* lookup = &lookup_[256 * byte];
+    for (int value = 1; value < 256; ++value) {
+      // That of the value without its lowest bit, and the number of this bit if it is the piece's.
+      const int64_t bit = 8 * (first_byte_ + byte) + __builtin_ctz(value) - piece.first;
+      const bool inside = bit >= 0 && bit < piece.bits;
+      lookup[value] = lookup[value & (value - 1)] ^ (inside ? numbers_[bit] : 0);
     }
   }
 }

@@ -15,7 +15,7 @@ from . import toolchain
 from .build import CPU
 
 _LOCK = Lock()
-_KNOWN: dict[str, dict[str, float]] = {}
+_KNOWN: dict[tuple[str, str, int], dict[str, float]] = {}
 
 
 def measured(name: str, isa: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
@@ -24,13 +24,17 @@ def measured(name: str, isa: str, measure: Callable[[], dict[str, float]]) -> di
     They are kept for each processor, number of threads, instruction set and version of the kernels.
     A file that cannot be read or written is passed over.
     """
-    about = [name, isa, _processor(), str(torch.get_num_threads()), CPU.key()]
-    key = hashlib.sha256("\0".join(about).encode()).hexdigest()[:12]
+    threads = torch.get_num_threads()
+    asked = name, isa, threads
+    if asked in _KNOWN:
+        return _KNOWN[asked]
     with _LOCK:
-        if key not in _KNOWN:
+        if asked not in _KNOWN:
+            about = [name, isa, _processor(), str(threads), CPU.key()]
+            key = hashlib.sha256("\0".join(about).encode()).hexdigest()[:12]
             path = toolchain.cache() / f"{name}-{key}.json"
-            _KNOWN[key] = _read(path) or _write(path, measure())
-        return _KNOWN[key]
+            _KNOWN[asked] = _read(path) or _write(path, measure())
+        return _KNOWN[asked]
 
 
 def _read(path: Path) -> dict[str, float] | None:

@@ -119,9 +119,7 @@ def tables_candidates(
     if kernels is None or not tables.offsets:
         spans = [(piece.first, piece.bits) for piece in tables.pieces]
         return reference.candidates_topk(queries, codes, spans, candidates, k)
-    near, where = kernels._tables_candidates(
-        queries, codes, *tables.operands(), candidates, k
-    )
+    near, where = kernels._tables_candidates(queries, codes, *tables.operands(), candidates, k)
     return near, where
 
 

@@ -1,8 +1,8 @@
 """Multi-index hashing and pairs within a radius, by their definitions, in plain PyTorch.
 
-A code is cut into pieces of consecutive bits, (first bit, bits), and a table looks codes up by one of
-them. Looking up all values within r bits of the query's piece finds the codes whose piece differs in
-at most r bits.
+A code is cut into pieces of consecutive bits, (first bit, bits), and a table looks codes up by one
+of them. Looking up all values within r bits of the query's piece finds the codes whose piece
+differs in at most r bits.
 """
 
 from collections.abc import Sequence

@@ -189,7 +189,9 @@ def read_header(file: IO[bytes], path: Path, magic: bytes, version: int) -> byte
     raw = file.read(SIZE)
     if raw[:8] != magic:
         if (other := _KINDS.get(raw[:8])) is not None:
-            raise ValueError(f"{path} is {other[0]}, not {_KINDS[magic][0]}: open it with {other[1]}")
+            raise ValueError(
+                f"{path} is {other[0]}, not {_KINDS[magic][0]}: open it with {other[1]}"
+            )
         raise ValueError(
             f"{path} is no {_KINDS[magic][0][2:]}: it does not begin with {magic.decode()!r}"
         )

@@ -1,4 +1,4 @@
-"""The file of a MultiIndex: a header of 128 bytes, codes, ids, tables; little-endian, aligned to 64.
+"""The file of a MultiIndex: a header of 128 bytes, codes, ids and tables; little-endian.
 
     offset  size  field
          0     8  magic b"SFMULTIX"
@@ -20,8 +20,8 @@
        124     4  CRC-32 of the 124 bytes before
 
 Then, each aligned: codes uint8 (count, ceil(bits / 8)); ids int64 (count,), ascending, if any; bits
-of each table's addresses, int32 (tables,); and for each table, which have the bits of a code in turn
-as evenly as possible, offsets (2**address bits + 1,) and positions (count,).
+of each table's addresses, int32 (tables,); and for each table, which have the bits of a code in
+turn as evenly as possible, offsets (2**address bits + 1,) and positions (count,).
 """
 
 import os
@@ -52,7 +52,7 @@ class _Header(NamedTuple):
     bits: int
     has_ids: int
     entry: int
-    count: int
+    codes: int
     next_id: int
     tables: int
     wanted_tables: int
@@ -62,8 +62,8 @@ class _Header(NamedTuple):
 
     def layout(self) -> tuple[int, int]:
         """Where the ids begin, and where the tables do."""
-        ids = aligned(SIZE + self.count * ((self.bits + 7) // 8))
-        return ids, aligned(ids + 8 * self.count * self.has_ids)
+        ids = aligned(SIZE + self.codes * ((self.bits + 7) // 8))
+        return ids, aligned(ids + 8 * self.codes * self.has_ids)
 
     def pack(self) -> bytes:
         raw = _HEADER.pack(_MAGIC, _VERSION, SIZE, *self)
@@ -105,9 +105,7 @@ def _pieces(arrays: Sequence[np.ndarray]) -> Iterator[memoryview | bytes]:
         yield bytes(aligned(array.nbytes) - array.nbytes)
 
 
-def read(
-    path: str | os.PathLike[str], *, verify: bool
-) -> tuple[int, TableSizes, Store]:
+def read(path: str | os.PathLike[str], *, verify: bool) -> tuple[int, TableSizes, Store]:
     """Memory-maps the file read-only: bits, sizes that were asked for, and codes with their tables.
 
     Raises ValueError if the file is no multi-index, has a newer format, is truncated or damaged;
@@ -119,7 +117,7 @@ def read(
         header = _header(file, where)
         if verify:
             check_content(file, header.checksum, where)
-        bits, count = header.bits, header.count
+        bits, count = header.bits, header.codes
         sizes = TableSizes(bits, header.wanted_tables or None, header.wanted_bits or None)
         ids_at, tables_at = header.layout()
         pieces = _table_pieces(file, header, where)
@@ -147,7 +145,7 @@ def _header(file: IO[bytes], path: Path) -> _Header:
     header = _Header(*_HEADER.unpack_from(raw)[3:])
     bits = header.bits
     known = 1 <= bits <= MAX_BITS and header.has_ids in (0, 1) and header.entry in (4, 8)
-    known = known and header.next_id >= header.count and header.tables <= bits
+    known = known and header.next_id >= header.codes and header.tables <= bits
     known = known and max(header.wanted_tables, header.wanted_bits) <= bits
     if not known or (header.tables and header.tables * MAX_PIECE_BITS < bits):
         raise ValueError(f"{path} has a header that this release does not understand")
@@ -162,7 +160,7 @@ def _table_pieces(file: IO[bytes], header: _Header, path: Path) -> tuple[Piece, 
     """The pieces of the tables, after checking that the file is as large as its tables need."""
     at = header.layout()[1]
     end = aligned(at + 4 * header.tables)
-    pieces = even_pieces(header.bits, header.tables or 1, header.count)
+    pieces = even_pieces(header.bits, header.tables or 1, header.codes)
     fits = end <= header.size
     if fits and header.tables:
         file.seek(at)
@@ -172,7 +170,7 @@ def _table_pieces(file: IO[bytes], header: _Header, path: Path) -> tuple[Piece, 
         pieces = tuple(Piece(piece.first, piece.bits, a) for piece, a in pairs)
     for piece in pieces[: header.tables] if fits else ():
         end = aligned(end + header.entry * (2**piece.address_bits + 1))
-        end = aligned(end + header.entry * header.count)
+        end = aligned(end + header.entry * header.codes)
     if not fits or end != header.size:
         raise ValueError(f"{path} is damaged: its tables do not fit its codes")
     return pieces

@@ -14,8 +14,8 @@ from ._collection import Collection
 
 MOST_PAIRS = 100_000_000
 
-# What is compared with what it takes to make a table, in comparisons of two codes: for each code, and
-# for each address that is looked up.
+# What is compared with what it takes to make a table, in comparisons of two codes: for each code,
+# and for each address that is looked up.
 _COPIED, _LOOKED_UP = 30, 5
 _MOST_PARTS = 64
 
@@ -47,8 +47,8 @@ def pairs_within(index: Collection, radius: int, *, most: int = MOST_PAIRS) -> P
         most: the largest number of pairs that is acceptable; each takes 20 bytes, and 50 more while
             they are sorted.
 
-    Raises TypeError or ValueError for a wrong argument, and ValueError if there are more than `most`
-    pairs; `groups_within` does not list them.
+    Raises TypeError or ValueError for a wrong argument, and ValueError if there are more than
+    `most` pairs; `groups_within` does not list them.
     """
     codes, ids, radius = _checked(index, radius)
     most = check_integer(most, "most", 0)
@@ -56,7 +56,9 @@ def pairs_within(index: Collection, radius: int, *, most: int = MOST_PAIRS) -> P
     twice = int((same.sizes * (same.sizes - 1) // 2).sum())
     found = None
     if twice <= most:
-        found = close_pairs(same.codes, join_steps(index.bits, len(same.codes), radius), radius, most)
+        found = close_pairs(
+            same.codes, join_steps(index.bits, len(same.codes), radius), radius, most
+        )
     if found is not None:
         sizes = same.sizes[found[0]] * same.sizes[found[1]]
         if twice + int(sizes.sum()) > most:
@@ -79,9 +81,9 @@ def pairs_within(index: Collection, radius: int, *, most: int = MOST_PAIRS) -> P
 def groups_within(index: Collection, radius: int) -> Groups:
     """Groups of codes that pairs at distance <= radius connect: their connected components.
 
-    Two codes of a group may be further apart than the radius, with others in between. Groups have at
-    least two codes; they are ascending by their smallest id, as are the ids of each. Pairs are found
-    as in `pairs_within`, but not listed. Raises TypeError or ValueError for a wrong argument.
+    Two codes of a group may be further apart than the radius, with others in between. Groups have
+    at least two codes; they are ascending by their smallest id, as are the ids of each. Pairs are
+    found as in `pairs_within`, but not listed. Raises TypeError or ValueError for a wrong argument.
     """
     codes, ids, radius = _checked(index, radius)
     same = _Distinct(codes)
@@ -124,7 +126,7 @@ def join_steps(bits: int, count: int, radius: int) -> list[Step]:
 def _widened(
     spans: list[tuple[int, int]], count: int, radius: int, most: float
 ) -> tuple[list[Step], float]:
-    """The cheapest joins of these parts, (first, bits), and their expected cost, if below `most`."""
+    """The cheapest joins of these parts, (first, bits), and their cost, if below `most`."""
     steps: list[Step] = []
     total = 0.0
     nexts = [(_cost(bits, 0, count), part, 0) for part, (_, bits) in enumerate(spans)]
@@ -193,7 +195,7 @@ class _Distinct:
     def expanded(
         self, first: Tensor, second: Tensor, distances: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """All pairs of codes that are alike with a pair (P,) of the distinct ones, first < second."""
+        """All pairs of codes that are equal to a pair (P,) of distinct ones, first < second."""
         counts = self.sizes[first] * self.sizes[second]
         if int(counts.sum()) == len(counts):
             return self.first[first], self.first[second], distances
@@ -216,9 +218,7 @@ def _words(codes: Tensor) -> list[Tensor]:
 def _checked(index: Collection, radius: int) -> tuple[Tensor, Tensor | None, int]:
     """Codes and ids of the index, and the radius, at most the bits."""
     if not isinstance(index, Collection):
-        raise TypeError(
-            f"index must be a HammingIndex or a MultiIndex, got {type(index).__name__}"
-        )
+        raise TypeError(f"index must be a HammingIndex or a MultiIndex, got {type(index).__name__}")
     if index.device.type != "cpu":
         raise ValueError(f"index must be on the CPU, got one on {index.device}")
     store = index._now()

@@ -142,9 +142,7 @@ class HammingIndex(Collection):
         where.copy_(store.to_ids(where))
         return out
 
-    def build_tables(
-        self, tables: int | None = None, bits_per_table: int | None = None
-    ) -> None:
+    def build_tables(self, tables: int | None = None, bits_per_table: int | None = None) -> None:
         """Builds tables of the codes (multi-index hashing), for `method` of the searches.
 
         They take 4 bytes for each code and table (8 from 2**32 codes on), `tables_nbytes` in all,

@@ -21,19 +21,19 @@ _SHARE_SCANNED = 1 / 8
 class MultiIndex(Collection):
     """Packed codes with ids in several hash tables, searched exactly, on the CPU.
 
-    Multi-index hashing (Norouzi, Punjani and Fleet, TPAMI 2014): each table has the codes by some of
-    their bits, and is looked up for the query's bits and for all that differ from them in 1, 2, ...
-    bits. A search ends when no code that has not been found can be nearer (pigeonhole principle), or
-    goes on as a scan where that takes less work. So it is sublinear for few queries at 10**8 codes
-    and more, for small radii, and for short codes; elsewhere `HammingIndex` is faster and needs no
-    tables. Contents, results and their order, and the guarantees for threads, copies and pickles are
-    those of a `HammingIndex`.
+    Multi-index hashing (Norouzi, Punjani and Fleet, TPAMI 2014): each table has the codes by some
+    of their bits, and is looked up for the query's bits and for all that differ from them in 1, 2,
+    ... bits. A search ends when no code that has not been found can be nearer (pigeonhole
+    principle), or goes on as a scan where that takes less work. So it is sublinear for few queries
+    at 10**8 codes and more, for small radii, and for short codes; elsewhere `HammingIndex` is
+    faster and needs no tables. Contents, results and their order, and the guarantees for threads,
+    copies and pickles are those of a `HammingIndex`.
 
-    Tables are built at the first search, or by `build`, and again when the codes outside of them are
-    more than an eighth of those in them, or after a removal. They take 4 bytes for each code and
-    table (8 from 2**32 codes on) and 4 bytes for each address: `nbytes` in all. A table of up to 16
-    bits, or of log2(N) if that is more, up to 28, has an address for each value of its bits; a longer
-    one hashes them to as many bits.
+    Tables are built at the first search, or by `build`, and again when the codes outside of them
+    are more than an eighth of those in them, or after a removal. They take 4 bytes for each code
+    and table (8 from 2**32 codes on) and 4 bytes for each address: `nbytes` in all. A table of up
+    to 16 bits, or of log2(N) if that is more, up to 28, has an address for each value of its bits;
+    a longer one hashes them to as many bits.
 
     Args:
         bits: length of a code.
