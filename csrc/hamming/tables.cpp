@@ -121,7 +121,8 @@ Found range_tables(const TableSearch<Index>& search, int64_t radius) {
     const auto accept = [&](int64_t position, int64_t distance) {
       keys.push_back(pair_key(distance, position));
     };
-    bool enough = probe.expected(radius) <= search.limit;
+    const std::vector<int64_t> none(search.tables.size());
+    bool enough = probe.expected(radius, none) <= search.limit;
     while (enough && probe.certificate() < radius) {
       enough = probe.widen([&] { return radius; }, accept);
     }

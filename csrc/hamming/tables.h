@@ -3,9 +3,9 @@
 //
 // A code is cut into pieces of consecutive bits, and each piece has a table of all codes by that
 // piece. A code whose piece differs from the query's in r bits is found by looking up all values
-// that differ from it in r bits. When the pieces t have been looked up at the radii 0 to done[t] - 1,
-// a code that was not found differs in at least done[t] bits of each piece, so every code at distance
-// below the sum of done[t] has been found: the certificate by which a search ends.
+// that differ from it in r bits. When the pieces t have been looked up at the radii 0 to done[t] -
+// 1, a code that was not found differs in at least done[t] bits of each piece, so every code at
+// distance below the sum of done[t] has been found: the certificate by which a search ends.
 //
 // Everything here takes N <= 2^48 codes, positions as uint32_t below 2^32 codes and uint64_t above.
 #pragma once
@@ -27,8 +27,8 @@ struct Piece {
   int address_bits;
 };
 
-// The address of a piece: the exclusive or of one number for each bit that is set. So flipping a bit
-// changes the address by that bit's number.
+// The address of a piece: the exclusive or of one number for each bit that is set. So flipping a
+// bit changes the address by that bit's number.
 class Addresses {
  public:
   explicit Addresses(const Piece& piece);
@@ -58,8 +58,8 @@ template <class Index>
 void build_table(const Codes& codes, const Piece& piece, int threads, Index* offsets,
                  Index* positions);
 
-// Work is counted in addresses looked up plus codes compared, each about one cache miss. A query for
-// which more than `limit` is needed is answered by a scan.
+// Work is counted in addresses looked up plus codes compared, each about one cache miss. A query
+// for which more than `limit` is needed is answered by a scan.
 template <class Index>
 struct TableSearch {
   Codes queries, database;

@@ -1,5 +1,5 @@
-// torch.ops.semicon_fast._tables_*: search in tables, for semicon_fast/ops/tables.py, which checks what
-// users pass. Included by ../library.cpp alone, after bindings.h.
+// torch.ops.semicon_fast._tables_*: search in tables, for semicon_fast/ops/tables.py, which checks
+// what users pass. Included by ../library.cpp alone, after bindings.h.
 //
 // A table is its piece (first bit, bits, address bits) and two tensors, offsets and positions, both
 // int32 (read as uint32) or int64.
@@ -62,7 +62,8 @@ void with_tables(const char* op, const Operands& codes, const std::vector<Tensor
   const auto type = offsets[0].scalar_type();
   TORCH_CHECK_TYPE(type == at::kInt || type == at::kLong, op, ": tables must be int32 or int64");
   for (size_t t = 0; t < all.size(); ++t) {
-    const bool fits = offsets[t].sizes() == at::IntArrayRef{(int64_t{1} << all[t].address_bits) + 1} &&
+    const int64_t addresses = int64_t{1} << all[t].address_bits;
+    const bool fits = offsets[t].sizes() == at::IntArrayRef{addresses + 1} &&
                       positions[t].sizes() == at::IntArrayRef{codes.database.size(0)};
     TORCH_CHECK_VALUE(fits && offsets[t].is_contiguous() && positions[t].is_contiguous() &&
                           offsets[t].scalar_type() == type && positions[t].scalar_type() == type,
@@ -107,7 +108,8 @@ std::tuple<Tensor, Tensor> tables_candidates(
     at::IntArrayRef address_bits, int64_t candidates, int64_t k) {
   const Operands codes("_tables_candidates", queries, database);
   check_k("_tables_candidates", database, candidates);
-  TORCH_CHECK_VALUE(k >= 0 && k <= candidates, "_tables_candidates: k must be at most the candidates");
+  TORCH_CHECK_VALUE(k >= 0 && k <= candidates,
+                    "_tables_candidates: k must be at most the candidates");
   Tensor distances = fresh({queries.size(0), k}, at::kInt);
   Tensor where = fresh({queries.size(0), k}, at::kLong);
   with_tables("_tables_candidates", codes, offsets, positions, firsts, bits, address_bits,

@@ -1,4 +1,5 @@
-// The inner loops of table searches: compare a code with listed codes, or two lists with each other.
+// The inner loops of table searches: compare a code with listed codes, or two lists with each
+// other.
 #pragma once
 
 #include <cstdint>

@@ -48,8 +48,8 @@ struct Buckets {
   const uint64_t* row(int64_t place) const { return &rows[place * words]; }
 };
 
-// Calls accept(place, other, distance) for codes in first..last - 1 and in start..end - 1 within the
-// radius; `other` is behind `place` if the ranges overlap.
+// Calls accept(place, other, distance) for codes in first..last - 1 and in start..end - 1 within
+// the radius; `other` is behind `place` if the ranges overlap.
 template <class Accept>
 void join(const Buckets& at, int64_t first, int64_t last, int64_t start, int64_t end,
           int64_t radius, const Accept& accept) {
@@ -106,8 +106,9 @@ void join_all(const Codes& codes, const std::vector<JoinStep>& steps, int64_t ra
     for (int64_t bit = 0; bit < piece.bits; ++bit) numbers.push_back(uint32_t{1} << bit);
     Subsets(numbers, steps[s].radius).next(static_cast<int64_t>(flips.size()), flips.data());
     const auto known = [&](const uint64_t* a, const uint64_t* b) {
-      return std::any_of(steps.begin(), steps.begin() + static_cast<int64_t>(s), [&](const auto& e) {
-        return piece_difference(a, b, e.piece.first, e.piece.bits) == e.radius;
+      const auto before = steps.begin() + static_cast<int64_t>(s);
+      return std::any_of(steps.begin(), before, [&](const JoinStep& step) {
+        return piece_difference(a, b, step.piece.first, step.piece.bits) == step.radius;
       });
     };
     parallel((codes.count + kTask - 1) / kTask, threads, [&](int64_t task) {

@@ -28,7 +28,8 @@ struct ClosePair {
 bool close_pairs(const Codes& codes, const std::vector<JoinStep>& steps, int64_t radius,
                  int64_t most, int threads, std::vector<ClosePair>* pairs);
 
-// The connected components of those pairs -> roots (N,): the first position of each code's component.
+// The connected components of those pairs -> roots (N,): the first position of each code's
+// component.
 void close_groups(const Codes& codes, const std::vector<JoinStep>& steps, int64_t radius,
                   int threads, int64_t* roots);
 

@@ -94,11 +94,10 @@ class Probe {
   // Every code up to this distance has been found.
   int64_t certificate() const { return certificate_of(done_); }
 
-  // The expected work until the certificate reaches `radius`, from the start, if codes are spread
-  // evenly over the addresses.
-  double expected(int64_t radius) const {
+  // The expected work until the certificate reaches `radius`, if codes are spread evenly over the
+  // addresses. done: radii that have been looked up, for each table.
+  double expected(int64_t radius, std::vector<int64_t> done) const {
     double sum = 0;
-    std::vector<int64_t> done(done_.size());
     while (certificate_of(done) < radius) {
       const size_t t = cheapest(done);
       sum += cost(t, done[t]++);
@@ -111,13 +110,17 @@ class Probe {
     return subsets(piece.bits, radius) * (1 + static_cast<double>(search_.database.count) / share);
   }
 
-  // Looks up the radius that raises the certificate by one at the least cost. Calls accept(position,
-  // distance) for codes found at distance <= most(). Returns false if the limit of work is reached:
-  // then some may be missing.
+  // Looks up the radius that raises the certificate by one at the least cost. Calls
+  // accept(position, distance) for codes found at distance <= most(). Returns false if the limit of
+  // work is reached: then some may be missing.
   template <class Most, class Accept>
   bool widen(const Most& most, const Accept& accept) {
+    // As many steps ahead as there are tables: one radius of all. Giving up between two radii
+    // wastes less than giving up within one.
+    const auto tables = static_cast<int64_t>(done_.size());
+    const int64_t ahead = std::min<int64_t>(most() - certificate(), tables);
+    if (work_ + expected(certificate() + ahead, done_) > search_.limit) return false;
     const size_t table = cheapest(done_);
-    if (work_ + cost(table, done_[table]) > search_.limit) return false;
     const bool within = look_up(table, done_[table], search_.limit, [&](const Index* p, int64_t n) {
       uint32_t places[kBuffer + 1];
       uint16_t distances[kBuffer + 1];
@@ -217,8 +220,8 @@ class Probe {
   Index held_[kBuffer];
 };
 
-// Calls run(probe, query) for each query, on several threads where the work of a query, as estimated,
-// is worth it; each thread has its own Probe.
+// Calls run(probe, query) for each query, on several threads where the work of a query, as
+// estimated, is worth it; each thread has its own Probe.
 template <class Index, class Run>
 void each_query(const TableSearch<Index>& search, double work, const Run& run) {
   const int64_t queries = search.queries.count;

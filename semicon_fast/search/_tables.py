@@ -35,7 +35,7 @@ _WORDS_A_LOOKUP = 16
 _SMALL_SCAN = 1024
 # Share of a scan's time from which a search in tables gives up: what is lost if it does, and what
 # is risked to be lost if it would have ended soon.
-_WORTH_TRYING = 0.6
+_WORTH_TRYING = 0.8
 
 
 @dataclass(frozen=True)
