@@ -28,10 +28,16 @@ sanitize:
 	  -Icsrc $(CHECK) -o build/check-asan
 	build/check-asan 100
 	$(CXX) -std=c++17 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -pthread \
+	  -Icsrc tests/csrc/check_tables.cpp $(KERNELS) -o build/check-tables-asan
+	build/check-tables-asan 100
+	$(CXX) -std=c++17 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -pthread \
 	  -Icsrc tests/csrc/check_attention.cpp $(KERNELS) -o build/check-attention-asan
 	build/check-attention-asan 60
 	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -pthread -Icsrc $(CHECK) -o build/check-tsan
 	build/check-tsan 24
+	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -pthread -Icsrc tests/csrc/check_tables.cpp \
+	  $(KERNELS) -o build/check-tables-tsan
+	build/check-tables-tsan 24
 	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -pthread -Icsrc tests/csrc/check_attention.cpp \
 	  $(KERNELS) -o build/check-attention-tsan
 	build/check-attention-tsan 24

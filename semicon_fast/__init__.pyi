@@ -38,5 +38,6 @@ from .models import DSHNet as DSHNet
 from .models import ExchNet as ExchNet
 from .models import SmallHashNet as SmallHashNet
 from .search import HammingIndex as HammingIndex
+from .search import MultiIndex as MultiIndex
 from .search import ShardedHammingIndex as ShardedHammingIndex
 from .search import rerank as rerank

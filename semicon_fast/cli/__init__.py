@@ -12,6 +12,7 @@ import typer
 from . import (
     centers,
     demo,
+    duplicates,
     encode,
     ensemble,
     evaluate,
@@ -68,6 +69,7 @@ for module in (
     encode,
     index,
     search,
+    duplicates,
     explain,
     serve,
     evaluate,

@@ -1,5 +1,6 @@
 from . import examples as examples
 from . import explanation as explanation
+from . import groups as groups
 from . import kinds as kinds
 from . import page as page
 from . import pictures as pictures
@@ -9,6 +10,8 @@ from .examples import of_paths as of_paths
 from .examples import of_run as of_run
 from .explanation import Explanation as Explanation
 from .explanation import explain as explain
+from .groups import Group as Group
+from .groups import duplicate_groups as duplicate_groups
 from .kinds import KINDS as KINDS
 from .page import Page as Page
 from .page import run_page as run_page

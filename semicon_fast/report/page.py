@@ -20,6 +20,7 @@ from ..training import EncodedRun
 from ..viz import Picture, overlay
 from ..viz.figure import pixels, write_figure
 from .examples import Examples
+from .groups import Group
 from .pictures import curve_picture, outputs_picture, parts_picture
 
 TEMPLATE_FOLDER = Path(__file__).resolve().parent
@@ -39,6 +40,7 @@ class Page:
         figures: (caption, figure) pairs; a figure may be the path of an SVG file.
         examples: queries with their attention maps and hits.
         facts: name -> value, such as command and versions.
+        groups: near-duplicates.
     """
 
     title: str
@@ -49,6 +51,7 @@ class Page:
     figures: Sequence[tuple[str, Picture | Path]] = ()
     examples: Examples | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    groups: Sequence[Group] = ()
 
     def html(self) -> str:
         """The HTML text; all inserted text is printable and escaped, and long names are short."""
@@ -79,6 +82,7 @@ class Page:
             ],
             parts=[] if self.examples is None else self.examples.parts,
             examples=[] if self.examples is None else _template_examples(self.examples),
+            groups=_template_groups(self.groups),
         )
 
 
@@ -182,6 +186,25 @@ def _template_examples(examples: Examples) -> list[dict[str, Any]]:
             }
         )
     return shown
+
+
+def _template_groups(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    return [
+        {
+            "size": group.size,
+            "more": group.size - len(group.members),
+            "members": [
+                {
+                    "name": member.name,
+                    "label": member.label,
+                    "distance": member.distance,
+                    "image": None if member.image is None else data_uri(member.image),
+                }
+                for member in group.members
+            ],
+        }
+        for group in groups
+    ]
 
 
 def _format_cell(value: Any) -> str:

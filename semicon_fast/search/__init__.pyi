@@ -1,8 +1,10 @@
 from . import bit_groups as bit_groups
 from . import codes as codes
+from . import duplicates as duplicates
 from . import gallery as gallery
 from . import gallery_files as gallery_files
 from . import index as index
+from . import multi_index as multi_index
 from . import neighbours as neighbours
 from . import reranking as reranking
 from . import sharded as sharded
@@ -13,7 +15,12 @@ from .codes import convert_codes as convert_codes
 from .codes import pack_codes as pack_codes
 from .codes import select_bits as select_bits
 from .codes import unpack_codes as unpack_codes
+from .duplicates import Groups as Groups
+from .duplicates import Pairs as Pairs
+from .duplicates import groups_within as groups_within
+from .duplicates import pairs_within as pairs_within
 from .index import HammingIndex as HammingIndex
+from .multi_index import MultiIndex as MultiIndex
 from .neighbours import nearest_neighbours as nearest_neighbours
 from .reranking import rerank as rerank
 from .sharded import ShardedHammingIndex as ShardedHammingIndex

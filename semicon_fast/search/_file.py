@@ -37,10 +37,15 @@ from ..files import atomic_write
 _MAGIC = b"SFHAMIDX"
 _VERSION = 1
 _HEADER = struct.Struct("<8sIIIBBBxQQQQQI56x")
-_SIZE = _HEADER.size + 4
+SIZE = _HEADER.size + 4
 _LITTLE, _NOT_NEGATIVE = 1, 1
 _ALIGNMENT = 64
 _PIECE = 1 << 24
+# The kinds of files that begin alike: what they are, and what opens them.
+_KINDS = {
+    _MAGIC: ("a Hamming index", "HammingIndex.load"),
+    b"SFMULTIX": ("a multi-index", "MultiIndex.load"),
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Written:
         """Whether there still is a file with this header at this path."""
         try:
             with open(self.path, "rb") as file:
-                return file.read(_SIZE) == self.header
+                return file.read(SIZE) == self.header
         except OSError:
             return False
 
@@ -77,14 +82,14 @@ class Content:
     file: Written | None = None
 
 
-def _aligned(offset: int) -> int:
+def aligned(offset: int) -> int:
     return -(-offset // _ALIGNMENT) * _ALIGNMENT
 
 
 def _layout(bits: int, count: int, has_ids: bool) -> tuple[int, int, int]:
     """Offsets of codes and ids, and the size of the file."""
-    ids = _aligned(_SIZE + count * ((bits + 7) // 8))
-    return _SIZE, ids, ids + 8 * count * has_ids
+    ids = aligned(SIZE + count * ((bits + 7) // 8))
+    return SIZE, ids, ids + 8 * count * has_ids
 
 
 def write(path: str | os.PathLike[str], content: Content) -> None:
@@ -98,7 +103,7 @@ def write(path: str | os.PathLike[str], content: Content) -> None:
     checksum = 0
     for piece in _pieces(content, layout[1] - layout[0]):
         checksum = zlib.crc32(piece, checksum)
-    fields = (_MAGIC, _VERSION, _SIZE, content.bits, _LITTLE, _NOT_NEGATIVE)
+    fields = (_MAGIC, _VERSION, SIZE, content.bits, _LITTLE, _NOT_NEGATIVE)
     has_ids = content.ids is not None
     header = _HEADER.pack(*fields, has_ids, count, content.next_id, *layout, checksum)
     with atomic_write(path) as file:
@@ -116,13 +121,13 @@ def check_path(path: object) -> None:
 def _pieces(content: Content, codes_size: int) -> Iterator[memoryview | bytes]:
     """Everything after the header, in pieces: codes, zeros up to `codes_size` bytes, ids."""
     codes = np.ascontiguousarray(content.codes).reshape(-1)
-    yield from _views(codes)
+    yield from views(codes)
     yield bytes(codes_size - codes.nbytes)
     if content.ids is not None:
-        yield from _views(np.ascontiguousarray(content.ids, dtype="<i8").view(np.uint8))
+        yield from views(np.ascontiguousarray(content.ids, dtype="<i8").view(np.uint8))
 
 
-def _views(array: np.ndarray) -> Iterator[memoryview]:
+def views(array: np.ndarray) -> Iterator[memoryview]:
     for start in range(0, array.nbytes, _PIECE):
         yield array[start : start + _PIECE].data
 
@@ -138,12 +143,12 @@ def read(path: str | os.PathLike[str], *, verify: bool) -> Content:
     with open(path, "rb") as file:
         fields = _header(file, Path(path))
         if verify:
-            _verify(file, fields[-1], Path(path))
+            check_content(file, fields[-1], Path(path))
         bits, has_ids, count, next_id, codes_at, ids_at = fields[:6]
-        codes = _mapped(file, codes_at, np.dtype(np.uint8), (count, (bits + 7) // 8))
-        ids = _mapped(file, ids_at, np.dtype("<i8"), (count,)) if has_ids else None
+        codes = mapped(file, codes_at, np.dtype(np.uint8), (count, (bits + 7) // 8))
+        ids = mapped(file, ids_at, np.dtype("<i8"), (count,)) if has_ids else None
         file.seek(0)
-        written = Written(os.path.abspath(path), file.read(_SIZE))
+        written = Written(os.path.abspath(path), file.read(SIZE))
     content = Content(bits, codes, ids, next_id, written)
     if verify:
         _check(content, Path(path))
@@ -169,28 +174,43 @@ def read_again(file: Written) -> Content:
     return content
 
 
-def _mapped(file: IO[bytes], offset: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+def mapped(file: IO[bytes], offset: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
     if shape[0] == 0:
         return np.empty(shape, dtype)
     # Read-only: a writable private mapping of a file larger than memory may be refused.
     return np.memmap(file, dtype, "r", offset, shape)
 
 
-def _header(file: IO[bytes], path: Path) -> tuple[int, ...]:
-    """bits, has_ids, count, next_id, offset of codes, offset of ids, checksum of the rest."""
-    raw = file.read(_SIZE)
-    if raw[:8] != _MAGIC:
-        raise ValueError(f"{path} is no Hamming index: it does not begin with {_MAGIC.decode()!r}")
-    if len(raw) < _SIZE:
-        raise ValueError(f"{path} is cut short: {len(raw)} bytes, its header alone has {_SIZE}")
-    version = struct.unpack_from("<I", raw, 8)[0]
-    if version > _VERSION:
+def read_header(file: IO[bytes], path: Path, magic: bytes, version: int) -> bytes:
+    """The header of an index file that begins with `magic`, as its checksum has it.
+
+    Raises ValueError for other kinds of files, newer formats and damaged headers.
+    """
+    raw = file.read(SIZE)
+    if raw[:8] != magic:
+        if (other := _KINDS.get(raw[:8])) is not None:
+            raise ValueError(
+                f"{path} is {other[0]}, not {_KINDS[magic][0]}: open it with {other[1]}"
+            )
         raise ValueError(
-            f"{path} has format version {version}; this release reads up to {_VERSION}, "
+            f"{path} is no {_KINDS[magic][0][2:]}: it does not begin with {magic.decode()!r}"
+        )
+    if len(raw) < SIZE:
+        raise ValueError(f"{path} is cut short: {len(raw)} bytes, its header alone has {SIZE}")
+    found = struct.unpack_from("<I", raw, 8)[0]
+    if found > version:
+        raise ValueError(
+            f"{path} has format version {found}; this release reads up to {version}, "
             "a newer one is needed"
         )
-    if struct.unpack_from("<I", raw, _HEADER.size)[0] != zlib.crc32(raw[: _HEADER.size]):
+    if struct.unpack_from("<I", raw, SIZE - 4)[0] != zlib.crc32(raw[: SIZE - 4]):
         raise ValueError(f"{path} is damaged: its header does not have the checksum it names")
+    return raw
+
+
+def _header(file: IO[bytes], path: Path) -> tuple[int, ...]:
+    """bits, has_ids, count, next_id, offset of codes, offset of ids, checksum of the rest."""
+    raw = read_header(file, path, _MAGIC, _VERSION)
     _, _, _, bits, order, sign, has_ids, count, next_id, *layout, checksum = _HEADER.unpack_from(
         raw
     )
@@ -217,9 +237,9 @@ def _check(content: Content, path: Path) -> None:
         )
 
 
-def _verify(file: IO[bytes], wanted: int, path: Path) -> None:
+def check_content(file: IO[bytes], wanted: int, path: Path) -> None:
     checksum = 0
-    file.seek(_SIZE)
+    file.seek(SIZE)
     while piece := file.read(_PIECE):
         checksum = zlib.crc32(piece, checksum)
     if checksum != wanted:

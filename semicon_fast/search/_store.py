@@ -1,7 +1,7 @@
 """The immutable contents of an index: codes in ascending order of their ids."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from ..arrays import as_integers, as_tensor, refuse_integer_mask
 from . import _file
 from ._cuda_streams import PendingWrites
 from ._huge_pages import prefer_large_pages
+
+if TYPE_CHECKING:
+    from ._tables import CodeTables
 
 MAX_ID = 2**63 - 2
 
@@ -91,6 +94,9 @@ class Store:
 
     Pickled, it is arrays and the name of a device, or the path of the index file that it maps. On a
     CUDA device another stream than the one that wrote it may read it after `joined`.
+
+    `tables` hold the first codes, if there are any tables. They are kept while those codes keep
+    their positions, and are not pickled.
     """
 
     def __init__(
@@ -100,7 +106,9 @@ class Store:
         next_id: int,
         count: int | None = None,
         file: _file.Written | None = None,
+        tables: "CodeTables | None" = None,
     ):
+        self.tables = tables
         self._codes = codes
         self._ids = ids
         self.count = len(codes) if count is None else count
@@ -215,11 +223,12 @@ class Store:
     def reserved(self, count: int) -> "Store":
         """The same contents in a buffer for at least `count` codes."""
         ids = None if self._ids is None else self._grown(self._ids, count)
-        return Store(self._grown(self._codes, count), ids, self.next_id, self.count)
+        codes = self._grown(self._codes, count)
+        return Store(codes, ids, self.next_id, self.count, tables=self.tables)
 
     def sealed(self) -> "Store":
         """The same contents in the same memory; it counts as full, so both may be added to."""
-        return Store(self.codes, self.ids, self.next_id, file=self._file)
+        return Store(self.codes, self.ids, self.next_id, file=self._file, tables=self.tables)
 
     def all_ids(self) -> Tensor:
         """All ids, int64 (N,), ascending. Must not be written to."""
@@ -249,7 +258,7 @@ class Store:
             numbers = self._grown(self.all_ids() if self._ids is None else self._ids, size)
             numbers[self.count : size] = ids
         next_id = max(self.next_id, size if ids is None else int(ids[-1]) + 1)
-        return Store(rows, numbers, next_id, size)
+        return Store(rows, numbers, next_id, size, tables=self.tables)
 
     def _grown(self, buffer: Tensor, size: int) -> Tensor:
         """A buffer of at least `size` rows whose first `count` rows are those of `buffer`."""

@@ -14,7 +14,7 @@ from semicon_fast.training import presets
 HEAVY = ("torch", "torchvision", "torch._dynamo", "numpy", "matplotlib", "pyarrow", "fastapi")
 COMMANDS = (
     "demo", "train", "encode", "index", "search", "explain", "serve", "evaluate", "visualize",
-    "ensemble", "centers", "features", "fit", "recall", "info",
+    "ensemble", "centers", "features", "fit", "recall", "info", "duplicates",
     "study", "study list", "study run", "study show",
 )  # fmt: skip
 SCRIPT = """
@@ -64,6 +64,9 @@ WRONG = [
     (["search", "gallery", "photo.png", "--picture", "x.gif"], "must end in .png, .svg or .pdf"),
     (["search", "gallery", "photo.png", "--device", "tpu"], "--device must be auto"),
     (["search", "orphan", "photo.png"], "does not say what model made it; name one with --model"),
+    (["duplicates", "nowhere"], "nowhere is no gallery: it holds no gallery.json"),
+    (["duplicates", "gallery", "--report", "empty"], "could not write empty: it is a folder"),
+    (["duplicates", "gallery", "--csv", "photo.png/x"], "could not write photo.png/x"),
     (["explain", "nowhere", "photo.png", "photo.png"], "no model at nowhere"),
     (["explain", "run", "no.png", "photo.png"], "no.png does not exist; ids are those of"),
     (["search", "retrained", "photo.png"], "is not the model that made this gallery's codes"),

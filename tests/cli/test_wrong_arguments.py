@@ -44,7 +44,7 @@ ROLES = {
     "method": "choice", "metric": "choice", "features": "vectors", "hasher": "hasher",
     ("recall", "queries"): "vectors", "labels": "texts", "names": "texts",
     ("features", "output"): "features file", ("fit", "output"): "file",
-    ("fit", "settings"): "options",
+    ("fit", "settings"): "options", "groups_file": "file",
 }  # fmt: skip
 WRONG = {
     "gallery": NO_GALLERY,
@@ -84,6 +84,7 @@ COMPLETE = {
     "encode": ["run", "photo.png", "-o", "new"],
     "index": ["gallery"],
     "search": ["gallery", "photo.png"],
+    "duplicates": ["gallery"],
     "explain": ["run", "photo.png", "photo.png"],
     "serve": ["gallery"],
     "evaluate": ["--run", "run"],
