@@ -11,14 +11,16 @@
 
 namespace semicon_fast {
 
-constexpr int64_t kStrip = 64;       // codes whose bytes are stored next to each other
-constexpr int kScoreQueries = 4;     // queries that a kernel compares at a time, or one
-constexpr int kMostPerGroup = 127;   // two entries are added in eight bits
-constexpr int kMostInSum = 65535;    // the groups are added in 16 bits
+constexpr int64_t kStrip = 64;    // codes whose bytes are stored next to each other
+constexpr int kScoreQueries = 4;  // queries that a kernel compares at a time, or one
+// Codes of up to so many bytes are summed in eight bits, with saturation; longer ones, whose many
+// roundings would find too many, in 16.
+constexpr int64_t kNarrowBytes = 32;
 
 struct ScoreQuery {
-  const uint8_t* tables;  // (2 * bytes, 16): entries of at most kMostPerGroup, kMostInSum in sum
-  uint16_t limit;         // a code is found if its sum is at most this
+  // (2 * bytes, 16): for codes of more than kNarrowBytes, at most 127 and 65535 in sum.
+  const uint8_t* tables;
+  uint16_t limit;  // a code is found if its sum is at most this; 255 finds all shorter codes
 };
 
 struct ScoreKernel {

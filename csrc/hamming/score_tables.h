@@ -39,7 +39,8 @@ class ScoreTables {
     }
     // Each addition of a score errs by at most 2^-24 of a partial sum, which is at most `largest`.
     rounding_ = static_cast<double>(groups_ + 1) * 6.1e-8 * largest;
-    most_ = std::min<double>(kMostPerGroup, static_cast<double>(kMostInSum / groups_));
+    narrow_ = bytes <= kNarrowBytes;
+    most_ = narrow_ ? 255 : std::min<double>(127, static_cast<double>(65535 / groups_));
   }
 
   // The score of a code: sums of the groups, added in order. Never a negative zero.
@@ -55,12 +56,13 @@ class ScoreTables {
   // For a kernel that is to find all codes with a score of at least `least`.
   ScoreQuery query(float least) {
     // How far such a code can lie below the sum of the groups' best: all of it may be in one group.
-    const double reach = total_ - static_cast<double>(least) + rounding_;
-    const double wanted = std::min(widest_, std::max(reach, 0.0)) / most_;
-    if (step_ == 0 || 2 * wanted < step_) fill(wanted > 0 ? wanted : 1);
+    const double reach = std::max(total_ - static_cast<double>(least) + rounding_, 0.0);
+    // Sums are to reach the limit, 254, in eight bits, and a single entry in 16.
+    const double wanted = narrow_ ? reach / 254 : std::min(widest_, reach) / most_;
+    if (step_ == 0 || 1.25 * wanted < step_) fill(wanted > 0 && reach < std::numeric_limits<double>::infinity() ? wanted : 1);
     // A little more than the quotient, which is rounded, as are those of the entries.
-    const double limit = std::floor(std::max(reach, 0.0) / step_ * (1 + 1e-9));
-    return {steps_.data(), static_cast<uint16_t>(std::min<double>(limit, kMostInSum))};
+    const double limit = std::floor(reach / step_ * (1 + 1e-9)), all = narrow_ ? 255 : 65535;
+    return {steps_.data(), static_cast<uint16_t>(std::min(limit, all))};
   }
 
  private:
@@ -79,6 +81,7 @@ class ScoreTables {
   std::vector<float> best_;     // (groups,): the largest of the 16
   std::vector<uint8_t> steps_;  // (groups, 16)
   double total_ = 0, widest_ = 0, rounding_ = 0, most_ = 0, step_ = 0;
+  bool narrow_ = true;
 };
 
 }  // namespace semicon_fast

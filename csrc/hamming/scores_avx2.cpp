@@ -33,9 +33,15 @@ struct Simd {
   static Vec high(Vec x) { return low(_mm256_srli_epi16(x, 4)); }
   static Vec look_up(Vec table, Vec x) { return _mm256_shuffle_epi8(table, x); }
   static Vec add8(Vec a, Vec b) { return _mm256_add_epi8(a, b); }
+  static Vec saturated8(Vec a, Vec b) { return _mm256_adds_epu8(a, b); }
   static Vec add16(Vec a, Vec b) { return _mm256_add_epi16(a, b); }
   static Vec upper(Vec x) { return _mm256_srli_epi16(x, 8); }
-  static uint64_t at_most(Vec even, Vec odd, uint16_t limit) {
+  static uint64_t at_most8(Vec sums, uint8_t limit) {
+    const Vec most = _mm256_set1_epi8(static_cast<int8_t>(limit));
+    const Vec found = _mm256_cmpeq_epi8(_mm256_min_epu8(sums, most), sums);
+    return static_cast<uint32_t>(_mm256_movemask_epi8(found));
+  }
+  static uint64_t at_most16(Vec even, Vec odd, uint16_t limit) {
     const Vec most = _mm256_set1_epi16(static_cast<int16_t>(limit));
     even = _mm256_sub_epi16(even, _mm256_slli_epi16(odd, 8));
     even = _mm256_cmpeq_epi16(_mm256_min_epu16(even, most), even);

@@ -31,9 +31,13 @@ struct Simd {
   static Vec high(Vec x) { return low(_mm512_srli_epi16(x, 4)); }
   static Vec look_up(Vec table, Vec x) { return _mm512_shuffle_epi8(table, x); }
   static Vec add8(Vec a, Vec b) { return _mm512_add_epi8(a, b); }
+  static Vec saturated8(Vec a, Vec b) { return _mm512_adds_epu8(a, b); }
   static Vec add16(Vec a, Vec b) { return _mm512_add_epi16(a, b); }
   static Vec upper(Vec x) { return _mm512_srli_epi16(x, 8); }
-  static uint64_t at_most(Vec even, Vec odd, uint16_t limit) {
+  static uint64_t at_most8(Vec sums, uint8_t limit) {
+    return _mm512_cmple_epu8_mask(sums, _mm512_set1_epi8(static_cast<int8_t>(limit)));
+  }
+  static uint64_t at_most16(Vec even, Vec odd, uint16_t limit) {
     const Vec most = _mm512_set1_epi16(static_cast<int16_t>(limit));
     even = _mm512_sub_epi16(even, _mm512_slli_epi16(odd, 8));
     even = _mm512_movm_epi16(_mm512_cmple_epu16_mask(even, most));

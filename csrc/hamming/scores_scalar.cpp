@@ -20,16 +20,16 @@ struct Simd {
   struct Vec {
     uint8_t b[kCodes];
   };
-  struct Wide {
+  struct Pairs {
     uint16_t w[kCodes / 2];
   };
 
-  static Wide wide(Vec x) {
-    Wide result;
+  static Pairs wide(Vec x) {
+    Pairs result;
     std::memcpy(&result, &x, sizeof x);
     return result;
   }
-  static Vec narrow(Wide x) {
+  static Vec narrow(Pairs x) {
     Vec result;
     std::memcpy(&result, &x, sizeof x);
     return result;
@@ -57,19 +57,30 @@ struct Simd {
   static Vec add8(Vec a, Vec b) {
     return bytes([&](int i) { return a.b[i] + b.b[i]; });
   }
+  static Vec saturated8(Vec a, Vec b) {
+    return bytes([&](int i) {
+      const int sum = a.b[i] + b.b[i];
+      return sum < 255 ? sum : 255;
+    });
+  }
   static Vec add16(Vec a, Vec b) {
-    Wide sum = wide(a);
-    const Wide other = wide(b);
+    Pairs sum = wide(a);
+    const Pairs other = wide(b);
     for (int i = 0; i < kCodes / 2; ++i) sum.w[i] = static_cast<uint16_t>(sum.w[i] + other.w[i]);
     return narrow(sum);
   }
   static Vec upper(Vec x) {
-    Wide result = wide(x);
+    Pairs result = wide(x);
     for (uint16_t& w : result.w) w = static_cast<uint16_t>(w >> 8);
     return narrow(result);
   }
-  static uint64_t at_most(Vec even, Vec odd, uint16_t limit) {
-    const Wide lower = wide(even), higher = wide(odd);
+  static uint64_t at_most8(Vec sums, uint8_t limit) {
+    uint64_t mask = 0;
+    for (int i = 0; i < kCodes; ++i) mask |= uint64_t{sums.b[i] <= limit} << i;
+    return mask;
+  }
+  static uint64_t at_most16(Vec even, Vec odd, uint16_t limit) {
+    const Pairs lower = wide(even), higher = wide(odd);
     uint64_t mask = 0;
     for (int i = 0; i < kCodes / 2; ++i) {
       const auto own = static_cast<uint16_t>(lower.w[i] - (higher.w[i] << 8));
@@ -81,41 +92,40 @@ struct Simd {
 
 #include "hamming/score_loops.h"
 
-// Bytes first..first + wide - 1 (at most 8) of 16 rows from code `row` on: columns[b * kStrip + i]
-// is byte b of row i. Rows from `last` on are zero.
-void transpose(const Codes& codes, int64_t row, int64_t last, int64_t first, int64_t wide,
-               uint8_t* columns) {
+// `bytes` bytes, up to 8, of 16 rows -> columns[b * kStrip + i] is byte b of row i. load(i) copies
+// those of row i to a word.
+template <class Load>
+SEMICON_FAST_INLINE void transpose(const Load& load, int64_t bytes, uint8_t* columns) {
 #if defined(__x86_64__)
-  __m128i r[16], s[16];
-  for (int64_t i = 0; i < 16; ++i) {
-    const bool real = row + i < last;
-    const uint64_t word =
-        real ? load_word(codes.data + (row + i) * codes.stride + first, wide) : 0;
-    r[i] = _mm_cvtsi64_si128(static_cast<int64_t>(word));
+  // Each stage brings rows that are 8, 4, 2 and 1 apart next to each other, byte by byte.
+  __m128i a[8], b[8];
+  for (int i = 0; i < 8; ++i) {
+    a[i] = _mm_unpacklo_epi8(_mm_cvtsi64_si128(static_cast<int64_t>(load(i))),
+                             _mm_cvtsi64_si128(static_cast<int64_t>(load(i + 8))));
   }
-  // Each stage brings rows i and i + half next to each other, byte by byte.
-  for (int i = 0; i < 8; ++i) s[i] = _mm_unpacklo_epi8(r[i], r[i + 8]);
   for (int i = 0; i < 4; ++i) {
-    r[i] = _mm_unpacklo_epi8(s[i], s[i + 4]);      // bytes 0..3 of rows i, i + 4, i + 8, i + 12
-    r[i + 4] = _mm_unpackhi_epi8(s[i], s[i + 4]);  // bytes 4..7
+    b[i] = _mm_unpacklo_epi8(a[i], a[i + 4]);      // bytes 0..3 of rows i, i + 4, i + 8, i + 12
+    b[i + 4] = _mm_unpackhi_epi8(a[i], a[i + 4]);  // bytes 4..7
   }
-  for (int h = 0; h < 2; ++h) {
-    for (int i = 0; i < 2; ++i) {
-      s[4 * h + i] = _mm_unpacklo_epi8(r[4 * h + i], r[4 * h + i + 2]);
-      s[4 * h + i + 2] = _mm_unpackhi_epi8(r[4 * h + i], r[4 * h + i + 2]);
+  for (int i = 0; i < 2; ++i) {
+    for (int half = 0; half < 8; half += 4) {
+      a[half + i] = _mm_unpacklo_epi8(b[half + i], b[half + i + 2]);
+      a[half + i + 2] = _mm_unpackhi_epi8(b[half + i], b[half + i + 2]);
     }
   }
-  for (int h = 0; h < 4; ++h) {
-    r[2 * h] = _mm_unpacklo_epi8(s[2 * h], s[2 * h + 1]);
-    r[2 * h + 1] = _mm_unpackhi_epi8(s[2 * h], s[2 * h + 1]);
+  for (int i = 0; i < 8; i += 2) {
+    b[i] = _mm_unpacklo_epi8(a[i], a[i + 1]);
+    b[i + 1] = _mm_unpackhi_epi8(a[i], a[i + 1]);
   }
-  for (int64_t b = 0; b < wide; ++b) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(columns + b * kStrip), r[b]);
+  for (int64_t at = 0; at < bytes; ++at) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(columns + at * kStrip), b[at]);
   }
 #else
-  for (int64_t i = 0; i < 16; ++i) {
-    const uint8_t* const code = codes.data + (row + i) * codes.stride + first;
-    for (int64_t b = 0; b < wide; ++b) columns[b * kStrip + i] = row + i < last ? code[b] : 0;
+  for (int i = 0; i < 16; ++i) {
+    const uint64_t word = load(i);
+    for (int64_t at = 0; at < bytes; ++at) {
+      columns[at * kStrip + i] = static_cast<uint8_t>(word >> (8 * at));
+    }
   }
 #endif
 }
@@ -142,17 +152,27 @@ const ScoreKernel& score_kernel() {
 }
 
 void score_columns(const Codes& codes, int64_t first, int64_t count, uint8_t* columns) {
-  for (int64_t at = 0; at < count; at += 16) {
+  const int64_t whole = (count + kStrip - 1) / kStrip * kStrip;
+  for (int64_t at = 0; at < whole; at += 16) {
     uint8_t* const strip = columns + at / kStrip * kStrip * codes.bytes + at % kStrip;
     for (int64_t b = 0; b < codes.bytes; b += 8) {
-      const int64_t wide = codes.bytes - b < 8 ? codes.bytes - b : 8;
-      transpose(codes, first + at, first + count, b, wide, strip + b * kStrip);
+      const int64_t bytes = codes.bytes - b < 8 ? codes.bytes - b : 8;
+      const uint8_t* const from = codes.data + (first + at) * codes.stride + b;
+      const int64_t rows = count - at;
+      if (bytes == 8 && rows >= 16) {
+        const auto load = [&](int i) {
+          uint64_t word;
+          std::memcpy(&word, from + i * codes.stride, 8);
+          return word;
+        };
+        transpose(load, 8, strip + b * kStrip);
+      } else {
+        const auto load = [&](int i) {
+          return i < rows ? load_word(from + i * codes.stride, bytes) : 0;
+        };
+        transpose(load, bytes, strip + b * kStrip);
+      }
     }
-  }
-  // Whole strips: transpose() fills 16 codes at a time.
-  for (int64_t at = (count + 15) / 16 * 16; at % kStrip; at += 16) {
-    uint8_t* const strip = columns + at / kStrip * kStrip * codes.bytes + at % kStrip;
-    for (int64_t b = 0; b < codes.bytes; ++b) std::memset(strip + b * kStrip, 0, 16);
   }
 }
 
