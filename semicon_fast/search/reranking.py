@@ -77,9 +77,11 @@ def taker(features: Tensor) -> Take:
 
 
 def ordered(
-    queries: Tensor, take: Take, ids: Tensor, k: int, metric: str
+    queries: Tensor, take: Take, ids: Tensor, k: int, metric: str, absent: int = 0
 ) -> tuple[Tensor, Tensor]:
     """The k nearest of ids (Q, c), -1 for none, by distances from queries (Q, F) in their dtype.
+
+    absent: an id that `take` may be called with in place of -1.
 
     Returns distances (Q, k) and ids int64 (Q, k), ascending by (distance, id) and padded. Temporary
     memory is that of the distances and of _VALUES features.
@@ -98,7 +100,7 @@ def ordered(
             columns = slice(start, start + part)
             wanted = ids[rows, columns]
             found = buffer[: wanted.numel()]
-            take(wanted.clamp(min=0).flatten(), found)
+            take(wanted.masked_fill(wanted < 0, absent).flatten(), found)
             found = found.view(*wanted.shape, queries.shape[1])
             distances[rows, columns] = _distances_within(queries[rows], found, metric)
     distances, order = distances.masked_fill_(ids < 0, torch.inf).sort(dim=1, stable=True)
