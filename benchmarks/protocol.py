@@ -1,4 +1,4 @@
-"""Precision@10 against query time: candidates by codes and re-ranked features, beside other indexes.
+"""Precision@10 against query time: candidates by codes, re-ranked by features, and other indexes.
 
 The protocol of ExchNet's supplement (ECCV 2020, Table 1): N candidates by codes, ordered by
 real-valued features; precision of the first 10 by the labels. Beside it faiss's IVFADC
@@ -151,7 +151,7 @@ def generated(dims: int, queries: int, database: int) -> tuple[np.ndarray, ...]:
         # A latent space of 64 dimensions, so that neighbours within a class mean something.
         noise = random.standard_normal((count, 64), dtype=np.float32)
         spread = np.random.default_rng(1).standard_normal((64, dims), dtype=np.float32)
-        rows = centers[labels] + 0.45 * noise @ spread
+        rows = centers[labels] + 0.15 * noise @ spread
         found += [rows / np.linalg.norm(rows, axis=1, keepdims=True), labels]
     return tuple(found)
 

@@ -117,7 +117,10 @@ class HammingIndex(Collection):
         k = check_integer(k, "k", 1, max(store.count, MOST_PADDED))
         found = min(k, store.count)
         scores, where = score_topk(asked, store.codes, found)
-        answer = padded(scores, k - found, -torch.inf), padded(store.to_ids(where), k - found, NO_ID)
+        answer = (
+            padded(scores, k - found, -torch.inf),
+            padded(store.to_ids(where), k - found, NO_ID),
+        )
         return tuple(like(tensor, outputs) for tensor in answer)
 
     def range_search(

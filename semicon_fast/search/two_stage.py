@@ -168,7 +168,8 @@ class TwoStageIndex:
         index = HammingIndex.load(path / INDEX, device)
         if about.get("index") != _checksum(path / INDEX):
             raise ValueError(
-                f"{path} is damaged: {FEATURES} belongs to another index than {INDEX}; save it again"
+                f"{path} is damaged: {FEATURES} belongs to another index than {INDEX}; save it "
+                "again"
             )
         result = cls.__new__(cls)
         result._set(index, rows, about.get("metric", ""))
