@@ -40,4 +40,5 @@ from .models import SmallHashNet as SmallHashNet
 from .search import HammingIndex as HammingIndex
 from .search import MultiIndex as MultiIndex
 from .search import ShardedHammingIndex as ShardedHammingIndex
+from .search import TwoStageIndex as TwoStageIndex
 from .search import rerank as rerank

@@ -89,7 +89,9 @@ def as_features(values: Any, name: str) -> Tensor:
 
 def check_finite(features: Tensor, name: str) -> Tensor:
     """`features`. Raises ValueError if there is NaN or infinity among them."""
-    if not features.isfinite().all():
+    # NaN or infinity make a sum so, which one pass tells; but finite values may overflow it.
+    total = features.sum(dtype=torch.promote_types(features.dtype, torch.float32))
+    if not total.isfinite() and not features.isfinite().all():
         raise ValueError(f"{name} must be finite, got NaN or infinity")
     return features
 

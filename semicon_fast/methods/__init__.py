@@ -17,6 +17,7 @@ from .hashnet import HashNet
 from .orthohash import OrthoHash
 from .semicon import SEMICONObjective
 from .shc import SHC
+from .triplet import Triplet
 
 METHODS: dict[str, type[Method]] = {
     cls.name: cls
@@ -33,6 +34,7 @@ METHODS: dict[str, type[Method]] = {
         OrthoHash,
         CRH,
         Classify,
+        Triplet,
     )
 }
 
@@ -67,5 +69,6 @@ __all__ = [
     "Method",
     "OrthoHash",
     "SEMICONObjective",
+    "Triplet",
     "build",
 ]

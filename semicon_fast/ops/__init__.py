@@ -16,6 +16,7 @@ from .hamming import (
 )
 from .icon_attention import icon_attention
 from .icon_normed import icon_attention_moments, icon_attention_normed
+from .scores import score_topk
 from .sem_mask import sem_mask
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "icon_attention_moments",
     "icon_attention_normed",
     "loads_norm",
+    "score_topk",
     "sem_mask",
 ]

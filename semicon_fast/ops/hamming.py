@@ -51,7 +51,7 @@ def _fake_ranks(
     return queries.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.int64)
 
 
-def _native_first(implementation: Callable[..., Any]) -> Callable[..., Any]:
+def native_first(implementation: Callable[..., Any]) -> Callable[..., Any]:
     """Wraps `implementation` so that the native kernels are loaded at first use.
 
     The first call on the CPU or on a CUDA device loads that device's kernels (see `native.load`)
@@ -75,40 +75,40 @@ def _native_first(implementation: Callable[..., Any]) -> Callable[..., Any]:
 
 DISTANCE = define(
     "hamming_distance(Tensor queries, Tensor database) -> Tensor",
-    _native_first(reference.hamming_distance),
+    native_first(reference.hamming_distance),
     _fake_distance,
 )
 TOPK = define(
     "hamming_topk(Tensor queries, Tensor database, int k) -> (Tensor, Tensor)",
-    _native_first(reference.hamming_topk),
+    native_first(reference.hamming_topk),
     _fake_topk,
 )
 TOPK_OUT = define(
     "hamming_topk_out(Tensor queries, Tensor database, int k, Tensor(a!) distances, "
     "Tensor(b!) positions) -> ()",
-    _native_first(reference.hamming_topk_out),
+    native_first(reference.hamming_topk_out),
     lambda *arguments: None,
 )
 RANGE = define(
     "hamming_range(Tensor queries, Tensor database, int radius) -> (Tensor, Tensor, Tensor)",
-    _native_first(reference.hamming_range),
+    native_first(reference.hamming_range),
     _fake_range,
 )
 HISTOGRAM = define(
     "hamming_histogram(Tensor queries, Tensor database) -> Tensor",
-    _native_first(reference.hamming_histogram),
+    native_first(reference.hamming_histogram),
     _fake_histogram,
 )
 GROUP_HISTOGRAM = define(
     "hamming_group_histogram(Tensor queries, Tensor database, Tensor groups, Tensor members, "
     "Tensor lims) -> Tensor",
-    _native_first(reference.hamming_group_histogram),
+    native_first(reference.hamming_group_histogram),
     _fake_group_histogram,
 )
 RANKS = define(
     "hamming_ranks(Tensor queries, Tensor database, Tensor groups, Tensor members, Tensor lims) "
     "-> Tensor",
-    _native_first(reference.hamming_ranks),
+    native_first(reference.hamming_ranks),
     _fake_ranks,
 )
 
@@ -138,7 +138,7 @@ def _check(op: str, queries: Tensor, database: Tensor) -> None:
         )
 
 
-def _check_integer(op: str, name: str, value: Any, high: int | None) -> None:
+def check_integer(op: str, name: str, value: Any, high: int | None) -> None:
     limit = "" if high is None else f" and <= {high}, the size of the database"
     try:
         number = operator.index(value)
@@ -168,7 +168,7 @@ def hamming_topk(
     newly allocated memory cost more than a ranking.
     """
     _check("hamming_topk", queries, database)
-    _check_integer("hamming_topk", "k", k, database.shape[0])
+    check_integer("hamming_topk", "k", k, database.shape[0])
     if out is None:
         distances, positions = TOPK(queries, database, k)
         return distances, positions
@@ -204,7 +204,7 @@ def hamming_range(queries: Tensor, database: Tensor, radius: int) -> tuple[Tenso
     (T,), positions int64 (T,); query q's results are the entries lims[q] to lims[q + 1].
     """
     _check("hamming_range", queries, database)
-    _check_integer("hamming_range", "radius", radius, None)
+    check_integer("hamming_range", "radius", radius, None)
     radius = min(operator.index(radius), 8 * queries.shape[1])
     lims, distances, positions = RANGE(queries, database, radius)
     return lims, distances, positions

@@ -9,6 +9,7 @@ from . import neighbours as neighbours
 from . import reranking as reranking
 from . import sharded as sharded
 from . import streamed as streamed
+from . import two_stage as two_stage
 from .bit_groups import part_distances as part_distances
 from .codes import code_bytes as code_bytes
 from .codes import convert_codes as convert_codes
@@ -25,3 +26,4 @@ from .neighbours import nearest_neighbours as nearest_neighbours
 from .reranking import rerank as rerank
 from .sharded import ShardedHammingIndex as ShardedHammingIndex
 from .streamed import StreamedIndex as StreamedIndex
+from .two_stage import TwoStageIndex as TwoStageIndex

@@ -10,8 +10,10 @@ from torch import Tensor
 from ..arrays import Array, check_integer, like, writable
 from ..codes import code_bytes
 from ..ops.hamming import hamming_range, hamming_topk
+from ..ops.scores import score_topk
 from . import _faiss, _file, _weighted
 from ._collection import Collection
+from ._outputs import check_outputs
 from ._partitioned import MOST_PADDED, NO_DISTANCE, NO_ID, padded
 from ._store import Store, empty_codes, from_arrays
 from ._tables import CodeTables, TableSizes, chosen_tables, measure_costs
@@ -50,9 +52,10 @@ class HammingIndex(Collection):
 
     def search(
         self,
-        queries: Array,
-        k: int,
+        queries: Array | None = None,
+        k: int | None = None,
         *,
+        outputs: Array | None = None,
         subset: Any = None,
         weights: Mapping[str, float] | None = None,
         by_part: bool = False,
@@ -61,7 +64,14 @@ class HammingIndex(Collection):
         """The k nearest codes of each query, ascending by (distance, id).
 
         Args:
-            queries: uint8 (Q, bytes).
+            queries: uint8 (Q, bytes); None with `outputs`.
+            outputs: real-valued outputs of a network, floating (Q, bits), in place of the codes
+                that their signs would give: asymmetric search. The score of a code is the sum of
+                the outputs, each with the sign of its bit (+ if it is set, as `pack_codes` sets it
+                for x >= 0), in float32 in the order that `reference.scores` defines, so that it is
+                the same number on every device. The k codes with the largest scores, descending by
+                score and ascending by id among equal ones, come with scores float32 (Q, k) in place
+                of distances (padded with -inf). Not with weights or by_part.
             k: 1 to the larger of N and 2**24. If fewer codes are searched, results are padded with
                 distance 2**31 - 1 and id -1.
             subset: the codes to search: ids, each in the index, or a mask bool (N,) over all codes
@@ -80,6 +90,13 @@ class HammingIndex(Collection):
         in the order of `bit_groups`, whose sum over the parts is the Hamming distance (padded with
         -1). Raises TypeError or ValueError naming the argument.
         """
+        if (queries is None) == (outputs is None):
+            raise ValueError("search takes either queries or outputs, got both or neither")
+        if outputs is not None:
+            if by_part or weights is not None:
+                raise ValueError("outputs cannot be combined with weights or by_part")
+            return self._search_outputs(outputs, k, subset)
+        assert queries is not None
         packed = self._queries(queries)
         parts = self._known_parts() if by_part or weights is not None else {}
         weighed = None if weights is None else _weighted.weighing(weights, parts)
@@ -100,6 +117,18 @@ class HammingIndex(Collection):
             split = hit_distances(packed, store.codes, where, part_masks(parts, self.bits))
             answer.append(torch.nn.functional.pad(split, (0, 0, 0, missing), value=-1))
         return tuple(like(tensor, queries) for tensor in answer)
+
+    def _search_outputs(self, outputs: Array, k: Any, subset: Any) -> tuple[Array, ...]:
+        asked = check_outputs(outputs, self.bits).to(self.device)
+        store = self._searched(subset)
+        k = check_integer(k, "k", 1, max(store.count, MOST_PADDED))
+        found = min(k, store.count)
+        scores, where = score_topk(asked, store.codes, found)
+        answer = (
+            padded(scores, k - found, -torch.inf),
+            padded(store.to_ids(where), k - found, NO_ID),
+        )
+        return tuple(like(tensor, outputs) for tensor in answer)
 
     def range_search(
         self, queries: Array, radius: int, *, subset: Any = None, method: str = "auto"

@@ -1,5 +1,6 @@
 """Reranking of the candidates of a Hamming search by distances of real-valued features."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,12 +15,16 @@ from ..arrays import (
     check_integer,
     like,
 )
-from ._partitioned import NO_ID
+from ._partitioned import NO_ID, padded
 
 METRICS = ("euclidean", "cosine", "inner_product")
 
-# Feature values gathered at a time; bounds temporary memory.
-_VALUES = 1 << 24
+# Feature values gathered at a time, 1 MiB in float32: they stay in cache between the passes over
+# them, and memory is written to that has been before.
+_VALUES = 1 << 18
+
+# Copies the rows of these ids, int64 (n,), to a tensor (n, F).
+Take = Callable[[Tensor, Tensor], object]
 
 
 def rerank(
@@ -53,24 +58,67 @@ def rerank(
     )
     ids = _candidates(candidate_ids, len(mine), len(theirs)).to(mine.device)
     dtype = torch.promote_types(torch.promote_types(mine.dtype, theirs.dtype), torch.float32)
-    width = max(k, ids.shape[1])
-    distances = torch.full((len(mine), width), torch.inf, dtype=dtype, device=mine.device)
-    ordered = torch.full((len(mine), width), NO_ID, dtype=torch.int64, device=mine.device)
-    step = max(1, _VALUES // max(1, ids.shape[1] * mine.shape[1]))
-    for start in range(0, len(mine), step):
-        rows = slice(start, start + step)
-        # Sorted by id, then stably by distance: ties are broken by id.
-        block = ids[rows].sort(dim=1).values
-        found = (
-            theirs[block.clamp(min=0)]
-            if len(theirs)
-            else mine.new_zeros(*block.shape, mine.shape[1])
-        )
-        near = feature_distances(mine[rows].to(dtype), found.to(dtype), metric)
-        near, order = near.masked_fill(block < 0, torch.inf).sort(dim=1, stable=True)
-        distances[rows, : ids.shape[1]] = near
-        ordered[rows, : ids.shape[1]] = block.gather(1, order)
-    return like(distances[:, :k], query_features), like(ordered[:, :k], query_features)
+    near, found = ordered(mine.to(dtype), taker(theirs), ids, k, metric)
+    return like(near, query_features), like(found, query_features)
+
+
+def taker(features: Tensor) -> Take:
+    """Copies rows of features (N, F)."""
+
+    def take(ids: Tensor, rows: Tensor) -> None:
+        if not len(features):
+            rows.zero_()
+        elif rows.dtype == features.dtype:
+            torch.index_select(features, 0, ids, out=rows)
+        else:
+            rows.copy_(features[ids])
+
+    return take
+
+
+def ordered(
+    queries: Tensor, take: Take, ids: Tensor, k: int, metric: str, absent: int = 0
+) -> tuple[Tensor, Tensor]:
+    """The k nearest of ids (Q, c), -1 for none, by distances from queries (Q, F) in their dtype.
+
+    absent: an id that `take` may be called with in place of -1.
+
+    Returns distances (Q, k) and ids int64 (Q, k), ascending by (distance, id) and padded. Temporary
+    memory is that of the distances and of _VALUES features.
+    """
+    # Sorted by id, then stably by distance: ties are broken by id.
+    ids = ids.sort(dim=1).values
+    count, width = ids.shape
+    distances = queries.new_full((count, width), torch.inf)
+    # Some queries at a time, or a part of the candidates of one.
+    step = max(1, _VALUES // max(1, width * queries.shape[1]))
+    part = max(1, min(width, _VALUES // max(1, queries.shape[1])))
+    buffer = queries.new_empty(min(step, count) * part, queries.shape[1])
+    for first in range(0, count, step):
+        rows = slice(first, first + step)
+        for start in range(0, width, part):
+            columns = slice(start, start + part)
+            wanted = ids[rows, columns]
+            found = buffer[: wanted.numel()]
+            take(wanted.masked_fill(wanted < 0, absent).flatten(), found)
+            found = found.view(*wanted.shape, queries.shape[1])
+            distances[rows, columns] = _distances_within(queries[rows], found, metric)
+    distances, order = distances.masked_fill_(ids < 0, torch.inf).sort(dim=1, stable=True)
+    missing = max(0, k - width)
+    near, ids = distances[:, :k], ids.gather(1, order[:, :k])
+    return padded(near, missing, torch.inf), padded(ids, missing, NO_ID)
+
+
+def _distances_within(queries: Tensor, found: Tensor, metric: str) -> Tensor:
+    """`feature_distances`, to the last bit, but `found` is written to."""
+    if metric == "euclidean":
+        return found.sub_(queries.unsqueeze(1)).square_().sum(-1).sqrt_()
+    if metric == "cosine":
+        queries = torch.nn.functional.normalize(queries, dim=1)
+        # As `normalize` with its eps.
+        found.div_(found.norm(2, dim=2, keepdim=True).clamp_min_(1e-12))
+    products = found.mul_(queries.unsqueeze(1)).sum(-1)
+    return 1 - products if metric == "cosine" else -products
 
 
 def feature_distances(queries: Tensor, found: Tensor, metric: str) -> Tensor:

@@ -3,10 +3,10 @@
 import difflib
 
 from ..config import Config
-from . import a2net, dsh, fine_grained, plain, shc, small
+from . import a2net, dsh, fine_grained, plain, shc, small, triplet
 from .recipe import Recipes
 
-_FAMILIES = (fine_grained, a2net, dsh, small, shc, plain)
+_FAMILIES = (fine_grained, a2net, dsh, small, shc, plain, triplet)
 PRESETS: Recipes = {name: made for family in _FAMILIES for name, made in family.table().items()}
 
 
