@@ -1,7 +1,7 @@
 .PHONY: lint test test-slow sanitize neon gpu gpu-slow bench tables
 
 # The kernels without torch, held against loops.
-FOLDERS = common hamming hamming/isa attention
+FOLDERS = common hamming hamming/isa scores tables attention
 KERNELS = $(foreach folder,$(FOLDERS),$(wildcard csrc/$(folder)/*.cpp))
 CHECK = tests/csrc/check.cpp $(KERNELS)
 

@@ -26,7 +26,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 # Folders of csrc/ with the sources of the CPU library.
-FOLDERS = ("common", "hamming", "hamming/isa", "attention")
+FOLDERS = ("common", "hamming", "hamming/isa", "scores", "tables", "attention")
 
 
 def csrc() -> Path:

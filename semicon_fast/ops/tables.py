@@ -1,4 +1,4 @@
-"""Search of packed codes in tables, and joins of tables: csrc/hamming/tables.h on the CPU.
+"""Search of packed codes in tables, and joins of tables: csrc/tables/tables.h on the CPU.
 
 Without native kernels tables hold nothing, and the answers, which are the same, come from
 `reference.hamming` and `reference.tables`.
@@ -17,7 +17,7 @@ from .. import native
 from ..reference import tables as reference
 from .hamming import hamming_range, hamming_topk
 
-# kMaxPieceBits and kMaxAddressBits of csrc/hamming/tables.h.
+# kMaxPieceBits and kMaxAddressBits of csrc/tables/tables.h.
 MAX_PIECE_BITS = 64
 MAX_ADDRESS_BITS = 28
 # Codes from which positions take 8 bytes instead of 4.
@@ -128,7 +128,7 @@ def close_pairs(
 ) -> tuple[Tensor, Tensor, Tensor] | None:
     """`reference.tables.close_pairs` by joins of tables; None if there are more than `most` pairs.
 
-    steps: what finds all pairs, see csrc/hamming/tables_pairs.h.
+    steps: what finds all pairs, see csrc/tables/tables_pairs.h.
     """
     kernels = _kernels()
     if kernels is None:
@@ -160,7 +160,7 @@ def cost(piece: Piece, radius: int, count: int) -> float:
 def expected_work(pieces: Sequence[Piece], count: int, radius: int) -> float:
     """Expected lookups and comparisons until all codes at distance <= radius have been found.
 
-    The radii are widened in the order of csrc/hamming/tables_probe.h: the cheapest first.
+    The radii are widened in the order of csrc/tables/tables_probe.h: the cheapest first.
     """
     work, found = 0.0, 0
     steps = [(cost(piece, 0, count), t, 0) for t, piece in enumerate(pieces)]

@@ -11,9 +11,9 @@
 
 #include "answers.h"
 #include "hamming/isa/kernels.h"
-#include "hamming/tables.h"
-#include "hamming/tables_pairs.h"
-#include "hamming/tables_words.h"
+#include "tables/tables.h"
+#include "tables/tables_pairs.h"
+#include "tables/tables_words.h"
 
 namespace {
 

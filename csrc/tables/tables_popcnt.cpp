@@ -4,14 +4,14 @@
 
 #include "common/target.h"
 #include "common/words.h"
-#include "hamming/tables_kernels.h"
+#include "tables/tables_kernels.h"
 
 SEMICON_FAST_TARGET_BEGIN("popcnt")
 
 namespace semicon_fast {
 namespace {
 
-#include "hamming/tables_loops.h"
+#include "tables/tables_loops.h"
 
 }  // namespace
 

@@ -1,7 +1,7 @@
 // Asymmetric search. Each query keeps the best codes so far, from which the least score follows
 // that a later code must have. A kernel finds the codes whose score may be that large, from sums in
 // whole steps (see score_tables.h); their scores are then computed exactly.
-#include "hamming/scores.h"
+#include "scores/scores.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "common/threads.h"
-#include "hamming/score_kernels.h"
-#include "hamming/score_tables.h"
+#include "scores/score_kernels.h"
+#include "scores/score_tables.h"
 
 namespace semicon_fast {
 namespace {

@@ -5,7 +5,7 @@
 #include <tuple>
 
 #include "hamming/bindings.h"
-#include "hamming/scores.h"
+#include "scores/scores.h"
 
 namespace semicon_fast {
 namespace {

@@ -1,5 +1,5 @@
 // Joins buckets of tables with each other: all pairs within a radius, and what they connect.
-#include "hamming/tables_pairs.h"
+#include "tables/tables_pairs.h"
 
 #include <algorithm>
 #include <atomic>
@@ -8,9 +8,9 @@
 #include <utility>
 
 #include "common/threads.h"
-#include "hamming/tables_kernels.h"
-#include "hamming/tables_probe.h"
-#include "hamming/tables_words.h"
+#include "tables/tables_kernels.h"
+#include "tables/tables_probe.h"
+#include "tables/tables_words.h"
 
 namespace semicon_fast {
 namespace {

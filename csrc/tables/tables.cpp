@@ -1,11 +1,11 @@
 // Search in tables: looks up ever larger radii until the certificate of tables.h holds.
-#include "hamming/tables.h"
+#include "tables/tables.h"
 
 #include <algorithm>
 #include <numeric>
 
 #include "hamming/scan.h"
-#include "hamming/tables_probe.h"
+#include "tables/tables_probe.h"
 
 namespace semicon_fast {
 namespace {

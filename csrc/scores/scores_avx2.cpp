@@ -1,7 +1,7 @@
 // AVX2: 32 codes a register, two look-ups (VPSHUFB) for each byte of a code.
 #include <cstdint>
 
-#include "hamming/score_kernels.h"
+#include "scores/score_kernels.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -51,7 +51,7 @@ struct Simd {
   }
 };
 
-#include "hamming/score_loops.h"
+#include "scores/score_loops.h"
 
 SEMICON_FAST_TARGET_END
 

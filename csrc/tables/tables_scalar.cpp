@@ -4,12 +4,12 @@
 #include "common/target.h"
 #include "common/words.h"
 #include "hamming/isa/kernels.h"
-#include "hamming/tables_kernels.h"
+#include "tables/tables_kernels.h"
 
 namespace semicon_fast {
 namespace {
 
-#include "hamming/tables_loops.h"
+#include "tables/tables_loops.h"
 
 }  // namespace
 

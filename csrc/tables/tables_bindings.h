@@ -8,8 +8,8 @@
 #include <limits>
 
 #include "hamming/scan.h"
-#include "hamming/tables.h"
-#include "hamming/tables_pairs.h"
+#include "tables/tables.h"
+#include "tables/tables_pairs.h"
 
 namespace semicon_fast {
 namespace {

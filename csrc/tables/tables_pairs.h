@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "hamming/hamming.h"
-#include "hamming/tables.h"
+#include "tables/tables.h"
 
 namespace semicon_fast {
 

@@ -5,7 +5,7 @@
 #include "common/target.h"
 #include "common/words.h"
 #include "hamming/isa/kernels.h"
-#include "hamming/score_kernels.h"
+#include "scores/score_kernels.h"
 #if defined(__x86_64__)
 #include <emmintrin.h>
 #endif
@@ -90,7 +90,7 @@ struct Simd {
   }
 };
 
-#include "hamming/score_loops.h"
+#include "scores/score_loops.h"
 
 // `bytes` bytes, up to 8, of 16 rows -> columns[b * kStrip + i] is byte b of row i. load(i) copies
 // those of row i to a word.

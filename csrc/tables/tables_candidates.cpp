@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "hamming/scan.h"
-#include "hamming/tables.h"
-#include "hamming/tables_probe.h"
+#include "tables/tables.h"
+#include "tables/tables_probe.h"
 
 namespace semicon_fast {
 namespace {

@@ -1,7 +1,7 @@
 // AVX-512: 64 codes a register; otherwise as AVX2.
 #include <cstdint>
 
-#include "hamming/score_kernels.h"
+#include "scores/score_kernels.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -47,7 +47,7 @@ struct Simd {
   }
 };
 
-#include "hamming/score_loops.h"
+#include "scores/score_loops.h"
 
 SEMICON_FAST_TARGET_END
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "common/threads.h"
-#include "hamming/tables.h"
+#include "tables/tables.h"
 
 namespace semicon_fast {
 namespace {

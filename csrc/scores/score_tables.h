@@ -8,8 +8,8 @@
 #include <limits>
 #include <vector>
 
-#include "hamming/score_kernels.h"
-#include "hamming/scores.h"
+#include "scores/score_kernels.h"
+#include "scores/scores.h"
 
 namespace semicon_fast {
 

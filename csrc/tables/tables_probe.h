@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "common/threads.h"
-#include "hamming/tables.h"
-#include "hamming/tables_kernels.h"
-#include "hamming/tables_words.h"
+#include "tables/tables.h"
+#include "tables/tables_kernels.h"
+#include "tables/tables_words.h"
 
 namespace semicon_fast {
 
