@@ -2,7 +2,6 @@ from . import batch_norm as batch_norm
 from . import best as best
 from . import checkpoint as checkpoint
 from . import config as config
-from . import convolution as convolution
 from . import ensemble as ensemble
 from . import evaluation as evaluation
 from . import factory as factory
