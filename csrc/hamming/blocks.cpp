@@ -30,7 +30,7 @@ Shape::Shape(int64_t bytes_, const Isa& isa, int64_t queries)
     : bytes(bytes_),
       words((bytes_ + 7) / 8),
       lane_bytes(std::max(bytes <= 2 ? 2 : bytes <= 4 ? 4 : 8, isa.shortest_lane)),
-      planes(isa.plane_queries > 0 && queries >= isa.plane_queries) {}
+      planes(isa.plane_queries > 0 && queries >= isa.plane_queries && bytes > 2) {}
 
 int64_t Shape::block_codes() const {
   return std::max<int64_t>(kStep, kBlockBytes / packed_bytes(kStep) * kStep);

@@ -141,9 +141,9 @@ SEMICON_FAST_TARGET_END
 
 }  // namespace
 
-// Arranging a block as planes costs as much as three queries' distances.
+// Arranging a block as planes costs as much as the distances to some five queries.
 const Isa kAvx2 = {"avx2", supported,        Simd::kShortestLane, pack_avx2, kernel,
-                   4,      pack_planes_avx2, plane_kernel};
+                   12,     pack_planes_avx2, plane_kernel};
 
 }  // namespace semicon_fast
 #endif

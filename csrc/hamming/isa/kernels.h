@@ -80,7 +80,7 @@ struct Isa {
   void (*pack)(const Codes& codes, int64_t first, int64_t count, int lane_bytes, uint8_t* lanes);
   // The kernel for this code length with the most queries per tile that suits `queries` (>= 1).
   Kernel (*kernel)(int lane_bytes, int64_t words, int64_t queries);
-  // Planes are used from this number of queries on; 0: never.
+  // Planes are used from this number of queries on, for codes of more than 2 bytes; 0: never.
   int64_t plane_queries = 0;
   // Copies codes first..first + count - 1 into planes.
   void (*pack_planes)(const Codes& codes, int64_t first, int64_t count, uint8_t* planes) = nullptr;
