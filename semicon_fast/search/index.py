@@ -71,7 +71,7 @@ class HammingIndex(Collection):
                 for x >= 0), in float32 in the order that `reference.scores` defines, so that it is
                 the same number on every device. The k codes with the largest scores, descending by
                 score and ascending by id among equal ones, come with scores float32 (Q, k) in place
-                of distances (padded with -inf). Not with weights or by_part.
+                of distances (padded with -inf). Not with weights, by_part or method.
             k: 1 to the larger of N and 2**24. If fewer codes are searched, results are padded with
                 distance 2**31 - 1 and id -1.
             subset: the codes to search: ids, each in the index, or a mask bool (N,) over all codes
@@ -93,8 +93,8 @@ class HammingIndex(Collection):
         if (queries is None) == (outputs is None):
             raise ValueError("search takes either queries or outputs, got both or neither")
         if outputs is not None:
-            if by_part or weights is not None:
-                raise ValueError("outputs cannot be combined with weights or by_part")
+            if by_part or weights is not None or method != "auto":
+                raise ValueError("outputs cannot be combined with weights, by_part or method")
             return self._search_outputs(outputs, k, subset)
         assert queries is not None
         packed = self._queries(queries)

@@ -54,7 +54,16 @@ def test_arrays_subsets_and_padding(index, outputs):
         ({"outputs": torch.full((1, 20), torch.nan)}, ValueError, "outputs must be finite"),
         ({"outputs": torch.full((1, 20), 1e38)}, ValueError, "sum of magnitudes"),
         ({"outputs": torch.zeros(1, 20, dtype=torch.int64)}, TypeError, "floating point"),
-        ({"outputs": torch.zeros(1, 20), "by_part": True}, ValueError, "weights or by_part"),
+        (
+            {"outputs": torch.zeros(1, 20), "by_part": True},
+            ValueError,
+            "weights, by_part or method",
+        ),
+        (
+            {"outputs": torch.zeros(1, 20), "method": "scan"},
+            ValueError,
+            "weights, by_part or method",
+        ),
         ({"outputs": torch.zeros(1, 20), "k": 0}, ValueError, "k must be an integer"),
     ],
 )
