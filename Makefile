@@ -33,6 +33,12 @@ sanitize:
 	$(CXX) -std=c++17 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -pthread \
 	  -Icsrc tests/csrc/check_attention.cpp $(KERNELS) -o build/check-attention-asan
 	build/check-attention-asan 60
+	$(CXX) -std=c++17 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -pthread \
+	  -Icsrc tests/csrc/check_scores.cpp $(KERNELS) -o build/check-scores-asan
+	build/check-scores-asan 100
+	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -pthread -Icsrc tests/csrc/check_scores.cpp \
+	  $(KERNELS) -o build/check-scores-tsan
+	build/check-scores-tsan 40
 	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -pthread -Icsrc $(CHECK) -o build/check-tsan
 	build/check-tsan 24
 	$(CXX) -std=c++17 -O1 -g -fsanitize=thread -pthread -Icsrc tests/csrc/check_tables.cpp \
