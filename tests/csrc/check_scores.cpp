@@ -12,7 +12,7 @@
 
 #include "answers.h"
 #include "hamming/isa/kernels.h"
-#include "hamming/scores.h"
+#include "scores/scores.h"
 
 namespace {
 
