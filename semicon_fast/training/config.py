@@ -126,8 +126,8 @@ class RunConfig(Section):
     device: str = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Precision of the network in training, by autocast; losses and code updates always have at
-    least float32, evaluation always float32. A CPU needs instructions for it (bf16: AVX-512 BF16);
-    others emulate it, many times slower than fp32."""
+    least float32, evaluation always float32. An x86 CPU without AVX-512 emulates half precision,
+    many times slower than fp32."""
     channels_last: bool = False
     batch_norm: Literal["process", "global"] = "process"
     """With several processes, whether BatchNorm's statistics are computed over the process's part

@@ -44,6 +44,7 @@ def test_codes_are_those_of_the_uncompiled_network(uncompilable):
 def test_a_cpu_without_half_precision_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     execution.warn_if_emulated.cache_clear()
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
