@@ -59,7 +59,8 @@ class ScoreTables {
     const double reach = std::max(total_ - static_cast<double>(least) + rounding_, 0.0);
     // Sums are to reach the limit, 254, in eight bits, and a single entry in 16.
     const double wanted = narrow_ ? reach / 254 : std::min(widest_, reach) / most_;
-    if (step_ == 0 || 1.25 * wanted < step_) fill(wanted > 0 && reach < std::numeric_limits<double>::infinity() ? wanted : 1);
+    const bool usable = wanted > 0 && reach < std::numeric_limits<double>::infinity();
+    if (step_ == 0 || 1.25 * wanted < step_) fill(usable ? wanted : 1);
     // A little more than the quotient, which is rounded, as are those of the entries.
     const double limit = std::floor(reach / step_ * (1 + 1e-9)), all = narrow_ ? 255 : 65535;
     return {steps_.data(), static_cast<uint16_t>(std::min(limit, all))};

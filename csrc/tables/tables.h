@@ -7,7 +7,8 @@
 // 1, a code that was not found differs in at least done[t] bits of each piece, so every code at
 // distance below the sum of done[t] has been found: the certificate by which a search ends.
 //
-// Everything here takes N <= 2^48 codes, positions as uint32_t below 2^32 codes and uint64_t above.
+// Everything here takes N <= 2^48 codes (the published protocol 2^44), positions as uint32_t below
+// 2^32 codes and uint64_t above.
 #pragma once
 
 #include <cstdint>
