@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -41,7 +42,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu", help="cpu, or a CUDA device")
-    parser.add_argument("--seconds", type=float, default=450, help="begin no case after this time")
+    parser.add_argument("--seconds", type=float, default=inf, help="begin no case after this time")
     parser.add_argument("--csv", type=Path, help="add each case's rows to this file")
     parser.add_argument("--plot", type=Path, help="write a bar chart (.png, .svg, .pdf)")
     return parser.parse_args(given)
